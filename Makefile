@@ -1,0 +1,69 @@
+# Two commands do all the set-up: `make run` and `make test`. Nothing is installed outside this folder.
+# PYTHON=... chooses another interpreter; PGBIN=... another server; DATABASE_URL=... any server at all.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCKS := .locks
+# Wheels only: nothing is compiled and no package's set-up code runs. Every file must have the hash in the lock.
+INSTALL := -m pip install --quiet --no-input --disable-pip-version-check --no-compile --only-binary=:all: --require-hashes
+# uv resolves once for all platforms and Python versions; without an index address in it, a lock works with any mirror.
+RESOLVE := -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --custom-compile-command "make lock"
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench lock clean venv
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## apply migrations/ to a PostgreSQL of this folder's own (or to DATABASE_URL)
+	@$(PY) db_setup migrate --local
+
+test: check ## lint, check the types and run every test
+	@$(PY) -m pytest -n auto
+
+check: $(VENV)/.test ## lint and check the types
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+bench: $(VENV)/.test ## measure speed and memory against a minimal script
+	@$(PY) -m tests.benchmarks
+
+lock: $(VENV)/.test ## pin every package anew (UPGRADE=--upgrade takes newer ones)
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv
+	@cd $(LOCKS) && ../$(PY) $(RESOLVE) $(UPGRADE) run.in -o run.lock && ../$(PY) $(RESOLVE) $(UPGRADE) test.in -o test.lock
+
+clean: ## stop the local server; remove its data, the environment and the caches
+	@if [ -e .local ]; then $(find_python); (cd db_setup && "$$python" -m migrator.command_line.local_server remove); fi
+	@rm -rf .local $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp tells what is installed; it is older than the lock when the lock has changed.
+$(VENV)/.run: $(LOCKS)/run.lock | venv
+	@$(PY) $(INSTALL) -r $(LOCKS)/run.lock
+	@touch $@
+
+$(VENV)/.test: $(LOCKS)/test.lock | venv
+	@$(PY) $(INSTALL) -r $(LOCKS)/test.lock
+	@touch $(VENV)/.run $@
+
+# An environment whose interpreter is gone, or that was only half made, is made anew.
+venv:
+	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+		$(find_python); \
+		"$$python" -m venv --clear $(VENV); \
+	fi
+
+# Some names on PATH only print an error (pyenv's shims), so each is tried.
+define find_python
+for python in $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python3); do \
+		"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
+		python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Python 3.11 or newer, with its venv module, is needed: install it (on Debian and Ubuntu" >&2; \
+		echo "python3 and python3-venv), or name one: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi
+endef

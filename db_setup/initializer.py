@@ -1,0 +1,50 @@
+"""The door for Lambda: ``initializer.handler``.
+
+A failure is raised, never returned: the CDK Trigger takes any returned value, a statusCode of 500 too, for
+success. What is raised ends up in the developer's terminal as the reason of the failed deploy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from migrator.actions.dispatch import perform
+from migrator.deadline import Deadline
+from migrator.errors import DbSetupError
+from migrator.job import Job
+from migrator.report import Report
+from migrator.settings import Request, Settings
+
+
+def handler(event: object, context: Any) -> dict[str, Any]:
+    """Do what the event asks (nothing asked: migrate) and answer what was found and done.
+
+    The events and the answer are described in README.md beside this file. Raises DbSetupError on every failure.
+    """
+    request_id = str(getattr(context, "aws_request_id", "") or f"local-{os.getpid()}")
+    log("run.started", {"request_id": request_id})
+    try:
+        report = _run(event, context, request_id)
+    except DbSetupError as error:
+        log("run.finished", {"request_id": request_id, "success": False, "code": error.code, "error": str(error)})
+        raise
+    log("run.finished", {"request_id": request_id, "action": report.action, **report.body()})
+    return report.response()
+
+
+def _run(event: object, context: Any, request_id: str) -> Report:
+    settings = Settings.from_env(os.environ)
+    remaining = context.get_remaining_time_in_millis() / 1000 if context is not None else None
+    deadline = Deadline.of_run(settings.migration_timeout, remaining)
+    base = Path(__file__).resolve().parent
+    return perform(Job(settings, Request.parse(event), base, deadline, log, request_id))
+
+
+def log(event: str, fields: dict[str, Any]) -> None:
+    """Write one line of JSON, which CloudWatch Logs Insights takes apart by itself."""
+    sys.stdout.write(json.dumps({"event": event, **fields}, default=str) + "\n")
+    sys.stdout.flush()

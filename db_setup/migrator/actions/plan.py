@@ -1,0 +1,50 @@
+"""plan: what migrate would do, with every refusal it would make. Writes nothing, takes no lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+
+from migrator.actions.status import describe
+from migrator.job import Job, View
+from migrator.plan import Pending, Plan
+from migrator.report import Line, Report
+from migrator.script import Script, read_script
+
+_KEPT_FILE = 1 << 16  # bytes; larger files are read again when they run
+_KEPT_ALL = 1 << 24
+
+
+def plan(job: Job) -> Report:
+    """Report what would be applied and how; raises what migrate would raise before it touches anything."""
+    folder = job.read_folder()
+    with closing(job.connect()) as connection:
+        view = View(job, folder, connection)
+    refuse_problems(view.plan)
+    scripts = read_scripts(view.plan.pending)
+    modes = {script.migration.name: script.mode for script in scripts}
+    lines = tuple(Line(item.number, item.migration.name, modes[item.migration.name]) for item in view.plan.pending)
+    warnings = (*folder.warnings, *job.warnings, *(text for script in scripts for text in script.warnings))
+    return describe(job, view, warnings, action="plan")._replace(pending=lines)
+
+
+def refuse_problems(found: Plan) -> None:
+    """Raise the first problem of a plan; the others are named with it."""
+    if not found.problems:
+        return
+    first, *others = found.problems
+    if others:
+        first.what = "; ".join([first.what, *(problem.what for problem in others)])
+    first.kept = "nothing was run"
+    raise first
+
+
+def read_scripts(items: Iterable[Pending]) -> list[Script]:
+    """Read the pending files, so that what can be refused is refused before anything is touched."""
+    room = _KEPT_ALL
+    scripts = []
+    for item in items:
+        keep = item.migration.size <= min(_KEPT_FILE, room)
+        room -= item.migration.size if keep else 0
+        scripts.append(read_script(item.migration, keep=keep))
+    return scripts

@@ -1,0 +1,38 @@
+"""status: what is applied, what is pending, what is wrong. Writes nothing, creates nothing, takes no lock."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from migrator.job import Job, View
+from migrator.plan import Pending
+from migrator.report import Line, Report
+
+
+def status(job: Job) -> Report:
+    """Report the state of the database; what is inconsistent is reported, not raised."""
+    folder = job.read_folder()
+    with closing(job.connect()) as connection:
+        view = View(job, folder, connection)
+    return describe(job, view, (*folder.warnings, *job.warnings), action="status")
+
+
+def describe(job: Job, view: View, warnings: tuple[str, ...], *, action: str) -> Report:
+    """Return the report of a look at the database."""
+    plan = view.plan
+    return Report(
+        action=action,
+        state=plan.state,
+        pending=tuple(as_line(item) for item in (*plan.pending, *plan.held_back)),
+        previous_revision=plan.revision,
+        final_revision=plan.revision,
+        target=job.request.target,
+        warnings=(*warnings, *plan.warnings),
+        problems=tuple(problem.what for problem in plan.problems),
+        duration_ms=job.elapsed_ms(),
+    )
+
+
+def as_line(item: Pending) -> Line:
+    """Return a pending migration as a line of a report."""
+    return Line(item.number, item.migration.name, "resumed" if item.resumed else "")

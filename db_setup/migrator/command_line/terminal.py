@@ -1,0 +1,121 @@
+"""The terminal: what a person sees of a run. Results go to standard output, progress to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from migrator.report import Line, Report
+
+_REDRAW = 1.0  # seconds on a terminal
+_REMIND = 30.0  # seconds elsewhere, such as in the log of a CI run
+_CLEAR = "\r\x1b[K"
+_STYLES = {"bold": "1", "green": "32", "yellow": "33", "red": "31"}
+
+
+class Terminal:
+    """Prints reports, warnings and errors; shows while a migration runs that it does."""
+
+    def __init__(self, out: TextIO, err: TextIO, *, quiet: bool) -> None:
+        self._out = out
+        self._err = err
+        self._quiet = quiet
+        self._live = err.isatty() and not quiet
+        self._running = ""
+        self._line = ""
+        self._since = 0.0
+        self._stop = threading.Event()
+        self._ticker: threading.Thread | None = None
+
+    def listen(self, event: str, fields: dict[str, Any]) -> None:
+        """Take an event of the run."""
+        if event == "migration.started":
+            self._running, self._line, self._since = str(fields["migration"]), "", time.monotonic()
+            self._start_ticker()
+        elif event == "migration.progress":
+            self._line = f", line {fields['line']:,}"
+        elif event == "migration.applied":
+            self._running = ""
+        elif event in _REMARKS and not self._quiet:
+            self._say(_REMARKS[event].format_map(fields))
+
+    def close(self) -> None:
+        """Stop showing progress."""
+        self._stop.set()
+        if self._ticker is not None:
+            self._ticker.join()
+            self._ticker = None
+
+    def _start_ticker(self) -> None:
+        if self._ticker is None and not self._quiet:
+            self._ticker = threading.Thread(target=self._tick, name="db_setup progress", daemon=True)
+            self._ticker.start()
+
+    def _tick(self) -> None:
+        while not self._stop.wait(_REDRAW if self._live else _REMIND):
+            if self._running:
+                text = f"  {self._running}: {time.monotonic() - self._since:,.0f} s{self._line}"
+                self._err.write(f"{_CLEAR}{text}" if self._live else f"{text}\n")
+                self._err.flush()
+        if self._live:
+            self._err.write(_CLEAR)
+
+    def _say(self, text: str) -> None:
+        self._err.write(f"{_CLEAR if self._live else ''}{text}\n")
+
+    def show(self, report: Report) -> None:
+        """Print a report for people."""
+        for warning in report.warnings:
+            self._say(styled(f"warning: {warning}", "yellow", self._err))
+        for problem in report.problems:
+            self._say(styled(f"problem: {problem}", "red", self._err))
+        lines = report.applied or report.pending
+        if lines:
+            self._print(table(lines))
+        if report.success:
+            self._print(report.message)
+        state = styled(report.state, "green" if report.state == "up_to_date" else "bold", self._out)
+        at = f", at {report.final_revision}" if report.final_revision else ""
+        self._print(f"State: {state}{at}.")
+
+    def _print(self, text: str) -> None:
+        self._out.write(f"{text}\n")
+
+    def error(self, text: str) -> None:
+        """Print an error for people."""
+        self._err.write(f"{styled('error:', 'red', self._err)} {text}\n")
+
+
+_REMARKS = {
+    "lock.waiting": "waiting: another runner is at work: {holder}",
+    "migration.blocked": "waiting: {migration} met a lock of others (attempt {attempt})",
+    "migration.notice": "  {migration}: {notice}",
+    "run.unrecorded": "warning: the end of the run could not be recorded: {reason}",
+}
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return migrations as an aligned table: number, name, how it ran, duration."""
+    number = max(len(line.number) for line in lines)
+    name = max(len(line.name) for line in lines)
+    rows = []
+    for line in lines:
+        time_taken = "" if line.duration_ms is None else f"{line.duration_ms:,} ms"
+        rows.append(f"  {line.number:>{number}}  {line.name:<{name}}  {line.mode:<11}  {time_taken:>9}".rstrip())
+    return "\n".join(rows)
+
+
+def styled(text: str, style: str, stream: TextIO) -> str:
+    """Return ``text`` in a style where the stream is a terminal that wants it (https://no-color.org)."""
+    if os.environ.get("NO_COLOR") or not stream.isatty():
+        return text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+
+def standard_terminal(*, quiet: bool) -> Terminal:
+    """Return the terminal on the process's own streams."""
+    return Terminal(sys.stdout, sys.stderr, quiet=quiet)

@@ -1,0 +1,233 @@
+"""Connection: one session on a fit primary server; the only room that knows psycopg2.
+
+Driver errors become ours at this edge: ServerError for what the server says, ConnectionLost for the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, adapt
+
+from migrator.credentials import Credentials
+from migrator.deadline import Deadline
+from migrator.errors import ConnectionLost, ReadOnlyServer, ServerError, ServerUnfit, UnsuitablePooler, UnsupportedServer
+
+OLDEST_SERVER = 120000
+_CHECKS_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14
+_COPY_CHUNK = 65536
+_CONNECT_TIMEOUT = 15
+_LOST_STATES = ("57P01", "57P02", "57P03", "08")  # the server ends or has ended the session
+
+Row = tuple[Any, ...]
+
+
+class Readable(Protocol):
+    """What COPY reads from."""
+
+    def read(self, size: int = -1, /) -> str:
+        """Return up to ``size`` characters, none at the end."""
+
+
+class Connection:
+    """A session in autocommit mode, with the settings every message of ours relies on."""
+
+    def __init__(self, raw: Any, lock_timeout: float, deadline: Deadline) -> None:
+        self._raw = raw
+        self._lock_timeout_ms = max(1, int(lock_timeout * 1000))
+        self._deadline = deadline
+        self.pid: int = raw.info.backend_pid
+        self.server_version: int = raw.server_version
+
+    def rows(self, sql: str) -> list[Row]:
+        """Send one message and return the rows of its last statement; ``%`` has no meaning in it."""
+        with self._translated(), self._raw.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description else []
+
+    def run(self, sql: str) -> None:
+        """Send one message, and let its rows go."""
+        with self._translated(), self._raw.cursor() as cursor:
+            cursor.execute(sql)
+
+    def copy(self, sql: str, data: Readable) -> None:
+        """Stream the data of a COPY ... FROM STDIN statement."""
+        with self._translated(), self._raw.cursor() as cursor:
+            cursor.copy_expert(sql, data, _COPY_CHUNK)
+
+    def literal(self, value: object) -> str:
+        """Return ``value`` as an SQL literal for this server, NULL for None."""
+        adapted = adapt(value)
+        if hasattr(adapted, "prepare"):
+            adapted.prepare(self._raw)
+        return str(adapted.getquoted().decode())
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether the session is outside any transaction."""
+        return bool(self._raw.info.transaction_status == TRANSACTION_STATUS_IDLE)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Tell whether the session is in a transaction that has not failed."""
+        return bool(self._raw.info.transaction_status == TRANSACTION_STATUS_INTRANS)
+
+    def rollback(self) -> None:
+        """End whatever transaction there is, without a word to the server when there is none."""
+        if not self._raw.closed and not self.idle:
+            self.run("ROLLBACK")
+
+    def take_notices(self) -> list[str]:
+        """Return what the server has remarked since the last call (at most the driver's last 50)."""
+        notices = [str(notice).strip() for notice in self._raw.notices]
+        del self._raw.notices[:]
+        return notices
+
+    def settings_sql(self) -> str:
+        """Return the statement that makes the session's settings; the time left goes into statement_timeout.
+
+        SET after connecting, never ``options=``: poolers drop or reject that (contract 15).
+        """
+        values = {
+            "standard_conforming_strings": "on",
+            "client_encoding": "UTF8",
+            "lock_timeout": f"{self._lock_timeout_ms}ms",
+            "statement_timeout": f"{self._deadline.remaining_ms()}ms",
+        }
+        if self.server_version >= _CHECKS_CLIENT_SINCE:
+            values["client_connection_check_interval"] = "500ms"  # the backend of a killed runner ends (contract 5)
+        calls = (f"pg_catalog.set_config('{key}', '{value}', false)" for key, value in values.items())
+        return f"SELECT {', '.join(calls)}"
+
+    def reset_sql(self) -> str:
+        """Return what makes the session new: DISCARD ALL but for the advisory locks (contract 10)."""
+        return (
+            "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
+            f"DISCARD TEMP; DISCARD SEQUENCES; {self.settings_sql()}"
+        )
+
+    def cancel(self) -> None:
+        """Ask the server to stop what it is doing; called from another thread."""
+        try:
+            self._raw.cancel()
+        except psycopg2.Error as error:
+            raise ConnectionLost(f"the statement could not be cancelled: {_text(error)}") from error
+
+    def abort(self) -> None:
+        """Cut the connection under a statement that does not heed a cancel; called from another thread."""
+        with socket.socket(fileno=os.dup(self._raw.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the session; what is not committed is rolled back by the server."""
+        self._raw.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg2.Error as error:
+            raise self._translate(error) from error
+
+    def _translate(self, error: psycopg2.Error) -> ServerError | ConnectionLost:
+        state = error.pgcode or ""
+        if self._raw.closed or not state or state.startswith(_LOST_STATES):
+            return ConnectionLost(
+                f"the connection to the database was lost: {_text(error)}",
+                cure="run it again: what was committed is recorded, and the run carries on from there",
+            )
+        diag = error.diag
+        return ServerError(
+            state,
+            diag.message_primary or _text(error),
+            position=int(diag.statement_position or 0),
+            detail=diag.message_detail or "",
+            hint=diag.message_hint or "",
+            schema=diag.schema_name or "",
+            table=diag.table_name or "",
+            constraint=diag.constraint_name or "",
+            context=diag.context or "",
+        )
+
+
+def connect(
+    credentials: Credentials, lock_timeout: float, deadline: Deadline, label: str = ""
+) -> Connection:
+    """Open a session on the primary, ready for messages of ours; ``label`` tells others who asks.
+
+    Raises ServerUnfit and its kinds: unreachable, too old, a standby, read-only, behind a transaction pooler.
+    """
+    connection = Connection(_open(credentials, deadline, label), lock_timeout, deadline)
+    try:
+        _check(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(credentials: Credentials, deadline: Deadline, label: str) -> Any:
+    arguments: dict[str, Any] = dict(credentials.parameters)
+    arguments.setdefault("connect_timeout", max(2, int(min(_CONNECT_TIMEOUT, deadline.remaining()))))
+    try:
+        raw = psycopg2.connect(
+            host=credentials.host, port=credentials.port, dbname=credentials.name, user=credentials.user,
+            password=credentials.password or None, application_name=f"db_setup {label}".strip()[:63],
+            client_encoding="UTF8", **arguments,
+        )
+    except (psycopg2.Error, UnicodeError, ValueError) as error:
+        raise _unreachable(credentials, error) from None  # the driver's error may quote its arguments
+    raw.autocommit = True
+    return raw
+
+
+def _unreachable(credentials: Credentials, error: Exception) -> ServerUnfit:
+    text = _text(error)
+    if credentials.password:
+        text = text.replace(credentials.password, "***")
+    cure = "check host, port, security groups (5432 from the function to the database) and that the server runs"
+    for part, advice in _CONNECT_CURES:
+        if part in text:
+            cure = advice
+            break
+    return ServerUnfit(f"no connection to {credentials.place}: {text}", cure=cure)
+
+
+_CONNECT_CURES = (
+    ("password authentication failed", "check user and password, or the secret they come from"),
+    ("does not exist", "create the database or the role, or correct its name"),
+    ("no password supplied", "give a password: in the URL, DB_PASSWORD or the secret"),
+    ("SSL", "check DB_SSL_MODE and DB_SSL_ROOT_CERT (the RDS certificate bundle)"),
+    ("certificate", "check DB_SSL_ROOT_CERT (the RDS certificate bundle)"),
+    ("could not translate host name", "check the host's name, and DNS in the VPC"),
+    ("too many", "wait until other clients have left, or raise max_connections"),
+)
+
+
+def _check(connection: Connection) -> None:
+    if connection.server_version < OLDEST_SERVER:
+        version = connection.server_version // 10000
+        raise UnsupportedServer(f"the server is PostgreSQL {version}", cure="upgrade it to PostgreSQL 12 or newer")
+    standby, read_only, pid = connection.rows(
+        f"{connection.settings_sql()}; SELECT pg_catalog.pg_is_in_recovery(), "
+        "pg_catalog.current_setting('transaction_read_only') = 'on', pg_catalog.pg_backend_pid()"
+    )[0]
+    if standby or read_only:
+        raise ReadOnlyServer(
+            "the server is a standby (a reader endpoint)" if standby else "the session is read-only",
+            cure="use the writer endpoint" if standby else "turn default_transaction_read_only off for this user",
+        )
+    if pid != connection.pid:
+        raise UnsuitablePooler(
+            "a transaction pooler stands between this runner and the server",
+            cure="connect to the database itself, or to a pool in session mode: the run lock needs one session",
+        )
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

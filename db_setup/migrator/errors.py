@@ -1,0 +1,336 @@
+"""Everything that can go wrong, as a tree of errors; this room imports no other.
+
+    DbSetupError
+    ├── UsageError            settings, requests and command lines that make no sense (exit status 2)
+    ├── FolderError           the migrations folder or a file's name
+    ├── TextError             the text of one file, refused before any network
+    ├── PlanError             files and history that do not fit together
+    ├── SecretError           Secrets Manager and what it holds
+    ├── ServerUnfit           reaching, or keeping, a fit server
+    └── RunError              applying migrations
+
+The class is the noun, ``code`` its stable name in logs, answers and documents.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+MAX_MESSAGE_BYTES = 1024  # a CloudFormation reply is limited to 4,096 bytes in all
+_MAX_LINE = 100
+_PASSWORD_LITERAL = re.compile(r"(password\s*(?:=|:|to|is)?\s*E?)'(?:[^']|'')*'?", re.IGNORECASE)
+
+
+class Location(NamedTuple):
+    """A place in a migration file: 1-based line and column, and the text of that line."""
+
+    file: str
+    line: int
+    column: int
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def excerpt(self) -> str:
+        """Return the line with a caret under the column, cut to a window around it, passwords masked."""
+        start = max(0, self.column - 1 - _MAX_LINE * 2 // 3)
+        shown = self.text.replace("\t", " ").rstrip("\r\n")[start : start + _MAX_LINE]
+        gutter = f"{self.line} | "
+        caret = " " * (len(gutter) + self.column - 1 - start) + "^"
+        return f"  {gutter}{mask_passwords(shown)}\n  {caret}"
+
+
+class DbSetupError(Exception):
+    """A failure that tells what happened, where, what was kept, and what to do about it."""
+
+    code = "error"
+    exit_status = 1
+
+    def __init__(self, what: str, *, cure: str = "", where: Location | None = None, kept: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.cure = cure
+        self.where = where
+        self.kept = kept
+
+    def in_file(self, name: str) -> DbSetupError:
+        """Say which file the place belongs to, for readers of text that do not know its name."""
+        if self.where is not None:
+            self.where = self.where._replace(file=name)
+        return self
+
+    def __str__(self) -> str:
+        """Return the whole message, the cause first, at most ``MAX_MESSAGE_BYTES`` long in UTF-8."""
+        head = f"{self.where}  {self.what}" if self.where else self.what
+        tail = "\n".join(
+            part
+            for part in (
+                self.where.excerpt() if self.where and self.where.text.strip() else "",
+                f"Kept: {self.kept}" if self.kept else "",
+                f"Cure: {self.cure}" if self.cure else "",
+                f"[{self.code}]",
+            )
+            if part
+        )
+        room = MAX_MESSAGE_BYTES - len(tail.encode()) - 1
+        return f"{cut(head, max(room, MAX_MESSAGE_BYTES // 4))}\n{cut(tail, MAX_MESSAGE_BYTES * 3 // 4 - 1)}"
+
+
+def cut(text: str, size: int) -> str:
+    """Return ``text`` cut to ``size`` bytes of UTF-8, marked where something is missing."""
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= size else raw[: size - 3].decode("utf-8", "ignore") + "..."
+
+
+def mask_passwords(text: str) -> str:
+    """Return ``text`` with the literal after each word PASSWORD replaced by asterisks."""
+    return _PASSWORD_LITERAL.sub(r"\1'***'", text)
+
+
+class UsageError(DbSetupError):
+    """A setting, a request or a command line that cannot be understood."""
+
+    code = "invalid_usage"
+    exit_status = 2
+
+
+class InvalidSetting(UsageError):
+    """An environment variable or option with a value that cannot be used."""
+
+    code = "invalid_setting"
+
+
+class InvalidRequest(UsageError):
+    """An event with an unknown key or an unusable value."""
+
+    code = "invalid_request"
+
+
+class NoDatabase(UsageError):
+    """Nothing says which database to work on."""
+
+    code = "no_database"
+
+
+class FolderError(DbSetupError):
+    """The migrations folder cannot be used as it is."""
+
+    code = "folder_error"
+
+
+class FolderNotFound(FolderError):
+    """There is no folder at the given path."""
+
+    code = "folder_not_found"
+
+
+class UnreadableFile(FolderError):
+    """A migration file cannot be opened, or is not a regular file."""
+
+    code = "unreadable_file"
+
+
+class InvalidFileName(FolderError):
+    """A file's name cannot be recorded or understood."""
+
+    code = "invalid_file_name"
+
+
+class TextError(DbSetupError):
+    """The text of a file is refused before anything is touched."""
+
+    code = "invalid_text"
+
+
+class NulByte(TextError):
+    """The file holds a NUL byte, at which the driver would silently cut the text."""
+
+    code = "nul_byte"
+
+
+class InvalidEncoding(TextError):
+    """The bytes of the file are not in the encoding it declares (UTF-8 when it declares none)."""
+
+    code = "invalid_encoding"
+
+
+class UnterminatedText(TextError):
+    """A quote, dollar quote or comment is opened and never closed."""
+
+    code = "unterminated_text"
+
+
+class PsqlCommand(TextError):
+    """A backslash command that only psql understands."""
+
+    code = "psql_command"
+
+
+class UnknownDirective(TextError):
+    """A ``-- db_setup:`` line with a word that means nothing."""
+
+    code = "unknown_directive"
+
+
+class UnclosedTransaction(TextError):
+    """A BEGIN of the file's own without COMMIT or ROLLBACK."""
+
+    code = "unclosed_transaction"
+
+
+class PlanError(DbSetupError):
+    """The files and the history do not fit together."""
+
+    code = "plan_error"
+
+
+class DuplicateNumber(PlanError):
+    """Two files carry one number, and one of them is pending."""
+
+    code = "duplicate_number"
+
+
+class UnknownTarget(PlanError):
+    """The target is neither a file, a number, nor an applied migration."""
+
+    code = "unknown_target"
+
+
+class InconsistentHistory(PlanError):
+    """An applied file was edited, or is missing."""
+
+    code = "inconsistent_history"
+
+
+class OutOfOrder(PlanError):
+    """A pending file comes before an applied one, and the order is strict."""
+
+    code = "out_of_order"
+
+
+class ChangedSteps(PlanError):
+    """A half-applied file was edited above the step that is next."""
+
+    code = "changed_steps"
+
+
+class SecretError(DbSetupError):
+    """A secret cannot be read, or does not hold what is needed."""
+
+    code = "invalid_secret"
+
+
+class ServerUnfit(DbSetupError):
+    """The server cannot be reached, or is not one that migrations can be applied to."""
+
+    code = "connection_failed"
+
+
+class UnsupportedServer(ServerUnfit):
+    """The server is older than the oldest supported version."""
+
+    code = "unsupported_server"
+
+
+class ReadOnlyServer(ServerUnfit):
+    """A standby, a reader endpoint or a read-only session."""
+
+    code = "read_only_server"
+
+
+class UnsuitablePooler(ServerUnfit):
+    """A transaction pooler stands between, and a statement needs a session."""
+
+    code = "transaction_pooler"
+
+
+class ConnectionLost(ServerUnfit):
+    """The connection ended while it was in use; the history tells what was committed."""
+
+    code = "connection_lost"
+
+
+class RunError(DbSetupError):
+    """A migration could not be applied."""
+
+    code = "migration_failed"
+
+
+class MigrationFailed(RunError):
+    """The server refused a statement of a migration."""
+
+    code = "migration_failed"
+
+
+class ObjectExists(MigrationFailed):
+    """A migration makes what is already there, in a database without history."""
+
+    code = "already_exists"
+
+
+class MissingExtension(MigrationFailed):
+    """A migration asks for an extension the server does not have."""
+
+    code = "missing_extension"
+
+
+class LockTimeout(MigrationFailed):
+    """A table stayed locked by others for as long as the run may wait."""
+
+    code = "lock_timeout"
+
+
+class InvalidIndex(MigrationFailed):
+    """An index built concurrently was left invalid."""
+
+    code = "invalid_index"
+
+
+class RunLockTimeout(RunError):
+    """Another runner held the run lock for as long as this one may wait."""
+
+    code = "run_lock_timeout"
+
+
+class RunLockLost(RunError):
+    """The run lock was lost to another runner; what was in progress was rolled back."""
+
+    code = "run_lock_lost"
+
+
+class DeadlineReached(RunError):
+    """The run's time is over; what was committed is recorded, and a re-run carries on."""
+
+    code = "deadline_reached"
+
+
+class RunInterrupted(RunError):
+    """A person or the system asked the run to stop; what was committed is recorded."""
+
+    code = "interrupted"
+
+
+class ServerError(DbSetupError):
+    """What the server said of one message: SQLSTATE, text, and the 1-based character position if any.
+
+    The runner turns it into a ``MigrationFailed`` that knows file, line and column.
+    """
+
+    code = "server_error"
+
+    def __init__(
+        self, sqlstate: str, message: str, *, position: int = 0, detail: str = "", hint: str = "",
+        schema: str = "", table: str = "", constraint: str = "", context: str = "",
+    ) -> None:
+        super().__init__(f"{message} ({sqlstate})")
+        self.sqlstate = sqlstate
+        self.message = message
+        self.position = position
+        self.detail = detail
+        self.hint = hint
+        self.schema = schema
+        self.table = table
+        self.constraint = constraint
+        self.context = context

@@ -1,0 +1,59 @@
+"""The history of this tool's first generation, ``public.schema_migrations(id, migration_name, applied_at)``.
+
+It named a file by its stem, with or without ``.sql``, and put a number of its own before the name of an
+unnumbered file; that number depended on the other files, so one file may stand there twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from migrator.connection import Connection
+from migrator.history import PACKAGE_VERSION, SCHEMA
+from migrator.migration import AppliedMigration, Migration, split_name
+
+
+def read_names(connection: Connection) -> list[str]:
+    """Return the names in the old history, in the order of application."""
+    return [str(name) for (name,) in connection.rows("SELECT migration_name FROM public.schema_migrations ORDER BY id")]
+
+
+def translate(old_names: Iterable[str], files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:
+    """Return the rows of our history that stand for the old names; the files' texts are taken as applied. Pure.
+
+    A name that fits no file becomes a row of its own, with an unknown checksum.
+    """
+    by_stem = {file.name.removesuffix(".sql"): file for file in files}
+    by_rest = {split_name(file.name)[1]: file for file in files}
+    rows: dict[str, AppliedMigration] = {}
+    for old_name in old_names:
+        stem = old_name.removesuffix(".sql")
+        number, rest = split_name(stem)
+        file = by_stem.get(stem) or _by_rest(number, rest, by_rest)
+        row = _row(stem, number, file)
+        rows.setdefault(row.name, row)
+    return tuple(rows.values())
+
+
+def _by_rest(number: str, rest: str, by_rest: dict[str, Migration]) -> Migration | None:
+    """Return the file of that name when exactly one of the two, the old name or the file, has a number."""
+    file = by_rest.get(rest)
+    return file if file is not None and bool(number) != bool(split_name(file.name)[0]) else None
+
+
+def _row(stem: str, number: str, file: Migration | None) -> AppliedMigration:
+    if file is None:
+        return AppliedMigration(f"{stem}.sql", number or "0", "", "applied")
+    return AppliedMigration(file.name, split_name(file.name)[0] or number, file.checksum, "applied")
+
+
+def record(connection: Connection, rows: Iterable[AppliedMigration], run_id: int) -> None:
+    """Write the rows into our history, in one transaction; the old table stays as it is."""
+    values = ", ".join(
+        f"({', '.join(map(connection.literal, row))}, 'imported', {run_id}, '{PACKAGE_VERSION}')" for row in rows
+    )
+    if values:
+        connection.run(
+            f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version) "
+            f"VALUES {values} ON CONFLICT (name) DO NOTHING"
+        )

@@ -1,0 +1,83 @@
+"""A job: what one invocation is to do, and with what; the doors make it, the actions carry it out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from migrator import credentials, first_generation, history, secret_store, tls
+from migrator.connection import Connection, connect
+from migrator.credentials import Credentials
+from migrator.deadline import Deadline
+from migrator.folder import Folder, default_path, read_folder
+from migrator.migration import AppliedMigration
+from migrator.plan import Plan, Policy, make_plan
+from migrator.runner import Listener
+from migrator.settings import Request, Settings
+
+
+class Job:
+    """One invocation: its settings and request, the time it has, and who listens to its events."""
+
+    def __init__(
+        self, settings: Settings, request: Request, base: Path, deadline: Deadline, listen: Listener,
+        request_id: str,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self.request = request
+        self.base = base
+        self.deadline = deadline
+        self.listen = listen
+        self.request_id = request_id
+        self.started = time.monotonic()
+        self.warnings: list[str] = []
+        self._credentials: Credentials | None = None
+
+    def read_folder(self) -> Folder:
+        """Read the migrations folder that the settings name, or the one beside the code."""
+        named = self.settings.migrations_dir
+        return read_folder(Path(named) if named else default_path(self.base))
+
+    def connect(self) -> Connection:
+        """Open a session with the credentials of the request, read once."""
+        if self._credentials is None:
+            self._credentials, warning = tls.secured(self._find_credentials(), self.settings, self.base)
+            self.warnings += [warning] if warning else []
+        return connect(self._credentials, self.settings.lock_timeout, self.deadline, self.request_id)
+
+    def _find_credentials(self) -> Credentials:
+        settings, named = self.settings, self.request.secret_name
+        if settings.database_url and not named:
+            return credentials.from_url(settings.database_url)
+        if secret := named or settings.secret_name:
+            return credentials.from_secret(secret_store.read_secret(secret), secret, settings)
+        return credentials.from_variables(settings)
+
+    def elapsed_ms(self) -> int:
+        """Return the milliseconds since the job was made."""
+        return int((time.monotonic() - self.started) * 1000)
+
+
+class View:
+    """One look at files and history, and the plan that follows from it; reads only."""
+
+    def __init__(self, job: Job, folder: Folder, connection: Connection) -> None:
+        self.facts = history.read(connection)
+        self.applied: tuple[AppliedMigration, ...] = self.facts.applied
+        if self.facts.first_generation:
+            self.applied = first_generation.translate(first_generation.read_names(connection), folder.files)
+        settings = job.settings
+        policy = Policy(job.request.target, settings.strict_order, settings.allow_missing)
+        self.plan: Plan = make_plan(folder.files, self.applied, self.facts.has_tables, policy)
+        self.imported = self.applied if self.facts.first_generation else ()
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Tell whether a run would write nothing."""
+        return not (self.plan.pending or self.plan.renames or self.imported or self.plan.problems)
+
+
+def event_fields(**fields: Any) -> dict[str, Any]:
+    """Return fields without those that are empty, for an event."""
+    return {key: value for key, value in fields.items() if value not in (None, "", (), [])}

@@ -1,0 +1,159 @@
+"""A migration: one .sql file, what its name and first lines say, and its checksum.
+
+Pure: names and bytes in, values out. The rules of names are in db_setup/README.md, "Files and numbers".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+from migrator.errors import Location, UnknownDirective
+
+Number = tuple[int, ...]
+
+BOM = b"\xef\xbb\xbf"
+_SUFFIX = ".sql"
+_DOWN_SUFFIX = ".down.sql"
+
+
+class Migration(NamedTuple):
+    """A file of the migrations folder: its name, path, SHA-256 of the normalised text, and size in bytes."""
+
+    name: str
+    path: str
+    checksum: str
+    size: int
+
+    @property
+    def number(self) -> Number | None:
+        """Return the number the file name begins with, or None for an unnumbered file."""
+        return number_of(self.name)
+
+
+class AppliedMigration(NamedTuple):
+    """A row of the history, in the order of application.
+
+    ``state`` is ``applied``, or ``running`` for a stepwise file that has not reached its end.
+    """
+
+    name: str
+    number: str
+    checksum: str
+    state: str
+
+    @property
+    def rank(self) -> Number:
+        """Return the number the migration was given, in comparable form."""
+        return parse_number(self.number)
+
+
+@cache
+def _grammar() -> re.Pattern[str]:
+    """Return the pattern of a file name's number; compiled late, since a run with nothing to do needs none."""
+    return re.compile(
+        r"(?:[Vv](?P<version>[0-9]+(?:[._][0-9]+)*)(?=__|[_.-]|$)"  # V1_2__name, V13.1__name
+        r"|(?P<date>[0-9]{4}[-_][0-9]{2}[-_][0-9]{2}(?:[-_][0-9]{4,6})?)"  # 2017-09-23-182408_name
+        r"|(?P<plain>[0-9]+(?:\.[0-9]+)*))"  # 003_name, 1.2-name, 20170428101112_name
+        r"(?:[-_. ]+|$)"
+    )
+
+
+def is_migration(file_name: str) -> bool:
+    """Tell whether a file name is a migration's: it ends in .sql, and is neither hidden nor a way back."""
+    return (
+        file_name.endswith(_SUFFIX) and not file_name.endswith(_DOWN_SUFFIX) and not file_name.startswith(".")
+    )
+
+
+def looks_like_a_mistake(file_name: str) -> bool:
+    """Tell whether somebody may believe that a file is run although it is not (003_x.SQL, 003_x.sql.txt)."""
+    lower = file_name.lower()
+    return ".sql" in lower and not file_name.startswith(".") and not file_name.endswith(_SUFFIX)
+
+
+def split_name(file_name: str) -> tuple[str, str]:
+    """Return the number as it is spelled ("003", "" when there is none) and the rest of the name."""
+    stem = file_name.removesuffix(_SUFFIX)
+    match = _grammar().match(stem)
+    if match is None:
+        return "", stem
+    return match["version"] or match["date"] or match["plain"], stem[match.end() :]
+
+
+def number_of(file_name: str) -> Number | None:
+    """Return the number of a file name in comparable form, or None when it has none."""
+    text, _ = split_name(file_name)
+    return parse_number(text) if text else None
+
+
+def parse_number(text: str) -> Number:
+    """Return a spelled number in comparable form: "003" and "3" are equal, "1_10" comes after "1.9"."""
+    if text.isdecimal():  # nearly always, and ten times as fast
+        return (int(text),)
+    parts = [int(part) for part in re.findall("[0-9]+", text)]
+    while len(parts) > 1 and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
+
+
+def free_numbers(names: Sequence[str], given: Sequence[str], count: int) -> list[str]:
+    """Return the next ``count`` numbers after those in file names and those given, padded like the highest."""
+    spelled = [text for text in (*(split_name(name)[0] for name in names), *given) if text]
+    highest = max(spelled, key=parse_number, default="000")
+    first = parse_number(highest)[0]
+    width = len(highest) if highest.isdigit() else 3
+    return [f"{first + step:0{width}d}" for step in range(1, count + 1)]
+
+
+def checksum(content: bytes) -> str:
+    """Return the SHA-256 of the text without BOM and with LF line ends, in hexadecimal (contract 11)."""
+    return hashlib.sha256(normalised(content.removeprefix(BOM))).hexdigest()
+
+
+def normalised(content: bytes) -> bytes:
+    """Return the bytes with CRLF and lone CR turned into LF, so that a checkout on Windows is no edit."""
+    if b"\r" not in content:
+        return content
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+class Directives(NamedTuple):
+    """What the ``-- db_setup:`` lines at the top of a file ask for."""
+
+    no_transaction: bool = False
+
+
+_DIRECTIVE_PREFIX = "db_setup:"
+_KNOWN_DIRECTIVES = ("no-transaction",)
+
+
+def parse_directives(head: str, file_name: str) -> Directives:
+    """Read the directives in the comment lines a text begins with.
+
+    Raises UnknownDirective for a word that means nothing, since a misspelt wish must not be ignored.
+    """
+    words: list[str] = []
+    for line_number, line in enumerate(head.lstrip("\ufeff").splitlines(), 1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("--"):
+            break
+        comment = stripped.removeprefix("--").strip()
+        if comment.startswith(_DIRECTIVE_PREFIX):
+            words += _words(comment.removeprefix(_DIRECTIVE_PREFIX), line, line_number, file_name)
+    return Directives(no_transaction="no-transaction" in words)
+
+
+def _words(text: str, line: str, line_number: int, file_name: str) -> list[str]:
+    words = text.replace(",", " ").split()
+    for word in words or [""]:
+        if word not in _KNOWN_DIRECTIVES:
+            raise UnknownDirective(
+                f'unknown directive "{word}"',
+                where=Location(file_name, line_number, max(line.find(word), 0) + 1, line),
+                cure=f"write one of: {', '.join(_KNOWN_DIRECTIVES)}; or remove the line",
+            )
+    return words

@@ -1,0 +1,88 @@
+"""The report of a run: one value, from which the answer, the log's last line and the screen are made. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from migrator import plan as states
+
+
+class Line(NamedTuple):
+    """One migration of a report: its number, file name, how it runs or ran, and its time if it ran here."""
+
+    number: str
+    name: str
+    mode: str
+    duration_ms: int | None = None
+
+
+class Report(NamedTuple):
+    """What a run found and did. Revisions are numbers as they are spelled; an empty one is none."""
+
+    action: str
+    state: str
+    applied: tuple[Line, ...] = ()
+    pending: tuple[Line, ...] = ()
+    previous_revision: str = ""
+    final_revision: str = ""
+    target: str = ""
+    warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    duration_ms: int = 0
+    remark: str = ""
+
+    @property
+    def success(self) -> bool:
+        """Tell whether nothing is wrong; a failed run raises and has no report."""
+        return not self.problems
+
+    @property
+    def message(self) -> str:
+        """Return the report in a sentence or two."""
+        return " ".join(part for part in (self._done(), self._left(), self.remark) if part)
+
+    def _done(self) -> str:
+        if self.problems:
+            return "; ".join(self.problems)
+        if self.applied:
+            reached = f" to reach {self.final_revision}" if self.final_revision else ""
+            return f"Applied {counted(len(self.applied))}{reached}."
+        return "" if self.pending else _NOTHING.get(self.state, "")
+
+    def _left(self) -> str:
+        if not self.pending or self.problems:
+            return ""
+        verb = "would be applied" if self.action == "plan" else "pending"
+        return f"{counted(len(self.pending))} {verb}: {', '.join(line.name for line in self.pending)}."
+
+    def body(self) -> dict[str, Any]:
+        """Return the answer's body, ready for JSON."""
+        return {
+            "success": self.success,
+            "message": self.message,
+            "state": self.state,
+            "applied_migrations": [line.name for line in self.applied],
+            "pending_migrations": [line.name for line in self.pending],
+            "previous_revision": self.previous_revision or None,
+            "final_revision": self.final_revision or None,
+            "target_revision": self.target or "head",
+            "warnings": list(self.warnings),
+            "duration_ms": self.duration_ms,
+        }
+
+    def response(self) -> dict[str, Any]:
+        """Return what the Lambda function answers."""
+        return {"statusCode": 200, "body": self.body()}
+
+
+_NOTHING = {
+    states.EMPTY: "The database is empty, and there is nothing to apply.",
+    states.UNTRACKED: "The database has tables, and there is nothing to apply.",
+    states.UP_TO_DATE: "Nothing to do: the database is up to date.",
+    states.AHEAD: "Nothing was done: the database is ahead of these files.",
+}
+
+
+def counted(count: int) -> str:
+    """Return "1 migration", "2 migrations"."""
+    return f"{count} migration{'' if count == 1 else 's'}"

@@ -1,0 +1,166 @@
+"""The runner: applies one migration after another, each exactly once, and records it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from migrator import history, transaction
+from migrator.blockers import Blockers
+from migrator.connection import Connection
+from migrator.deadline import Deadline
+from migrator.errors import ConnectionLost, DbSetupError, DeadlineReached, LockTimeout, ServerError
+from migrator.failure import LOCK_NOT_AVAILABLE, PASSING, QUERY_CANCELED, describe, lock_lost
+from migrator.journal import open_journal
+from migrator.migration import AppliedMigration
+from migrator.plan import Pending
+from migrator.script import STEPWISE, Script
+from migrator.statements import Statement
+from migrator.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
+from migrator.watchdog import Watchdog
+
+_UNSAFE_ENUM = "55P04"
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to get a lock
+_MAX_ATTEMPTS_WITHOUT_LOCK = 5  # for deadlocks and the like, which more patience does not help
+_PROGRESS_EVERY = 2.0  # seconds
+_STATEMENT_TIMEOUT_SLACK = 0.25  # seconds: statement_timeout, set to the time left, may be a little early
+
+Listener = Callable[[str, dict[str, Any]], None]
+
+
+class Applied(NamedTuple):
+    """A migration that this run applied, and how."""
+
+    name: str
+    number: str
+    mode: str
+    duration_ms: int
+
+
+class Runner:
+    """Applies migrations on one connection, under the run lock, within the deadline."""
+
+    def __init__(
+        self, connection: Connection, deadline: Deadline, watchdog: Watchdog, blockers: Blockers,
+        run_id: int, untracked: bool, listen: Listener,
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._deadline = deadline
+        self._watchdog = watchdog
+        self._blockers = blockers
+        self._run_id = run_id
+        self._untracked = untracked
+        self._listen = listen
+        self._told = 0.0
+        self.applied: list[Applied] = []
+        self.warnings: list[str] = []
+
+    def apply_all(self, work: Sequence[tuple[Pending, Script]]) -> None:
+        """Apply the migrations in order; raises RunError at the first that fails, with what was kept before it."""
+        for position, (pending, script) in enumerate(work):
+            left = [item.migration.name for item, _ in work[position:]]
+            self._within_time(left)
+            name = pending.migration.name
+            self._listen("migration.started", {"migration": name, "number": pending.number, "mode": script.mode})
+            started = time.monotonic()
+            mode = self._apply(pending, script, left)
+            done = Applied(name, pending.number, mode, int((time.monotonic() - started) * 1000))
+            self.applied.append(done)
+            for notice in self._connection.take_notices():
+                self._listen("migration.notice", {"migration": name, "notice": notice})
+            self._listen("migration.applied", {"migration": name, **done._asdict()})
+
+    def _within_time(self, left: Sequence[str]) -> None:
+        try:
+            self._deadline.check()
+        except DeadlineReached as error:
+            error.kept = self._kept_so_far(left)
+            raise
+
+    def _apply(self, pending: Pending, script: Script, left: Sequence[str]) -> str:
+        """Apply one migration, again when it met somebody else's lock; return the mode it ran in."""
+        pause, attempt = _FIRST_PAUSE, 1
+        while True:
+            run = StepwiseRun(self._connection, script, self._progress, self._warn)
+            try:
+                return self._attempt(pending, script, run)
+            except ConnectionLost as error:
+                self._raise_if_over(error, left)
+                raise
+            except ServerError as error:
+                self._raise_if_over(error, left)
+                limited = error.sqlstate != LOCK_NOT_AVAILABLE and attempt >= _MAX_ATTEMPTS_WITHOUT_LOCK
+                if error.sqlstate not in PASSING or limited:
+                    raise self._failure(error, pending, run) from error
+                self._listen("migration.blocked", {"migration": pending.migration.name, "attempt": attempt})
+                self._blockers.watch(self._connection.pid)
+                if not self._deadline.pause(pause):
+                    raise self._failure(error, pending, run) from error
+                pause, attempt = min(pause * 2, _LONGEST_PAUSE), attempt + 1
+            finally:
+                self._connection.rollback()
+
+    def _attempt(self, pending: Pending, script: Script, run: StepwiseRun) -> str:
+        stepwise = script.mode == STEPWISE or pending.resumed
+        if not stepwise:
+            try:
+                self._in_transaction(pending, script)
+            except ServerError as error:
+                if error.sqlstate not in {*NEEDS_NO_TRANSACTION, _UNSAFE_ENUM}:
+                    raise
+                stepwise = True  # the server knows better; nothing was kept, so the file starts again
+        if stepwise:
+            self._connection.run(self._connection.reset_sql())
+            run.apply(open_journal(self._connection, self._row(pending, "running"), self._run_id))
+            return STEPWISE
+        return script.mode
+
+    def _in_transaction(self, pending: Pending, script: Script) -> None:
+        connection = self._connection
+        record = history.record_sql(connection, self._row(pending, "applied"), script.mode, self._run_id)
+        opening = f"{connection.reset_sql()};\n{script.opening}\n{record};"
+        transaction.execute(connection, opening, script.body(), lambda: "COMMIT", self._progress)
+
+    @staticmethod
+    def _row(pending: Pending, state: str) -> AppliedMigration:
+        return AppliedMigration(pending.migration.name, pending.number, pending.migration.checksum, state)
+
+    def _raise_if_over(self, error: ServerError | ConnectionLost, left: Sequence[str]) -> None:
+        """Turn a statement that was ended because the time is over into the error that says so."""
+        cancelled = isinstance(error, ServerError) and error.sqlstate == QUERY_CANCELED
+        timed_out = cancelled and self._deadline.remaining() < _STATEMENT_TIMEOUT_SLACK
+        if timed_out or (self._watchdog.fired and (cancelled or isinstance(error, ConnectionLost))):
+            over = self._watchdog.reason()
+            over.kept = self._kept_so_far(left)
+            raise over from error
+
+    def _failure(self, error: ServerError, pending: Pending, run: StepwiseRun) -> DbSetupError:
+        name = pending.migration.name
+        if history.lock_was_lost(error):
+            return lock_lost(name)
+        before = ", ".join(item.name for item in self.applied)
+        kept = f"{before} (applied before in this run); " if before else ""
+        if run.steps_done:
+            kept += f"{run.steps_done} steps of {name}, recorded; a re-run goes on at line {run.next_line}"
+        else:
+            kept += f"nothing of {name}"
+        failure = describe(error, name, kept, untracked=self._untracked)
+        if isinstance(failure, LockTimeout):
+            failure.what += self._blockers.names()
+        return failure
+
+    def _kept_so_far(self, left: Sequence[str]) -> str:
+        done = ", ".join(item.name for item in self.applied) or "nothing"
+        return f"{done} (applied in this run); left: {', '.join(left)}"
+
+    def _progress(self, statement: Statement) -> None:
+        self._deadline.check()
+        now = time.monotonic()
+        if now - self._told > _PROGRESS_EVERY:
+            self._told = now
+            self._listen("migration.progress", {"line": statement.line})
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self._listen("migration.warning", {"warning": text})

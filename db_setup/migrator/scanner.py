@@ -1,0 +1,236 @@
+"""Where a statement ends: the rules of psql's own scanner (psqlscan.l), which reads line by line.
+
+It jumps from one character that matters to the next. Only CREATE FUNCTION and CREATE PROCEDURE are read
+word by word, for the sake of BEGIN ATOMIC ... END bodies.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+from migrator.errors import PsqlCommand, UnterminatedText
+from migrator.kinds import cure_of_command
+from migrator.patterns import jump, pattern
+from migrator.window import Window
+
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
+_NO_NAME = frozenset(map(chr, range(128))) - _LETTERS - frozenset("0123456789_.:$")
+_ROUTINES = ("function", "procedure")
+_PREFIXES = (("e", False), ("b", True), ("x", True), ("u&", True))  # of strings; is a backslash plain?
+
+
+class Scanner:
+    """The rules of psqlscan.l over a window; ``standard`` is standard_conforming_strings and may change."""
+
+    def __init__(self, window: Window, standard: bool) -> None:
+        self._window = window
+        self.standard = standard
+        self._gap, self._no_function = pattern("gap"), pattern("no function")
+        self._floor = 0  # where the last token whose end is known ended: looking back stops here
+        self._names: list[str] | None = []  # the first names, while they may make a CREATE FUNCTION
+        self._depth = self._blocks = 0  # open parentheses; open BEGIN ATOMIC and CASE
+
+    # ---- looking at the window
+
+    def end_of_space(self, at: int) -> int:
+        """Return where white space and ``--`` comments end."""
+        window = self._window
+        while True:
+            at = window.whole(self._gap, at).end()
+            if not window.text.startswith("-", at):
+                return at
+            comment = window.whole(pattern("comment"), at)
+            if comment[0] == "-":
+                return at
+            at = comment.end()
+
+    def end_of_line(self, at: int) -> int:
+        """Return where the line ends, before its newline."""
+        return self._window.whole(pattern("line"), at).end()
+
+    def _search(self, what: str, at: int, opened: int, wanted: str) -> int:
+        """Return where the string ``wanted`` is; without it, ``what`` was opened and never closed."""
+        window = self._window
+        while (found := window.text.find(wanted, at)) < 0:
+            at = max(at, len(window.text) - len(wanted) + 1)
+            if not window.more():
+                self._unterminated(what, opened, wanted)
+        return found
+
+    def _unterminated(self, what: str, opened: int, wanted: str) -> NoReturn:
+        raise UnterminatedText(
+            f"{what} opened here is never closed",
+            cure=f"close it with {wanted} where it should end; look for a stray one before it",
+            where=self._window.location(opened),
+        )
+
+    def refuse(self, at: int) -> NoReturn:
+        """Raise the error for the psql command at ``at``."""
+        self.end_of_line(at)
+        command = pattern("command").match(self._window.text, at)
+        name, value = (command[1], command[2]) if command else ("", "")
+        raise PsqlCommand(
+            f"\\{name} is a command of psql, which is not at work here",
+            cure=cure_of_command(name, value),
+            where=self._window.location(at),
+        )
+
+    # ---- inside a statement
+
+    def end_of_statement(self, start: int) -> int:
+        """Return where the statement that begins at ``start`` ends."""
+        window = self._window
+        self._floor, self._depth, self._blocks = start, 0, 0
+        self._names = None if self._no_function.match(window.text, start) else []
+        at = start
+        while True:
+            match = self._plain().match(window.text, at)
+            assert match is not None  # it matches the empty string
+            at = match.end()
+            if at == len(window.text) and window.more():
+                continue
+            char = window.text[at : at + 1]
+            if char == ";":
+                at += 1
+                if not self._depth and not self._blocks:
+                    return at
+            elif char == "(":
+                self._depth, at = self._depth + 1, at + 1
+            elif char == ")":
+                self._depth, at = max(0, self._depth - 1), at + 1
+            elif char:
+                at = self._token(char, at)
+            else:
+                return len(window.text.rstrip("\n"))
+
+    def _plain(self) -> re.Pattern[str]:
+        """Return the pattern of what need not be looked at now."""
+        if self._names is None:
+            return jump(self.standard)
+        return pattern("no block" if self._names and self._names[-1] in _ROUTINES else "no word")
+
+    def _token(self, char: str, at: int) -> int:
+        """Return where the token at ``at`` ends."""
+        if char == "'":
+            self._floor = self._string(at)
+        elif char == '"':
+            self._floor = self._quoted(at, char, "a quoted name")
+        elif char == "$":
+            self._floor = self._dollar(at)
+        elif char == "-":
+            self._floor = self._window.whole(pattern("comment"), at).end()
+        elif char == "/":
+            opens = self._window.whole(pattern("slash"), at)[0] == "/*"
+            self._floor = self._comment(at) if opens else at + 1
+        elif char == "\\":
+            self.refuse(at)
+        else:
+            return self._name(at)
+        return self._floor
+
+    def _name(self, at: int) -> int:
+        """Return where the word or number at ``at`` ends; note when it opens or closes a block."""
+        self._floor = at
+        match = self._window.whole(pattern("token"), at)
+        word, end = match[0].lower(), match.end()
+        if word[0] not in _LETTERS and word[0] < "\x80":
+            return end
+        after = self._window.char(end)
+        if (after == "'" and word in ("e", "b", "x", "n")) or (after == "&" and word == "u"):
+            return end  # no word, but the beginning of a string
+        if self._names is not None and len(self._names) < 4:
+            self._names = _function_names(self._names, word)
+        if self._names is not None and self._names[-1] in _ROUTINES and not self._depth:
+            if word == "begin" or (word == "case" and self._blocks):
+                self._blocks += 1
+            elif word == "end" and self._blocks:
+                self._blocks -= 1
+        return end
+
+    def _boundary(self, at: int) -> int:
+        """Return the first end of a token at or after ``at``, which may be inside a name or a number."""
+        text, start = self._window.text, at
+        while start > self._floor and text[start - 1] not in _NO_NAME:
+            start -= 1
+        while start < at:
+            start = self._window.whole(pattern("token"), start).end()
+        return start
+
+    def _raw(self, at: int) -> bool:
+        """Tell whether a backslash means nothing in the string whose quote is at ``at``."""
+        text = self._window.text
+        for prefix, raw in _PREFIXES[:1] if self.standard else _PREFIXES:
+            start = at - len(prefix)
+            if start >= self._floor and text[start:at].lower() == prefix and self._boundary(start) == start:
+                return raw
+        return self.standard
+
+    def _string(self, at: int) -> int:
+        """Return where the string whose quote is at ``at`` ends."""
+        raw = self._raw(at)
+        opened = at
+        while True:
+            at = self._quoted(at, "'", "a string", opened) if raw else self._escaped(at, opened)
+            if raw and self.standard:
+                return at  # whether the next string goes on with this one makes no difference
+            self._window.whole(pattern("waiting"), at)
+            goes_on = pattern("goes on").match(self._window.text, at)
+            if not goes_on:
+                return at
+            at = goes_on.end() - 1
+
+    def _quoted(self, at: int, quote: str, what: str, opened: int = -1) -> int:
+        opened = at if opened < 0 else opened
+        while True:
+            at = self._search(what, at + 1, opened, quote) + 1
+            if self._window.char(at) != quote:
+                return at
+
+    def _escaped(self, at: int, opened: int) -> int:
+        at += 1
+        while True:
+            found = pattern("escape").search(self._window.text, at)
+            if not found:
+                at = max(at, len(self._window.text))
+                if not self._window.more():
+                    self._unterminated("a string", opened, "'")
+            elif found[0] == "\\" or self._window.char(found.end()) == "'":
+                at = found.end() + 1
+            else:
+                return found.end()
+
+    def _dollar(self, at: int) -> int:
+        """Return where what the dollar sign at ``at`` begins, or is part of, ends."""
+        boundary = self._boundary(at)
+        if boundary > at:
+            return boundary
+        match = self._window.whole(pattern("dollar"), at)
+        tag = match[0]
+        if tag[1:2].isdigit():
+            return match.end()
+        if len(tag) == 1 or tag[-1] != "$":
+            return at + 1
+        return self._search("a dollar quote", match.end(), at, tag) + len(tag)
+
+    def _comment(self, opened: int) -> int:
+        """Return where a block comment ends; comments nest."""
+        depth, at = 1, opened + 2
+        while depth:
+            if edge := pattern("comment edge").search(self._window.text, at):
+                at = edge.end()
+                depth += 1 if edge[0] == "/*" else -1
+            else:
+                at = max(at, len(self._window.text) - 1)
+                if not self._window.more():
+                    self._unterminated("a comment", opened, "*/")
+        return at
+
+
+def _function_names(names: list[str], word: str) -> list[str] | None:
+    """Return the names with ``word``, or None once no CREATE [OR REPLACE] FUNCTION begins so."""
+    allowed = ("create",), ("or", *_ROUTINES), ("replace",), _ROUTINES
+    place = len(names)
+    if place == 2 and names[1] != "or":
+        return names  # complete
+    return [*names, word] if word in allowed[place] else None

@@ -1,0 +1,49 @@
+"""Small files applied, one transaction each: over a network with some distance, and with none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.folders import folder_of_tables
+from tests.benchmarks.processes import DOORS, Command, Cost, compare, floor, interleave
+from tests.benchmarks.proxy import Proxy
+from tests.benchmarks.server import Server
+
+_DELAY = 0.001  # seconds each way
+_MOST_FAR, _MOST_NEAR = 1.5, 1.2
+
+Door = Callable[[str, Path], Command]
+
+
+def measure_far(server: Server, *, quick: bool) -> Iterator[Figure]:
+    """Measure 100 files through a proxy that adds a millisecond each way."""
+    with folder_of_tables(100) as folder:
+        run = partial(_run_far, server, folder)
+        yield from _figures("100 files, 1 ms away", run, 3 if quick else 11, _MOST_FAR)
+
+
+def measure_near(server: Server, *, quick: bool) -> Iterator[Figure]:
+    """Measure 1,000 files beside the server."""
+    with folder_of_tables(100 if quick else 1_000) as folder:
+        run = partial(_run_near, server, folder)
+        yield from _figures("1,000 files", run, 3 if quick else 9, _MOST_NEAR)
+
+
+def _figures(case: str, run: Callable[[Door], Cost], rounds: int, limit: float) -> Iterator[Figure]:
+    subjects = {name: partial(run, door) for name, door in DOORS.items()}
+    for name, pairs in interleave(partial(run, floor), subjects, rounds).items():
+        found = compare(pairs, lambda cost: cost.wall)
+        yield Figure(case, name, "time", "ms", found.measured, limit, found.floor, found.ratio)
+
+
+def _run_far(server: Server, folder: Path, door: Door) -> Cost:
+    with server.database() as database, Proxy(server.socket_file, _DELAY) as proxy:
+        return door(server.url_through(proxy.port, database), folder).run()
+
+
+def _run_near(server: Server, folder: Path, door: Door) -> Cost:
+    with server.database() as database:
+        return door(server.url(database), folder).run()

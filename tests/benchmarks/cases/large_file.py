@@ -1,0 +1,57 @@
+"""One large file of INSERTs: memory on both sides, and the time against psql's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.folders import folder_of_rows
+from tests.benchmarks.processes import DOORS, Command, Cost, compare, interleave
+from tests.benchmarks.server import BackendMemory, Server
+
+_MEGABYTE = 2**20
+_MOST_CLIENT, _MOST_BACKEND = 64 * _MEGABYTE, 32 * _MEGABYTE
+_MOST_TIME = 1.0
+
+
+def measure(server: Server, *, quick: bool) -> Iterator[Figure]:
+    """Measure a file of 100 MB with about a million rows."""
+    size = 10 if quick else 100
+    with folder_of_rows(size * _MEGABYTE) as folder:
+        measured = _Measured(server, folder)
+        doors = {name: partial(measured.door, name) for name in DOORS}
+        for name, pairs in interleave(measured.psql, doors, 1 if quick else 3).items():
+            figure = partial(Figure, f"one file of {size} MB", name)
+            memory = compare(pairs, lambda cost: cost.memory)
+            backend = measured.backends
+            yield figure("memory", "MB", max(memory.subjects), _MOST_CLIENT, memory.floor)
+            yield figure("memory, backend", "MB", backend[name], _MOST_BACKEND, backend["psql"])
+            time = compare(pairs, lambda cost: cost.wall)
+            yield figure("time (psql -1)", "s", time.measured, _MOST_TIME, time.floor, time.ratio)
+
+
+class _Measured:
+    """Runs with an eye on the backend, whose highest peak is kept by the name of the client."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self._server = server
+        self._folder = folder
+        self.backends: dict[str, int] = {}
+
+    def psql(self) -> Cost:
+        with self._server.database() as database:
+            words = [str(self._server.psql), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1"]
+            words += ["-d", self._server.url(database), "-f", *map(str, self._folder.iterdir())]
+            return self._watched("psql", database, Command(words))
+
+    def door(self, name: str) -> Cost:
+        with self._server.database() as database:
+            return self._watched(name, database, DOORS[name](self._server.url(database), self._folder))
+
+    def _watched(self, name: str, database: str, command: Command) -> Cost:
+        with BackendMemory(self._server, database) as memory:
+            cost = command.run()
+        self.backends[name] = max(self.backends.get(name, 0), memory.peak)
+        return cost

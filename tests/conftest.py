@@ -1,0 +1,10 @@
+"""What every test starts from: a clean environment, a server, databases, folders."""
+
+pytest_plugins = [
+    "tests.plugins.environment",  # first: it clears the environment that the others start programs with
+    "tests.plugins.server",
+    "tests.plugins.databases",
+    "tests.plugins.folders",
+    "tests.plugins.proxy",
+    "tests.plugins.runs",
+]

@@ -1,0 +1,109 @@
+"""Exactly once, and no dirty state, whatever happens to runner, connection and server (contract 1, 2, 4).
+
+A sample of the points, spread by a fixed seed; ``FAULT_POINTS=9999`` takes every one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.plugins.databases import Database, Dump, MakeDatabase
+from tests.plugins.folders import Folder
+from tests.plugins.proxy import BACKEND, FRONTEND, Proxy
+from tests.plugins.runs import command
+
+POINTS = int(os.environ.get("FAULT_POINTS", "16"))
+FILES = {
+    "001_a.sql": "CREATE TABLE a (i int PRIMARY KEY, s text);\nINSERT INTO a SELECT g, g FROM generate_series(1, 50) g;",
+    "002_copy.sql": "CREATE TABLE b (i int);\nCOPY b FROM stdin;\n1\n2\n\\.\nUPDATE a SET s = s || '!';",
+    "003_steps.sql": "INSERT INTO a VALUES (100, 'x');\nCREATE INDEX CONCURRENTLY a_s ON a (s);\nINSERT INTO b VALUES (3);\n"
+    "CREATE INDEX CONCURRENTLY ON b (i);\nVACUUM b;\nBEGIN; INSERT INTO b VALUES (4); UPDATE a SET i = -i; COMMIT;\n"
+    "DROP INDEX CONCURRENTLY a_s;",
+    "004_big.sql": "CREATE TABLE c (i int, s text);\n"
+    + "".join(f"INSERT INTO c VALUES ({i}, '{'x' * 2000}');\n" for i in range(300)),
+    "notes.sql": "CREATE TABLE notes (i int);\nINSERT INTO notes SELECT count(*) FROM c;",
+}
+OPTIONS = ("--exclude-schema=db_setup", "--inserts")
+
+
+@pytest.fixture
+def files(folder: Folder) -> Folder:
+    """Write the files that the faults hit."""
+    for name, text in FILES.items():
+        folder.write(name, text)
+    return folder
+
+
+def run(url: str, files: Folder) -> subprocess.CompletedProcess[str]:
+    """Run migrate in a process of its own."""
+    return subprocess.run(
+        command("migrate", "--json", "--database-url", url, "--migrations", str(files.path)),
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def history(database: Database) -> list[tuple[str, str]]:
+    """Return what is recorded, in the order of application."""
+    return [(n, s) for n, s in database.query("SELECT name, state FROM db_setup.history ORDER BY position")]
+
+
+def expected(make_database: MakeDatabase, files: Folder, pg_dump: Dump) -> tuple[str, list[tuple[str, str]]]:
+    """Return dump and history of a run without faults."""
+    clean = make_database()
+    assert run(clean.url, files).returncode == 0
+    return pg_dump(clean, *OPTIONS), history(clean)
+
+
+def points(proxy: Proxy, make_database: MakeDatabase, files: Folder) -> Iterator[tuple[str, int, bool]]:
+    """Yield a sample of (side, message, before) over all messages of a run without faults."""
+    proxy.disarm()
+    assert run(proxy.url(make_database().name), files).returncode == 0
+    counts = dict(proxy.counts)
+    for side in (FRONTEND, BACKEND):
+        everything = [(side, n, before) for n in range(2, counts[side]) for before in (True, False)]
+        yield from random.Random(side).sample(everything, min(POINTS // 2, len(everything)))  # noqa: S311
+
+
+def test_killed_runner(
+    proxy: Proxy, database: Database, make_database: MakeDatabase, files: Folder, pg_dump: Dump
+) -> None:
+    """kill -9 at any message, then one re-run: the same database as without the kill."""
+    wanted = expected(make_database, files, pg_dump)
+    for side, message, before in points(proxy, make_database, files):
+        target = make_database()
+        words = command("migrate", "--json", "--database-url", proxy.url(target.name), "--migrations", str(files.path))
+        runner = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        proxy.arm(side, message, before=before, strike=lambda runner=runner: runner.send_signal(signal.SIGKILL))
+        runner.wait(timeout=60)
+        proxy.disarm()
+        again = run(target.url, files)
+        assert again.returncode == 0, (side, message, before, again.stdout, again.stderr)
+        assert (pg_dump(target, *OPTIONS), history(target)) == wanted, (side, message, before)
+
+
+def test_cut_connection(
+    proxy: Proxy, make_database: MakeDatabase, files: Folder, pg_dump: Dump
+) -> None:
+    """A connection cut before or after any message is made again by the run itself, which tells the truth."""
+    wanted = expected(make_database, files, pg_dump)
+    for side, message, before in points(proxy, make_database, files):
+        target = make_database()
+        proxy.arm(side, message, before=before)
+        done = run(proxy.url(target.name), files)
+        proxy.disarm()
+        at = (side, message, before, done.stdout, done.stderr)
+        if done.returncode == 1:  # cut while connecting or looking: nothing was begun
+            assert '"connection_' in done.stdout, at
+            assert run(target.url, files).returncode == 0, at
+        else:
+            assert done.returncode == 0, at
+            assert '"applied_migrations": ["001_a.sql"' in done.stdout, at
+        assert (pg_dump(target, *OPTIONS), history(target)) == wanted, at
+
+

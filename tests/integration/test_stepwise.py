@@ -1,0 +1,148 @@
+"""Stepwise files: what is journalled, where a re-run begins, and what becomes of half-built indexes."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from migrator.errors import ChangedSteps, MigrationFailed
+
+from tests.plugins.databases import Database
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Invoke
+
+INDEXES = "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = 't'::regclass ORDER BY 1"
+
+
+@pytest.fixture
+def table(database: Database) -> Database:
+    """Return a database with a table of which one value stands twice."""
+    database.execute("CREATE TABLE t (i int, j int); INSERT INTO t VALUES (1, 1), (1, 2)")
+    return database
+
+
+def journal(database: Database) -> tuple[str, int]:
+    """Return state and number of steps done of the only migration."""
+    state, steps = database.query("SELECT state, steps FROM db_setup.history")[0]
+    return state, steps
+
+
+def test_resumes_at_the_failed_statement(invoke: Invoke, folder: Folder, table: Database) -> None:
+    """What was done stays done and recorded; after the correction the re-run goes on behind it."""
+    text = "INSERT INTO t VALUES (5, 5);\nCREATE INDEX CONCURRENTLY t_j ON t (j);\nINSERT INTO t VALUES ('no', 1);\nVACUUM t;\n"
+    folder.write("001_x.sql", text)
+    with pytest.raises(MigrationFailed) as caught:
+        invoke()
+    message = str(caught.value)
+    assert message.startswith("001_x.sql:3:23  invalid input syntax for type integer")
+    assert "2 steps of 001_x.sql, recorded; a re-run goes on at line 3" in message
+    assert journal(table) == ("running", 2)
+    assert invoke({"action": "status"})["state"] == "pending_migrations"
+    folder.write("001_x.sql", text.replace("'no'", "'6'"))
+    assert invoke()["applied_migrations"] == ["001_x.sql"]
+    assert journal(table) == ("applied", 4)
+    assert table.query("SELECT i FROM t ORDER BY i") == [(1,), (1,), (5,), (6,)]
+
+
+def test_edited_above_the_next_step(invoke: Invoke, folder: Folder, table: Database) -> None:
+    """An edit of steps that are done is refused; they were run as they were."""
+    folder.write("001_x.sql", "INSERT INTO t VALUES (5, 5);\nVACUUM t;\nSELECT broken;")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    folder.write("001_x.sql", "INSERT INTO t VALUES (6, 6);\nVACUUM t;\nSELECT 1;")
+    with pytest.raises(ChangedSteps, match="within its first 2 steps"):
+        invoke()
+    folder.write("001_x.sql", "INSERT INTO t VALUES (5, 5);")
+    with pytest.raises(ChangedSteps, match="within its first 2 steps"):
+        invoke()
+
+
+def test_session_settings_are_made_again(invoke: Invoke, folder: Folder, table: Database) -> None:
+    """A re-run makes the settings of the steps it passes over again."""
+    folder.write("001_x.sql", "CREATE SCHEMA s;\nSET search_path = s;\nVACUUM;\nCREATE TABLE u (i int);\nSELECT broken;")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    folder.write("001_x.sql", "CREATE SCHEMA s;\nSET search_path = s;\nVACUUM;\nCREATE TABLE u (i int);\nCREATE TABLE v (i int);")
+    invoke()
+    assert table.query("SELECT to_regclass('s.u') IS NOT NULL, to_regclass('s.v') IS NOT NULL") == [(True, True)]
+
+
+@pytest.mark.parametrize("clause", ["t_i ON t", "IF NOT EXISTS t_i ON t", '"t_i"on public . t', "ON t"])
+def test_failed_build_leaves_no_index(invoke: Invoke, folder: Folder, table: Database, clause: str) -> None:
+    """A build that fails takes its invalid index with it; once the data allow it, the index is built."""
+    folder.write("001_x.sql", f"CREATE UNIQUE INDEX CONCURRENTLY {clause} (i);")
+    with pytest.raises(MigrationFailed, match=r"could not create unique index.*23505"):
+        invoke()
+    assert table.query(INDEXES) == []
+    table.execute("DELETE FROM t WHERE j = 2")
+    body = invoke()
+    assert [valid for _, valid in table.query(INDEXES)] == [True]
+    assert any("was dropped" in warning for warning in body["warnings"]) is False
+
+
+def test_invalid_index_of_others_is_rebuilt(invoke: Invoke, folder: Folder, table: Database) -> None:
+    """An invalid index of the name is dropped and built anew, which IF NOT EXISTS would have skipped."""
+    with pytest.raises(Exception, match="could not create unique index"):
+        table.execute("CREATE UNIQUE INDEX CONCURRENTLY t_i ON t (i)")
+    assert table.query(INDEXES) == [("t_i", False)]
+    folder.write("001_x.sql", "CREATE INDEX CONCURRENTLY IF NOT EXISTS t_i ON t (i);")
+    body = invoke()
+    assert table.query(INDEXES) == [("t_i", True)]
+    assert any("public.t_i" in warning and "dropped" in warning for warning in body["warnings"])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE INDEX CONCURRENTLY t_i ON t (i)",
+        "CREATE INDEX CONCURRENTLY ON t (i)",
+        "DROP INDEX CONCURRENTLY old",
+        "CREATE DATABASE {name}_made",
+        "ALTER TABLE p DETACH PARTITION p1 CONCURRENTLY",
+    ],
+)
+def test_step_done_but_not_recorded(invoke: Invoke, folder: Folder, table: Database, statement: str) -> None:
+    """A step whose runner was killed between its end and its entry is found done, not run again."""
+    table.execute(
+        "CREATE INDEX old ON t (j); CREATE TABLE p (i int) PARTITION BY LIST (i); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)"
+    )
+    text = statement.format(name=table.name)
+    folder.write("001_x.sql", f"{text};")
+    try:
+        invoke()
+        before = table.query(INDEXES)
+        oids = [oid for (oid,) in table.query("SELECT indexrelid FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE relname = 'old'")]
+        table.execute(
+            "UPDATE db_setup.history SET state = 'running', steps = 0, steps_checksum = '', step_begun = 1, step_note = %s",
+            str(oids),
+        )
+        assert invoke()["applied_migrations"] == ["001_x.sql"]
+        assert table.query(INDEXES) == before
+        assert journal(table) == ("applied", 1)
+    finally:
+        table.execute(f"DROP DATABASE IF EXISTS {table.name}_made")
+
+
+def test_directive_forces_steps(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """-- db_setup: no-transaction on the first line keeps what came before a failure."""
+    folder.write("001_x.sql", "-- db_setup: no-transaction\nCREATE TABLE u (i int);\nSELECT broken;")
+    with pytest.raises(MigrationFailed, match=r"001_x\.sql:3:8"):
+        invoke()
+    assert journal(database) == ("running", 1)
+
+
+def test_lock_timeout_does_not_hold_for_concurrent_builds(
+    invoke: Invoke, folder: Folder, table: Database
+) -> None:
+    """A concurrent build waits for older transactions as long as the run may, and leaves a valid index."""
+    other = table.connect()
+    other.autocommit = False
+    with other.cursor() as cursor:
+        cursor.execute("INSERT INTO t VALUES (9, 9)")
+    folder.write("001_x.sql", "CREATE INDEX CONCURRENTLY t_j ON t (j);")
+    timer = threading.Timer(0.6, other.rollback)
+    timer.start()
+    assert invoke(LOCK_TIMEOUT="100ms")["success"] is True
+    timer.join()
+    other.close()
+    assert table.query(INDEXES) == [("t_j", True)]

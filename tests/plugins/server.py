@@ -1,0 +1,93 @@
+"""One PostgreSQL for a test session and all its xdist workers; gone when the session is, killed or not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from migrator.command_line.local_server import LocalServer, LocalServerError, find_binaries
+
+from tests.plugins.environment import PGBIN
+
+# Nothing of a test's data has to survive a power cut.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+SETTINGS = {
+    **FAST,
+    "max_connections": "200",
+    "max_prepared_transactions": "10",
+    "max_locks_per_transaction": "256",
+    "autovacuum": "off",  # it would hold locks now and then, and a test would fail now and then
+    "log_statement": "all",
+    "log_line_prefix": "%m [%p] %d ",
+}
+_ROOM = 4 * 2**30  # bytes; a container often has 64 MB
+# Reads until every copy of its input's other end is closed, as happens however the session ends.
+_GUARD = """
+import sys, pathlib
+sys.stdin.read()
+sys.path.insert(0, sys.argv[1])
+from migrator.command_line.local_server import LocalServer
+LocalServer(pathlib.Path(sys.argv[2])).remove()
+pathlib.Path(sys.argv[2]).parent.rmdir()
+"""
+_PRODUCT = Path(__file__).resolve().parents[2] / "db_setup"
+
+_folder = pytest.StashKey[Path]()
+_guard = pytest.StashKey["subprocess.Popen[bytes]"]()
+_environ = pytest.StashKey[Mapping[str, str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the server's folder in the controlling process, and watch over it; the workers are told."""
+    told = getattr(config, "workerinput", None)
+    if told is not None:
+        config.stash[_folder], config.stash[_environ] = Path(told["server_folder"]), told["server_environ"]
+        return
+    config.stash[_environ] = {**os.environ, "PGBIN": PGBIN}
+    config.stash[_folder] = folder = _scratch_folder() / "postgres"
+    command = [sys.executable, "-c", _GUARD, str(_PRODUCT), str(folder)]
+    config.stash[_guard] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Wait until the server is gone."""
+    if guard := config.stash.get(_guard, None):
+        guard.communicate()
+
+
+def _scratch_folder() -> Path:
+    """Make a folder in memory where there is enough: 300 files for each test are slow on a busy disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp is used
+    fits = os.access(memory, os.W_OK | os.X_OK) and shutil.disk_usage(memory).free > _ROOM
+    folder = Path(tempfile.mkdtemp(prefix="db_setup-tests-", dir=memory if fits else None))
+    folder.chmod(0o711)  # the server's account passes through when root runs the tests
+    return folder
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist may be switched off
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where the server is, and which programs were chosen for it."""
+    node.workerinput["server_folder"] = str(node.config.stash[_folder])
+    node.workerinput["server_environ"] = node.config.stash[_environ]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Tell which server the tests run against."""
+    try:
+        return f"server: {find_binaries(config.stash[_environ])}"
+    except LocalServerError as error:
+        return f"server: none, {error.what}"
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> LocalServer:
+    """Return the session's server, started by whoever asks first."""
+    config = request.config
+    return LocalServer(config.stash[_folder], SETTINGS, config.stash[_environ]).start()
