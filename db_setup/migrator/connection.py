@@ -16,7 +16,14 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTR
 
 from migrator.credentials import Credentials
 from migrator.deadline import Deadline
-from migrator.errors import ConnectionLost, ReadOnlyServer, ServerError, ServerUnfit, UnsuitablePooler, UnsupportedServer
+from migrator.errors import (
+    ConnectionLost,
+    ReadOnlyServer,
+    ServerError,
+    ServerUnfit,
+    UnsuitablePooler,
+    UnsupportedServer,
+)
 
 OLDEST_SERVER = 120000
 _CHECKS_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14

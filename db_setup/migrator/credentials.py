@@ -14,11 +14,11 @@ from migrator.settings import Settings
 
 DEFAULT_PORT = 5432
 _MAX_PORT = 65535
-_PARAMETERS = frozenset(
-    "sslmode sslrootcert sslcert sslkey sslnegotiation channel_binding gssencmode connect_timeout "
-    "keepalives keepalives_idle keepalives_interval keepalives_count target_session_attrs "
-    "host port user dbname".split()
-)
+_PARAMETERS = frozenset({
+    "sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation", "channel_binding", "gssencmode",
+    "connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+    "target_session_attrs", "host", "port", "user", "dbname",
+})  # fmt: skip
 _URL_CURE = "write it as postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special characters %-encoded"
 
 
@@ -129,7 +129,9 @@ def from_secret(secret: Mapping[str, object], label: str, settings: Settings) ->
     """
     engine = str(secret.get("engine", "postgres"))
     if "postgres" not in engine:
-        raise SecretError(f'the secret {label} is for engine "{engine}"', cure="name the secret of a PostgreSQL database")
+        raise SecretError(
+            f'the secret {label} is for engine "{engine}"', cure="name the secret of a PostgreSQL database"
+        )
     found = {
         "host": settings.host or secret.get("host"),
         "dbname": settings.name or secret.get("dbname"),

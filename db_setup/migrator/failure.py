@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-from migrator.errors import LockTimeout, MigrationFailed, MissingExtension, ObjectExists, RunLockLost, ServerError, mask_passwords
+from migrator.errors import (
+    LockTimeout,
+    MigrationFailed,
+    MissingExtension,
+    ObjectExists,
+    RunLockLost,
+    ServerError,
+    mask_passwords,
+)
 
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
@@ -59,7 +67,8 @@ def lock_lost(file_name: str) -> RunLockLost:
 
 def _what(error: ServerError) -> str:
     parts = [f"{error.message} ({error.sqlstate})"]
-    parts += [f"{label}: {text[:_MAX_DETAIL]}" for label, text in (("detail", error.detail), ("hint", error.hint)) if text]
+    remarks = (("detail", error.detail), ("hint", error.hint))
+    parts += [f"{label}: {text[:_MAX_DETAIL]}" for label, text in remarks if text]
     return mask_passwords("; ".join(parts))
 
 

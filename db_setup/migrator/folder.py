@@ -73,7 +73,7 @@ def _read_migration(entry: os.DirEntry[str]) -> Migration:
         entry.name.encode()
     except UnicodeEncodeError:
         raise InvalidFileName(
-            f"the name {ascii(entry.name)} is not UTF-8", cure="rename the file; letters, digits and _ serve best"
+            f"the name {entry.name!a} is not UTF-8", cure="rename the file; letters, digits and _ serve best"
         ) from None
     try:
         descriptor = os.open(entry.path, os.O_RDONLY)
@@ -109,7 +109,7 @@ def read_text(migration: Migration) -> Iterator[str]:
 
     Raises NulByte or InvalidEncoding with the place.
     """
-    with open(migration.path, "rb") as file:
+    with Path(migration.path).open("rb") as file:
         piece = file.read(_WINDOW)
         codec = _declared_codec(piece, migration.name)
         decoder, line = codecs.getincrementaldecoder(codec)(), 1
@@ -150,9 +150,8 @@ def _declared_codec(start: bytes, name: str) -> str:
     """Return the Python codec for the client_encoding that a text sets near its beginning; UTF-8 by default."""
     if start.startswith(_UTF16_MARKS):
         raise InvalidEncoding("the file is UTF-16", where=Location(name, 1, 1), cure="save it as UTF-8")
-    found = re.search(
-        rb"^[ \t]*SET\s+(?:(?:SESSION|LOCAL)\s+)?(?:client_encoding\s*(?:=|\bTO\b)|NAMES)\s*'?([\w-]+)", start, re.I | re.M
-    )
+    setting = rb"^[ \t]*SET\s+(?:(?:SESSION|LOCAL)\s+)?(?:client_encoding\s*(?:=|\bTO\b)|NAMES)\s*'?([\w-]+)"
+    found = re.search(setting, start, re.IGNORECASE | re.MULTILINE)
     if found is None or start.startswith(BOM):
         return "utf-8"
     declared = found[1].decode("ascii").lower()

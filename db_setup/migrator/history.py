@@ -53,11 +53,11 @@ REVOKE ALL ON {SCHEMA}.history, {SCHEMA}.runs FROM PUBLIC;
 COMMENT ON SCHEMA {SCHEMA} IS 'What db_setup has applied to this database; not to be edited by hand';
 COMMENT ON TABLE {SCHEMA}.runs IS 'One row for each run that found something to do';
 COMMENT ON COLUMN {SCHEMA}.runs.request_id IS 'The Lambda request, or the host and process that ran';
-COMMENT ON COLUMN {SCHEMA}.runs.outcome IS 'running, succeeded or failed; running with no runner alive means it was killed';
+COMMENT ON COLUMN {SCHEMA}.runs.outcome IS 'running, succeeded or failed; running without a runner: it was killed';
 COMMENT ON TABLE {SCHEMA}.history IS 'One row for each migration, in the order of application';
 COMMENT ON COLUMN {SCHEMA}.history.name IS 'The name of the file, which tells migrations apart';
 COMMENT ON COLUMN {SCHEMA}.history.number IS 'The number in the name, or the one given to an unnumbered file';
-COMMENT ON COLUMN {SCHEMA}.history.checksum IS 'SHA-256 of the text without BOM and with LF line ends; empty when unknown';
+COMMENT ON COLUMN {SCHEMA}.history.checksum IS 'SHA-256 of the text, no BOM, LF line ends; empty when unknown';
 COMMENT ON COLUMN {SCHEMA}.history.state IS 'applied, or running: a stepwise file that is to be continued';
 COMMENT ON COLUMN {SCHEMA}.history.mode IS 'transaction, stepwise, or imported from schema_migrations';
 COMMENT ON COLUMN {SCHEMA}.history.steps IS 'Stepwise: how many steps are proven done';
@@ -122,7 +122,13 @@ def _tables(connection: Connection) -> tuple[bool, bool]:
 
 def create(connection: Connection) -> None:
     """Create the schema and its tables; harmless where they are."""
-    connection.run(_CREATE)
+    try:
+        connection.run(_CREATE)
+    except ServerError as error:
+        if error.sqlstate == _NO_PRIVILEGE:
+            database, user = connection.rows("SELECT pg_catalog.current_database(), SESSION_USER")[0]
+            error.cure = f"as the database's owner: GRANT CREATE ON DATABASE {database} TO {user}"
+        raise
 
 
 def begin_run(connection: Connection, action: str, request_id: str) -> int:

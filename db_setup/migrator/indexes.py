@@ -95,7 +95,8 @@ def check(connection: Connection, build: IndexBuild, before: str) -> None:
     for index in of_table(connection, build.table):
         if not index.valid and (index.name == build.name or index.oid not in known):
             raise InvalidIndex(
-                f"the index {index.full_name} was built and is invalid", cure="run it again: it is dropped and built anew"
+                f"the index {index.full_name} was built and is invalid",
+                cure="run it again: it is dropped and built anew",
             )
 
 

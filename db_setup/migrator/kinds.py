@@ -48,7 +48,7 @@ def _first_word() -> re.Pattern[str]:
 
 @functools.cache
 def _space() -> re.Pattern[str]:
-    return re.compile(r"(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*+")
+    return re.compile(r"(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*")
 
 
 @functools.cache
@@ -56,8 +56,8 @@ def _comment_edge() -> re.Pattern[str]:
     return re.compile(r"/\*|\*/")
 
 
-_QUOTES = r"""--[^\n\r]*+|/\*|[()]|[eE]'(?:[^'\\]|\\.|'')*+'?|'[^']*+'?|"(?:[^"]|"")*+"?"""
-_DOLLAR = r"\$(?:[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*+)?+\$"
+_QUOTES = r"""--[^\n\r]*+|/\*|[()]|[eE]'(?:[^'\\]++|\\.|'')*'?|'[^']*+'?|"(?:[^"]++|"")*"?"""
+_DOLLAR = r"\$(?:[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*+)?\$"
 
 
 @functools.cache

@@ -66,7 +66,7 @@ def make_plan(
     warnings, problems = _missing(found.missing, policy.allow_missing)
     problems += [*_edited(found.edited), *_duplicates(files, pending)]
     late_warnings, late_problems = _late(pending, policy.strict_order)
-    due, held_back, target_warnings = _split_at_target(pending, files, applied, policy.target, revision)
+    due, held_back, target_warnings = _split_at_target(pending, applied, policy.target, revision)
     return Plan(
         state=_state(bool(problems + late_problems), pending, applied, has_tables),
         pending=due,
@@ -109,7 +109,8 @@ def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str],
 def _edited(edited: list[tuple[Migration, AppliedMigration]]) -> list[PlanError]:
     return [
         InconsistentHistory(
-            f"{file.name} was edited after it was applied (checksum {row.checksum[:12]} then, {file.checksum[:12]} now)",
+            f"{file.name} was edited after it was applied "
+            f"(checksum {row.checksum[:12]} then, {file.checksum[:12]} now)",
             cure="put the file back as it was, and write the change as a new file",
         )
         for file, row in edited
@@ -177,12 +178,11 @@ def _rename_warnings(renames: Sequence[Rename]) -> list[str]:
 
 
 def _split_at_target(
-    pending: tuple[Pending, ...], files: Sequence[Migration], applied: Sequence[AppliedMigration],
-    target: str, revision: str,
+    pending: tuple[Pending, ...], applied: Sequence[AppliedMigration], target: str, revision: str,
 ) -> tuple[tuple[Pending, ...], tuple[Pending, ...], list[str]]:  # fmt: skip
     if not target:
         return pending, (), []
-    last = _find_target(target, pending, files, applied)
+    last = _find_target(target, pending, applied)
     due = tuple(item for item in pending if item.order <= last)
     warnings = []
     if revision and parse_number(revision) > last[0]:
@@ -191,7 +191,7 @@ def _split_at_target(
 
 
 def _find_target(
-    target: str, pending: Sequence[Pending], files: Sequence[Migration], applied: Sequence[AppliedMigration]
+    target: str, pending: Sequence[Pending], applied: Sequence[AppliedMigration]
 ) -> tuple[Number, str]:
     """Return the order key of the last migration a target admits: of a file by name, or of all with a number."""
     orders = {item.migration.name: item.order for item in pending}
@@ -204,7 +204,9 @@ def _find_target(
     if number is not None and any(number == order[0] for order in orders.values()):
         return number, "\U0010ffff"
     known = ", ".join(sorted(orders)[-5:]) or "none"
-    raise UnknownTarget(f'there is no migration "{target}"', cure=f'use "head", a number or a file name; the last ones: {known}')
+    raise UnknownTarget(
+        f'there is no migration "{target}"', cure=f'use "head", a number or a file name; the last ones: {known}'
+    )
 
 
 def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMigration], has_tables: bool) -> str:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from migrator.errors import PsqlCommand, UnterminatedText
 from migrator.kinds import cure_of_command
-from migrator.patterns import jump, pattern
+from migrator.patterns import MOST_TURNS, jump, pattern
 from migrator.window import Window
 
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
@@ -87,8 +87,8 @@ class Scanner:
         while True:
             match = self._plain().match(window.text, at)
             assert match is not None  # it matches the empty string
-            at = match.end()
-            if at == len(window.text) and window.more():
+            jumped, at = match.end() - at, match.end()
+            if jumped >= MOST_TURNS or (at == len(window.text) and window.more()):
                 continue
             char = window.text[at : at + 1]
             if char == ";":

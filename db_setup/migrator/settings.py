@@ -120,7 +120,9 @@ class Request(NamedTuple):
         if event is None or event == {}:
             return cls(by_deploy=True)
         if not isinstance(event, Mapping):
-            raise InvalidRequest(f"the event is a {type(event).__name__}", cure='send an object, such as {"action": "status"}')
+            raise InvalidRequest(
+                f"the event is a {type(event).__name__}", cure='send an object, such as {"action": "status"}'
+            )
         unknown = sorted(str(key) for key in event if key not in _REQUEST_KEYS)
         if unknown:
             raise InvalidRequest(

@@ -1,5 +1,7 @@
-"""TLS: how the way to a remote database is secured. Verified when there is a certificate to verify with,
-encrypted otherwise, and never silently plain (contract 19)."""
+"""TLS: how the way to a remote database is secured.
+
+Verified when there is a certificate to verify with, encrypted otherwise, and never silently plain (contract 19).
+"""
 
 from __future__ import annotations
 

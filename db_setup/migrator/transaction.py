@@ -71,7 +71,8 @@ def _in_batches(
             savepoints = not own
             joint = [] if _travels_alone(batch) else batch
             _in_one_message(connection, opening, joint, _SAVEPOINT if savepoints else "")
-            batch = [] if joint else batch
+            if joint:
+                continue
         savepoints = savepoints and not own
         if savepoints and not _travels_alone(batch):
             _behind_savepoint(connection, batch)

@@ -225,7 +225,7 @@ def standby(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> It
     (copy.folder / "data").mkdir(mode=0o700)
     if account is not None:
         os.chown(copy.folder / "data", account.uid, account.gid)
-    base = [server.binaries.program("pg_basebackup"), "-h", str(server.socket_folder), "-U", "postgres"]
+    base = [str(server.binaries.program("pg_basebackup")), "-h", str(server.socket_folder), "-U", "postgres"]
     run_as(account, [*base, "-D", str(copy.folder / "data"), "-R", "-c", "fast"])
     yield copy.start()
     copy.remove()

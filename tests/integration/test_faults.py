@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -73,13 +74,13 @@ def points(proxy: Proxy, make_database: MakeDatabase, files: Folder) -> Iterator
 def test_killed_runner(
     proxy: Proxy, database: Database, make_database: MakeDatabase, files: Folder, pg_dump: Dump
 ) -> None:
-    """kill -9 at any message, then one re-run: the same database as without the kill."""
+    """Kill -9 at any message, then one re-run: the same database as without the kill."""
     wanted = expected(make_database, files, pg_dump)
     for side, message, before in points(proxy, make_database, files):
         target = make_database()
         words = command("migrate", "--json", "--database-url", proxy.url(target.name), "--migrations", str(files.path))
         runner = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        proxy.arm(side, message, before=before, strike=lambda runner=runner: runner.send_signal(signal.SIGKILL))
+        proxy.arm(side, message, before=before, strike=partial(runner.send_signal, signal.SIGKILL))
         runner.wait(timeout=60)
         proxy.disarm()
         again = run(target.url, files)

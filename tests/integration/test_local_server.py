@@ -29,9 +29,9 @@ Make = Callable[..., LocalServer]
 
 
 @pytest.fixture
-def make_server() -> Iterator[Make]:
+def make_server(scratch: Path) -> Iterator[Make]:
     """Name servers in a folder that the server's account can reach; they are removed with all they have."""
-    home = Path(tempfile.mkdtemp(prefix="db_setup-server-"))
+    home = Path(tempfile.mkdtemp(prefix="server-", dir=scratch))
     home.chmod(0o711)
     made: list[LocalServer] = []
 

@@ -219,11 +219,10 @@ CASES: dict[str, Files] = {
 
 
 def _psql(server: LocalServer, database: Database, folder: Folder, names: list[str]) -> None:
-    files = [word for name in names for word in ("-f", str(folder.path / name))]
     for name in names:  # a session for each file, as db_setup promises
-        command = [server.binaries.program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", folder.path / name, database.url]
+        command = [str(server.binaries.program("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(folder.path / name), database.url]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PGCLIENTENCODING": "UTF8"})
-        assert done.returncode == 0, (done.stderr, files)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("files", CASES.values(), ids=CASES)

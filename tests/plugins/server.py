@@ -28,14 +28,18 @@ SETTINGS = {
     "log_line_prefix": "%m [%p] %d ",
 }
 _ROOM = 4 * 2**30  # bytes; a container often has 64 MB
-# Reads until every copy of its input's other end is closed, as happens however the session ends.
+# Waits for the end of its input, which comes however the session ends, and removes every server in the folder.
 _GUARD = """
-import sys, pathlib
+import pathlib, shutil, sys
 sys.stdin.read()
 sys.path.insert(0, sys.argv[1])
 from migrator.command_line.local_server import LocalServer
-LocalServer(pathlib.Path(sys.argv[2])).remove()
-pathlib.Path(sys.argv[2]).parent.rmdir()
+scratch = pathlib.Path(sys.argv[2])
+for lock in [*scratch.rglob("postgres.lock"), *scratch.rglob("postmaster.pid")]:
+    folder = lock.with_name("postgres") if lock.name == "postgres.lock" else lock.parent.parent
+    if folder.exists():
+        LocalServer(folder).remove()
+shutil.rmtree(scratch)
 """
 _PRODUCT = Path(__file__).resolve().parents[2] / "db_setup"
 
@@ -51,8 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_folder], config.stash[_environ] = Path(told["server_folder"]), told["server_environ"]
         return
     config.stash[_environ] = {**os.environ, "PGBIN": PGBIN}
-    config.stash[_folder] = folder = _scratch_folder() / "postgres"
-    command = [sys.executable, "-c", _GUARD, str(_PRODUCT), str(folder)]
+    scratch = _scratch_folder()
+    config.stash[_folder] = scratch / "postgres"
+    command = [sys.executable, "-c", _GUARD, str(_PRODUCT), str(scratch)]
     config.stash[_guard] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
@@ -91,3 +96,9 @@ def server(request: pytest.FixtureRequest) -> LocalServer:
     """Return the session's server, started by whoever asks first."""
     config = request.config
     return LocalServer(config.stash[_folder], SETTINGS, config.stash[_environ]).start()
+
+
+@pytest.fixture(scope="session")
+def scratch(request: pytest.FixtureRequest) -> Path:
+    """Return a folder for further servers: the server's account gets in, and it goes with the session."""
+    return request.config.stash[_folder].parent

@@ -69,7 +69,7 @@ def test_kind_and_code_follow_from_the_sqlstate(
 
 
 @pytest.mark.parametrize("untracked", [True, False])
-def test_object_that_exists_is_named_and_nothing_was_kept(untracked: bool) -> None:  # noqa: FBT001
+def test_object_that_exists_is_named_and_nothing_was_kept(untracked: bool) -> None:
     """The error of a file that makes what is there names the object, says what was kept, and how to go on."""
     error = ServerError("42P07", 'relation "users" already exists')
     failure = describe(error, NAME, f"nothing of {NAME}", untracked=untracked)
@@ -125,7 +125,7 @@ def test_password_cut_by_the_limit_of_a_detail_is_masked() -> None:
 
 def test_errors_that_may_pass_are_locks_and_conflicts() -> None:
     """Another attempt is worth it for locks, deadlocks, serialization and objects in use, and for nothing else."""
-    assert PASSING == {"55P03", "40001", "40P01", "55006"}
+    assert {"55P03", "40001", "40P01", "55006"} == PASSING
 
 
 def test_lost_lock_names_the_file_and_keeps_nothing() -> None:

@@ -96,7 +96,7 @@ def test_way_back_is_never_run_however_it_is_spelled(tmp_path: Path, name: str) 
      ("more", "003_x.down.sql", False)],
     ids=["named-like-a-migration", "holds-migrations", "holds-others", "holds-nothing", "holds-ways-back"],
 )  # fmt: skip
-def test_subfolder_is_not_run(tmp_path: Path, folder: str, inner: str, warned: bool) -> None:  # noqa: FBT001
+def test_subfolder_is_not_run(tmp_path: Path, folder: str, inner: str, warned: bool) -> None:
     """A subfolder is left alone; one that looks as if it held migrations is named in a warning."""
     (tmp_path / folder).mkdir()
     if inner:
@@ -200,7 +200,7 @@ def test_default_folder_is_inside_the_package_or_beside_it(tmp_path: Path) -> No
     assert default_path(base) == base / "migrations"
 
 
-@pytest.mark.parametrize("border", [WINDOW, WHOLE, WHOLE + WINDOW])
+@pytest.mark.parametrize("border", [WHOLE, WHOLE + WINDOW])
 @pytest.mark.parametrize("shift", [-2, -1, 0, 1])
 @pytest.mark.parametrize("middle", [b"\r\n", b"\r", b"\r\r\n", b"\r\r\r", BOM + b"\r\n"], ids=repr)
 @pytest.mark.parametrize("start", [b"", BOM], ids=["plain", "bom"])
@@ -208,7 +208,7 @@ def test_checksum_of_a_large_file_is_that_of_its_text(
     tmp_path: Path, start: bytes, middle: bytes, shift: int, border: int
 ) -> None:
     """Line ends across the borders of what is read at once count as elsewhere."""
-    content = start + b"x" * (border - len(start) + shift) + middle + b"y" * (WHOLE // 2) + b"\r"
+    content = start + b"x" * (border - len(start) + shift) + middle + b"y" * 20 + b"\r"
     (tmp_path / "001_a.sql").write_bytes(content)
     (file,) = read_folder(tmp_path).files
     assert (file.checksum, file.size) == (checksum(content), len(content))

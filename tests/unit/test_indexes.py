@@ -28,7 +28,7 @@ from migrator.indexes import IndexBuild
         ("/* why */ create index concurrently i on t (a)", "i", "t"),
         ("-- why\ncreate index -- a\nconcurrently /* b */ i on t (a)", "i", "t"),
         ("create index concurrently/**/i/**/on/**/t(a)", "i", "t"),
-        ("/* a /* nested */ comment */ create index concurrently i on t (a)", "i", "t"),
+        ("create index /* a /* nested */ comment */ concurrently i on t (a)", "i", "t"),
         ('create index concurrently "a--b" on t (a)', "a--b", "t"),
         ('create index concurrently "a/*b*/" on t (a)', "a/*b*/", "t"),
         ("create index concurrently größe on t (a)", "größe", "t"),

@@ -78,7 +78,7 @@ def test_left_over_files_and_rows_are_matched_by_text_when_unambiguous(
     [("applied", "sum of old", True), ("applied", "", False), ("running", "sum of old", False), ("applied", "sum of new", False)],
     ids=["edited", "imported-without-a-checksum", "half-applied", "as-it-was"],
 )
-def test_edited_is_an_applied_file_whose_text_is_another(state: str, checksum: str, edited: bool) -> None:  # noqa: FBT001
+def test_edited_is_an_applied_file_whose_text_is_another(state: str, checksum: str, edited: bool) -> None:
     """A file is edited when its row is applied, has a checksum, and the checksums differ."""
     found = match([file("001_a.sql", "new")], [AppliedMigration("001_a.sql", "001", checksum, state)])
     assert bool(found.edited) is edited
@@ -112,7 +112,7 @@ def test_row_that_is_not_wholly_known_is_never_renamed(left: AppliedMigration) -
     ids=["by-number", "late-merge-by-time", "late-merge-and-more", "by-number-not-by-time", "gap-in-the-middle",
          "gap-at-the-start", "gap-and-newer", "numbers-not-text", "no-files"],
 )  # fmt: skip
-def test_database_is_ahead_when_all_it_has_more_comes_after(here: list[str], order: list[str], expected: bool) -> None:  # noqa: FBT001
+def test_database_is_ahead_when_all_it_has_more_comes_after(here: list[str], order: list[str], expected: bool) -> None:
     """Rows without a file come after the files here by number, or by the time they were applied."""
     applied = [row(name) for name in order]
     rows = {item.name: item for item in applied if item.name in here}

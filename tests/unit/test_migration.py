@@ -92,7 +92,8 @@ def test_number_is_what_a_name_begins_with(name: str, number: tuple[int, ...] | 
 )
 def test_numbers_compare_as_numbers(names: list[str]) -> None:
     """The order of numbers is theirs, not that of their text."""
-    assert sorted(reversed(names), key=lambda name: number_of(name) or ()) == names
+    backwards = names[::-1]
+    assert sorted(backwards, key=lambda name: number_of(name) or ()) == names
 
 
 @pytest.mark.parametrize(("one", "other"), [("003", "3"), ("1_0", "1"), ("1.2.0", "1.2"), ("1_2", "1.2"), ("00", "0")])
@@ -117,7 +118,7 @@ def test_rank_of_a_row_is_its_number_in_comparable_form() -> None:
     ],
     ids=ascii,
 )  # fmt: skip
-def test_migration_is_a_visible_sql_file_that_is_no_way_back(name: str, expected: bool) -> None:  # noqa: FBT001
+def test_migration_is_a_visible_sql_file_that_is_no_way_back(name: str, expected: bool) -> None:
     """Only names in .sql are migrations; hidden files and .down.sql files never are."""
     assert is_migration(name) is expected
 
@@ -131,7 +132,7 @@ def test_migration_is_a_visible_sql_file_that_is_no_way_back(name: str, expected
     ],
     ids=ascii,
 )  # fmt: skip
-def test_file_that_somebody_may_believe_is_run_is_told_from_others(name: str, expected: bool) -> None:  # noqa: FBT001
+def test_file_that_somebody_may_believe_is_run_is_told_from_others(name: str, expected: bool) -> None:
     """A name with .sql in it that is no migration's looks like a mistake; others do not."""
     assert looks_like_a_mistake(name) is expected
 
@@ -229,7 +230,7 @@ def test_empty_text_has_a_checksum() -> None:
     ],
     ids=ascii,
 )
-def test_directive_is_read_from_the_comment_lines_at_the_top(head: str, expected: bool) -> None:  # noqa: FBT001
+def test_directive_is_read_from_the_comment_lines_at_the_top(head: str, expected: bool) -> None:
     """The directive counts in the comment lines a text begins with, and nowhere else."""
     assert parse_directives(head, "003_x.sql").no_transaction is expected
 

@@ -7,6 +7,8 @@ from migrator.errors import DuplicateNumber, InconsistentHistory, OutOfOrder, Un
 from migrator.migration import AppliedMigration, Migration, split_name
 from migrator.plan import Plan, Policy, make_plan
 
+NO_WISHES = Policy()
+
 
 def file(name: str, text: str | None = None) -> Migration:
     """Return a file; without a text of its own it has one that no other has."""
@@ -21,7 +23,7 @@ def row(name: str, number: str = "", text: str | None = None, state: str = "appl
 
 
 def plan(
-    files: str, history: str = "", *, tables: bool = False, policy: Policy = Policy(),
+    files: str, history: str = "", *, tables: bool = False, policy: Policy = NO_WISHES,
     texts: dict[str, str] | None = None,
 ) -> Plan:  # fmt: skip
     """Return the plan for names, separated by spaces; a row may be ``name=number`` and end in ``!``: half applied."""
@@ -57,7 +59,7 @@ def todo(found: Plan) -> list[str]:
     ids=["nothing", "first-deploy", "tables", "tables-and-no-files", "pending", "half-applied", "done",
          "done-without-tables", "ahead", "ahead-of-no-files", "missing-in-the-middle", "missing-beside-new"],
 )  # fmt: skip
-def test_state(files: str, history: str, tables: bool, state: str) -> None:  # noqa: FBT001
+def test_state(files: str, history: str, tables: bool, state: str) -> None:
     """The state says what the database is in relation to these files."""
     assert plan(files, history, tables=tables).state == state
 

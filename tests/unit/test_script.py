@@ -77,7 +77,7 @@ def keep(request: pytest.FixtureRequest) -> bool:
     ],
     ids=lambda value: value.replace("\n", " ")[:60] if isinstance(value, str) else "",
 )
-def test_mode_is_chosen_by_itself(tmp_path: Path, content: str, mode: str, keep: bool) -> None:  # noqa: FBT001
+def test_mode_is_chosen_by_itself(tmp_path: Path, content: str, mode: str, keep: bool) -> None:
     """A file runs in one transaction unless a statement, several blocks or a directive call for steps."""
     assert written(tmp_path, content, keep=keep).mode == mode
 
@@ -101,7 +101,7 @@ def test_mode_is_chosen_by_itself(tmp_path: Path, content: str, mode: str, keep:
     ids=["none", "plain", "isolation", "read-write", "set-transaction", "encoding", "comment", "empty-statement"],
 )
 def test_wrapper_of_the_file_is_absorbed(
-    tmp_path: Path, content: str, opening: list[str], body: list[str], keep: bool  # noqa: FBT001
+    tmp_path: Path, content: str, opening: list[str], body: list[str], keep: bool
 ) -> None:
     """A file's own BEGIN and COMMIT become the run's, with their wishes; what is between them is the body."""
     script = written(tmp_path, content, keep=keep)
@@ -112,7 +112,7 @@ def test_wrapper_of_the_file_is_absorbed(
         assert [statement.text.strip(" ;\n") for statement in script.body()] == body
 
 
-def test_steps_of_a_stepwise_file_keep_its_own_blocks(tmp_path: Path, keep: bool) -> None:  # noqa: FBT001
+def test_steps_of_a_stepwise_file_keep_its_own_blocks(tmp_path: Path, keep: bool) -> None:
     """A stepwise run sees the file's own BEGIN and COMMIT, but no empty statements and no stray COMMIT."""
     script = written(tmp_path, "commit; select 1; begin; select 2; begin; commit; ; vacuum;", keep=keep)
     assert script.mode == "stepwise"
@@ -158,7 +158,7 @@ def test_chained_block_begins_again(tmp_path: Path) -> None:
     ids=lambda value: ascii(value)[2:40] if isinstance(value, bytes) else "",
 )
 def test_bad_text_is_refused_with_its_place(
-    tmp_path: Path, content: bytes, kind: type[DbSetupError], place: str, keep: bool  # noqa: FBT001
+    tmp_path: Path, content: bytes, kind: type[DbSetupError], place: str, keep: bool
 ) -> None:
     """What can be refused beforehand is, with file, line and column, and a cure."""
     with pytest.raises(kind) as caught:
@@ -194,7 +194,7 @@ def test_text_is_decoded_from_the_encoding_it_declares(tmp_path: Path, content: 
     assert any(text in statement.text for statement in written(tmp_path, content).body())
 
 
-def test_line_of_every_statement_is_that_of_the_file(tmp_path: Path, keep: bool) -> None:  # noqa: FBT001
+def test_line_of_every_statement_is_that_of_the_file(tmp_path: Path, keep: bool) -> None:
     """Line and column count from the file's first character, behind a BOM and with CRLF."""
     script = written(tmp_path, "\ufeff-- a\r\nselect 1;\r\n\r\n  select 2; select 3", keep=keep)
     assert [(item.line, item.column) for item in script.body()] == [(2, 1), (4, 3), (4, 13)]
@@ -210,7 +210,7 @@ def test_way_back_inside_a_file_is_warned_of(tmp_path: Path, mark: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(1 << 18) - 1, 1 << 18, (1 << 18) + 1, (1 << 19) + 7])
-def test_large_file_reads_as_the_same_statements(tmp_path: Path, size: int, keep: bool) -> None:  # noqa: FBT001
+def test_large_file_reads_as_the_same_statements(tmp_path: Path, size: int, keep: bool) -> None:
     """A statement, a character of two bytes and a line end may lie across the border of two windows."""
     head = "select '" + "é" * ((size - 9) // 2) + "x" * ((size - 9) % 2)
     script = written(tmp_path, f"{head}é\r\n';\r\nselect 2;", keep=keep)

@@ -54,7 +54,7 @@ def test_spaces_around_other_values_are_dropped() -> None:
     [("true", True), ("TRUE", True), ("1", True), ("yes", True), ("On", True), (" true ", True), ("false", False),
      ("False", False), ("0", False), ("no", False), ("OFF", False), ("", True), ("  ", True)],
 )  # fmt: skip
-def test_boolean_is_understood(value: str, expected: bool) -> None:  # noqa: FBT001
+def test_boolean_is_understood(value: str, expected: bool) -> None:
     """The usual words are true and false in any case; an empty variable is one that is not set."""
     assert Settings.from_env({"AUTO_MIGRATE": value}).auto_migrate is expected
 

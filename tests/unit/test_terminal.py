@@ -73,7 +73,7 @@ def test_warnings_and_problems_go_to_standard_error() -> None:
     ids=["terminal", "empty", "set", "set-to-0", "file"],
 )
 def test_colours_are_for_terminals_that_want_them(
-    monkeypatch: pytest.MonkeyPatch, no_color: str | None, screen: bool, coloured: bool  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch, no_color: str | None, screen: bool, coloured: bool
 ) -> None:
     """NO_COLOR, when set to anything, and streams that are no terminal, get plain text."""
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -100,7 +100,7 @@ def test_colours_are_for_terminals_that_want_them(
     ids=["waiting", "blocked", "notice", "unrecorded", "unknown"],
 )  # fmt: skip
 @pytest.mark.parametrize("quiet", [False, True], ids=["loud", "quiet"])
-def test_remark_is_a_line_unless_quiet(event: str, fields: dict[str, Any], text: str, quiet: bool) -> None:  # noqa: FBT001
+def test_remark_is_a_line_unless_quiet(event: str, fields: dict[str, Any], text: str, quiet: bool) -> None:
     """What the run meets is told on standard error as it happens, and not at all beside JSON."""
     out, err = io.StringIO(), io.StringIO()
     Terminal(out, err, quiet=quiet).listen(event, fields)
@@ -108,13 +108,16 @@ def test_remark_is_a_line_unless_quiet(event: str, fields: dict[str, Any], text:
 
 
 @pytest.mark.parametrize("screen", [True, False], ids=["terminal", "file"])
-def test_long_migration_shows_progress(monkeypatch: pytest.MonkeyPatch, screen: bool) -> None:  # noqa: FBT001
+def test_long_migration_shows_progress(monkeypatch: pytest.MonkeyPatch, screen: bool) -> None:
     """A migration that takes long is named again and again: in place on a terminal, in lines elsewhere."""
     monkeypatch.setattr(terminal, "_REDRAW", 0.001)
     monkeypatch.setattr(terminal, "_REMIND", 0.001)
     told = threading.Event()
 
-    class Stream(Screen if screen else io.StringIO):  # type: ignore[misc] - one of two
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return screen
+
         def write(self, text: str, /) -> int:
             if "line 1,234" in text:
                 told.set()

@@ -11,9 +11,10 @@ from migrator.errors import InvalidSetting
 from migrator.settings import Settings
 
 REMOTE = Credentials("db.example.com", 5432, "d", "u", "S3CRET")
+NOTHING_SET = Settings()
 
 
-def secured(base: Path, settings: Settings = Settings(), **parameters: str) -> tuple[dict[str, str], str]:
+def secured(base: Path, settings: Settings = NOTHING_SET, **parameters: str) -> tuple[dict[str, str], str]:
     """Return the parameters a remote database is connected with, and the warning."""
     found, warning = tls.secured(REMOTE._replace(parameters=tuple(parameters.items())), settings, base)
     assert found._replace(parameters=()) == REMOTE

@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
-def _action(actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, what: str) -> argparse.ArgumentParser:
+def _action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, what: str
+) -> argparse.ArgumentParser:
     action = actions.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
     action.add_argument("--database-url", metavar="URL", help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     action.add_argument("--local", action="store_true", help="start a PostgreSQL of this folder's own if none is given")
