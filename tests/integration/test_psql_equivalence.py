@@ -126,8 +126,11 @@ CASES: dict[str, Files] = {
         "(INSERT INTO l VALUES (new.i); INSERT INTO l VALUES (new.i + 1););\nINSERT INTO t VALUES (1);"
     },
     "escapes": {
-        "1.sql": r"CREATE TABLE t (s text);INSERT INTO t VALUES (E'a\';b'), ('a\'), (U&'d\0061t;\+000061'), "
-        r"""('it''s; ok'), (E'\\');INSERT INTO t VALUES ('x'""" "\n" r"""';y'), (date'2020-01-01'::text);"""
+        "1.sql": r"""CREATE TABLE t (s text);
+INSERT INTO t VALUES (E'a\';b'), ('a\'), (U&'d\0061t;\+000061'), ('it''s; ok'), (E'\\');
+INSERT INTO t VALUES ('x'
+';y'), (date'2020-01-01'::text);
+"""
     },
     "old strings": {
         "1.sql": "SET standard_conforming_strings = off;\nSET escape_string_warning = off;\nCREATE TABLE t (s text);\n"

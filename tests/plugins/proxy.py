@@ -29,6 +29,7 @@ class Proxy:
         self._listener.listen(16)
         self._lock = threading.Lock()
         self.counts = {FRONTEND: 0, BACKEND: 0}
+        self.queries = 0
         self._plan: tuple[str, int, bool] | None = None
         self._strike: Callable[[], None] = lambda: None
         threading.Thread(target=self._accept, daemon=True).start()
@@ -48,6 +49,7 @@ class Proxy:
         """Pass everything on from now, counting anew."""
         with self._lock:
             self.counts = {FRONTEND: 0, BACKEND: 0}
+            self.queries = 0
             self._plan = None
 
     def close(self) -> None:
@@ -70,6 +72,7 @@ class Proxy:
         try:
             for message in _messages(source, starts=side == FRONTEND):
                 struck = self._is_due(side)
+                self.queries += side == FRONTEND and message.startswith(b"Q")
                 if struck and self._before:
                     break
                 sink.sendall(message)
