@@ -84,6 +84,11 @@ class Connection:
         """Tell whether the session is in a transaction that has not failed."""
         return bool(self._raw.info.transaction_status == TRANSACTION_STATUS_INTRANS)
 
+    @property
+    def reads_old_strings(self) -> bool:
+        """Tell whether the server, as things stand, gives backslashes in plain strings a meaning."""
+        return bool(self._raw.get_parameter_status("standard_conforming_strings") == "off")
+
     def rollback(self) -> None:
         """End whatever transaction there is, without a word to the server when there is none."""
         if not self._raw.closed and not self.idle:

@@ -8,7 +8,7 @@ import time
 from migrator.errors import DeadlineReached
 
 _LAMBDA_MARGIN = 20.0  # seconds: time to cancel, record, log and answer before Lambda ends the process
-_PATIENCE = 300.0  # seconds a run without a time limit waits for somebody else's lock
+_PATIENCE = 300.0  # seconds that a run without a time limit pauses in all, waiting for others
 
 
 class Deadline:
@@ -16,7 +16,7 @@ class Deadline:
 
     def __init__(self, seconds: float | None) -> None:
         self._ends = None if seconds is None else time.monotonic() + seconds
-        self._patience_ends = time.monotonic() + (_PATIENCE if seconds is None else seconds)
+        self._patience = _PATIENCE if seconds is None else seconds
 
     @classmethod
     def of_run(cls, migration_timeout: float | None, lambda_remaining: float | None) -> Deadline:
@@ -40,8 +40,8 @@ class Deadline:
         return 0 if self._ends is None else max(1, int(self.remaining() * 1000))
 
     def patience(self) -> float:
-        """Return the seconds the run may still spend waiting for others."""
-        return max(0.0, self._patience_ends - time.monotonic())
+        """Return the seconds the run may still spend in pauses."""
+        return min(self._patience, self.remaining())
 
     def check(self) -> None:
         """Raise DeadlineReached when the time is over."""
@@ -58,4 +58,5 @@ class Deadline:
         if span > self.patience():
             return False
         time.sleep(span)
+        self._patience -= span
         return True

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from migrator import history, transaction
+from migrator import history
 from migrator.blockers import Blockers
 from migrator.connection import Connection
 from migrator.deadline import Deadline
@@ -15,12 +15,13 @@ from migrator.failure import LOCK_NOT_AVAILABLE, PASSING, QUERY_CANCELED, descri
 from migrator.journal import open_journal
 from migrator.migration import AppliedMigration
 from migrator.plan import Pending
-from migrator.script import STEPWISE, Script
+from migrator.script import PLAIN_OPENING, STEPWISE, Script
 from migrator.statements import Statement
 from migrator.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
+from migrator.transaction import Transaction
 from migrator.watchdog import Watchdog
 
-_UNSAFE_ENUM = "55P04"
+_WANTS_STEPS = frozenset({*NEEDS_NO_TRANSACTION, "55P04"})  # 55P04: unsafe use of a new enum value
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to get a lock
 _MAX_ATTEMPTS_WITHOUT_LOCK = 5  # for deadlocks and the like, which more patience does not help
 _PROGRESS_EVERY = 2.0  # seconds
@@ -62,6 +63,7 @@ class Runner:
             left = [item.migration.name for item, _ in work[position:]]
             self._within_time(left)
             name = pending.migration.name
+            self._told = time.monotonic()
             self._listen("migration.started", {"migration": name, "number": pending.number, "mode": script.mode})
             started = time.monotonic()
             mode = self._apply(pending, script, left)
@@ -84,7 +86,7 @@ class Runner:
         while True:
             run = StepwiseRun(self._connection, script, self._progress, self._warn)
             try:
-                return self._attempt(pending, script, run)
+                return self._attempt(pending, script, run, careful=attempt > 1)
             except ConnectionLost as error:
                 self._raise_if_over(error, left)
                 raise
@@ -101,13 +103,13 @@ class Runner:
             finally:
                 self._connection.rollback()
 
-    def _attempt(self, pending: Pending, script: Script, run: StepwiseRun) -> str:
+    def _attempt(self, pending: Pending, script: Script, run: StepwiseRun, *, careful: bool) -> str:
         stepwise = script.mode == STEPWISE or pending.resumed
         if not stepwise:
             try:
-                self._in_transaction(pending, script)
+                self._in_transaction(pending, script, careful=careful)
             except ServerError as error:
-                if error.sqlstate not in {*NEEDS_NO_TRANSACTION, _UNSAFE_ENUM}:
+                if error.sqlstate not in _WANTS_STEPS:
                     raise
                 stepwise = True  # the server knows better; nothing was kept, so the file starts again
         if stepwise:
@@ -116,11 +118,23 @@ class Runner:
             return STEPWISE
         return script.mode
 
-    def _in_transaction(self, pending: Pending, script: Script) -> None:
+    def _in_transaction(self, pending: Pending, script: Script, *, careful: bool) -> None:
         connection = self._connection
         record = history.record_sql(connection, self._row(pending, "applied"), script.mode, self._run_id)
-        opening = f"{connection.reset_sql()};\n{script.opening}\n{record};"
-        transaction.execute(connection, opening, script.body(), lambda: "COMMIT", self._progress)
+        reset = f"{connection.reset_sql()};"
+        if connection.reads_old_strings or script.opening != PLAIN_OPENING:
+            # The server reads a whole message by the rules that hold before it, and wants the characteristics of a
+            # transaction before the first statement.
+            connection.run(reset)
+            reset = ""
+        opening = f"{reset}\n{script.opening}\n{record};"
+        transaction = Transaction(connection, self._progress, self._may_replay, careful=careful)
+        transaction.execute(opening, script.body(), lambda: "COMMIT")
+
+    def _may_replay(self, error: ServerError, seconds: float) -> bool:
+        """Tell whether sending a message again in pieces is of use: not if others are the cause, or time is short."""
+        passing = error.sqlstate in PASSING or error.sqlstate in _WANTS_STEPS or error.sqlstate == QUERY_CANCELED
+        return not passing and seconds * 1.5 < self._deadline.remaining()
 
     @staticmethod
     def _row(pending: Pending, state: str) -> AppliedMigration:

@@ -16,6 +16,7 @@ from migrator.statements import Kind, Statement, split_chunks
 
 TRANSACTION = "transaction"
 STEPWISE = "stepwise"
+PLAIN_OPENING = "BEGIN;"
 
 ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.PREPARE_TRANSACTION})
 _WRAPPER = ENDS | {Kind.EMPTY, Kind.ENCODING, Kind.BEGIN}
@@ -139,7 +140,7 @@ class _Outline:
 
     @property
     def opening(self) -> str:
-        return "\n".join([terminated(self.first_begin or "BEGIN"), *map(terminated, self.characteristics)])
+        return "\n".join([terminated(self.first_begin or PLAIN_OPENING), *map(terminated, self.characteristics)])
 
 
 def chains(statement: Statement) -> bool:

@@ -12,12 +12,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from migrator import indexes, transaction
+from migrator import indexes
 from migrator.connection import Connection
 from migrator.errors import ChangedSteps, ServerError
 from migrator.journal import Journal, begin_step, close_journal, done_sql, end_step
+from migrator.failure import QUERY_CANCELED
 from migrator.script import ENDS, Script, terminated
 from migrator.statements import Kind, Statement
+from migrator.transaction import Transaction, run_statement
 
 NEEDS_NO_TRANSACTION = ("25001", "2D000")
 _ALREADY_THERE = {"create": ("42P04", "42710", "42P07"), "drop": ("3D000", "42704", "42P01")}
@@ -37,6 +39,7 @@ class StepwiseRun:
         self._name = script.migration.name
         self._journal = Journal()
         self._progress = progress
+        self._transaction = Transaction(connection, progress, _can_be_run_again)
         self._warn = warn
         self._digest = hashlib.sha256()
         self._step = 0  # the number of the step at hand, from 1
@@ -75,7 +78,7 @@ class StepwiseRun:
         """Skip a step that is done, but make its session settings again; compare the texts at the last one."""
         for skipped in (statement, *self._block(statements)) if statement.kind is Kind.BEGIN else (statement,):
             if skipped.kind is Kind.SESSION:
-                transaction.run_statement(self._connection, skipped)
+                run_statement(self._connection, skipped)
         if self._step == self._journal.steps and self._digest.hexdigest() != self._journal.steps_checksum:
             raise self._changed()
 
@@ -95,9 +98,7 @@ class StepwiseRun:
             yield statement
 
     def _run_block(self, begin: Statement, statements: Iterator[Statement]) -> None:
-        transaction.execute(
-            self._connection, terminated(begin.text), self._block(statements), self._closing, self._progress
-        )
+        self._transaction.execute(terminated(begin.text), self._block(statements), self._closing)
         if self._end.kind is not Kind.COMMIT:
             end_step(self._connection, self._name, self._step, self._digest.hexdigest())
 
@@ -117,7 +118,7 @@ class StepwiseRun:
             self._run_bare(statement)
             return
         try:
-            transaction.execute(self._connection, "BEGIN;", [statement], self._commit, self._progress)
+            self._transaction.execute("BEGIN;", [statement], self._commit)
         except ServerError as error:
             if error.sqlstate not in NEEDS_NO_TRANSACTION:
                 raise
@@ -141,7 +142,7 @@ class StepwiseRun:
             if begun and indexes.was_built(self._connection, build, note):
                 return
             try:
-                transaction.run_statement(self._connection, statement)
+                run_statement(self._connection, statement)
             except ServerError:
                 indexes.drop_invalid(self._connection, build, note, self._warn)
                 raise
@@ -151,7 +152,7 @@ class StepwiseRun:
         """Run a statement that an earlier run may have brought to its end, or half way."""
         try:
             with self._without_lock_timeout():
-                transaction.run_statement(self._connection, statement)
+                run_statement(self._connection, statement)
         except ServerError as error:
             if not (begun and self._was_done(statement, error)):
                 raise
@@ -177,3 +178,7 @@ class StepwiseRun:
             yield
         finally:
             self._connection.run(f"SET lock_timeout = {earlier}")
+
+
+def _can_be_run_again(error: ServerError, seconds: float) -> bool:  # noqa: ARG001 - steps are short
+    return error.sqlstate != QUERY_CANCELED

@@ -1,11 +1,13 @@
 """One transaction, sent in few messages: a small file in one, a large one in batches behind savepoints.
 
-When a message fails, its statements are sent again one at a time, so that every error has its line.
+When a message fails without saying where, its statements are sent again one at a time, so that every error has
+its line.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
@@ -22,78 +24,104 @@ _COPY_LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
 _PARSING = ("standard_conforming_strings", "backslash_quote")
 
 Batch = list[Statement]
+Progress = Callable[[Statement], None]
+MayReplay = Callable[[ServerError, float], bool]
 
 
-def execute(
-    connection: Connection, opening: str, statements: Iterable[Statement], closing: Callable[[], str],
-    progress: Callable[[Statement], None],
-) -> None:
-    """Send ``opening`` (up to BEGIN), the statements, and ``closing`` (ends with COMMIT), as one transaction.
+class Transaction:
+    """Sends transactions; ``may_replay`` is asked with an error and the seconds its message took.
 
-    Raises ServerError with the place of the statement that failed; the transaction is rolled back then.
-    """  # fmt: skip
-    batches = _batches(statements)
-    try:
-        first = next(batches, [])
-        second = None if _travels_alone(first) else next(batches, None)
-        if second is None and not _travels_alone(first):
-            _in_one_message(connection, opening, first, closing())
-        else:
-            _in_batches(connection, opening, chain([first], [second] if second else [], batches), progress)
-            connection.run(closing())
-    except ServerError:
-        connection.rollback()
-        raise
-    if not connection.idle:
-        raise RunError("the transaction did not end where it had to; nothing of it is kept")
+    ``careful`` sends every statement by itself from the beginning.
+    """
 
+    def __init__(
+        self, connection: Connection, progress: Progress, may_replay: MayReplay, *, careful: bool = False
+    ) -> None:
+        self._connection = connection
+        self._progress = progress
+        self._may_replay = may_replay
+        self._careful = careful
 
-def _in_one_message(connection: Connection, opening: str, batch: Batch, closing: str) -> None:
-    try:
-        connection.run(f"{opening}\n{_joined(batch)}\n{closing}")
-    except ServerError:
-        connection.rollback()
-        connection.run(opening)
-        _one_by_one(connection, batch)
+    def execute(self, opening: str, statements: Iterable[Statement], closing: Callable[[], str]) -> None:
+        """Send ``opening`` (up to BEGIN), the statements, and ``closing`` (ends with COMMIT), as one transaction.
+
+        Raises ServerError, with the place where it is known; the transaction is rolled back then.
+        """
+        batches = _batches(statements)
+        try:
+            first = next(batches, [])
+            second = None if _travels_alone(first) else next(batches, None)
+            if second is None and not _travels_alone(first):
+                self._in_one_message(opening, first, closing())
+            else:
+                self._in_batches(opening, chain([first], [second] if second else [], batches))
+                self._connection.run(closing())
+        except ServerError:
+            self._connection.rollback()
+            raise
+        if not self._connection.idle:
+            raise RunError("the transaction did not end where it had to; nothing of it is kept")
+
+    def _in_one_message(self, opening: str, batch: Batch, closing: str) -> None:
+        if not self._careful:
+            head = f"{opening}\n"
+            error = self._refused(head, batch, f"\n{closing}")
+            if error is None:
+                return
+            self._connection.rollback()
+            if error.where is not None:
+                raise error
+        self._connection.run(opening)
+        self._one_by_one(batch)
         if closing:
-            connection.run(closing)
+            self._connection.run(closing)
 
+    def _refused(self, head: str, batch: Batch, tail: str) -> ServerError | None:
+        """Send a message; return the error that one statement at a time can tell more of. Raises the others."""
+        started = time.monotonic()
+        try:
+            self._connection.run(f"{head}{_joined(batch)}{tail}")
+        except ServerError as error:
+            if error.position:
+                error.where = _place_in_message(error.position - 1 - len(head), batch)
+            if error.where is None and not self._may_replay(error, time.monotonic() - started):
+                raise
+            return error
+        return None
 
-def _in_batches(
-    connection: Connection, opening: str, batches: Iterator[Batch], progress: Callable[[Statement], None]
-) -> None:
-    savepoints = False
-    for position, batch in enumerate(batches):
-        if batch:
-            progress(batch[0])
-        own = any(statement.kind is Kind.SAVEPOINT for statement in batch)  # ours would swallow the file's own
-        if position == 0:
-            savepoints = not own
-            joint = [] if _travels_alone(batch) else batch
-            _in_one_message(connection, opening, joint, _SAVEPOINT if savepoints else "")
-            if joint:
-                continue
-        savepoints = savepoints and not own
-        if savepoints and not _travels_alone(batch):
-            _behind_savepoint(connection, batch)
-        else:
-            _one_by_one(connection, batch)
-        if not connection.in_transaction:
-            raise RunError("a statement ended the transaction of its file", cure="remove its COMMIT or ROLLBACK")
+    def _in_batches(self, opening: str, batches: Iterator[Batch]) -> None:
+        savepoints = False
+        for position, batch in enumerate(batches):
+            if batch:
+                self._progress(batch[0])
+            own = any(statement.kind is Kind.SAVEPOINT for statement in batch)  # ours would swallow the file's own
+            if position == 0:
+                savepoints = not own
+                joint = [] if _travels_alone(batch) else batch
+                self._in_one_message(opening, joint, _SAVEPOINT if savepoints else "")
+                if joint:
+                    continue
+            savepoints = savepoints and not own
+            if savepoints and not _travels_alone(batch):
+                self._behind_savepoint(batch)
+            else:
+                self._one_by_one(batch)
+            if not self._connection.in_transaction:
+                raise RunError("a statement ended the transaction of its file", cure="remove its COMMIT or ROLLBACK")
 
+    def _behind_savepoint(self, batch: Batch) -> None:
+        error = self._refused("", batch, f"\n{_NEXT}")
+        if error is None:
+            return
+        if error.where is not None:
+            raise error
+        self._connection.run(_BACK)
+        self._one_by_one(batch)
+        self._connection.run(_NEXT)
 
-def _behind_savepoint(connection: Connection, batch: Batch) -> None:
-    try:
-        connection.run(f"{_joined(batch)}\n{_NEXT}")
-    except ServerError:
-        connection.run(_BACK)
-        _one_by_one(connection, batch)
-        connection.run(_NEXT)
-
-
-def _one_by_one(connection: Connection, batch: Batch) -> None:
-    for statement in batch:
-        run_statement(connection, statement)
+    def _one_by_one(self, batch: Batch) -> None:
+        for statement in batch:
+            run_statement(self._connection, statement)
 
 
 def run_statement(connection: Connection, statement: Statement) -> None:
@@ -115,6 +143,15 @@ def _place_of(error: ServerError, statement: Statement) -> Location:
         return where
     line = statement.line + statement.text.count("\n") + int(copied[1])
     return where._replace(line=line, column=1, text="")
+
+
+def _place_in_message(offset: int, batch: Batch) -> Location | None:
+    """Return the place of a 0-based offset into the joined texts of a batch, None for one of ours around it."""
+    for statement in batch:
+        if 0 <= offset < len(statement.text):
+            return place(statement, offset)
+        offset -= len(terminated(statement.text)) + 1
+    return None
 
 
 def _joined(batch: Batch) -> str:

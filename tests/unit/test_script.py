@@ -154,6 +154,7 @@ def test_chained_block_begins_again(tmp_path: Path) -> None:
         (b"-- db_setup: no-transactoin\nselect 1;", UnknownDirective, "003_x.sql:1:14"),
         (b"select 1;\n  begin;\nselect 2;", UnclosedTransaction, "003_x.sql:2:3"),
         (b"begin; commit; begin; select 1;", UnclosedTransaction, "003_x.sql:1:16"),
+        (b"begin; select 1; commit and chain; select 2;", UnclosedTransaction, "003_x.sql:1:1"),
     ],
     ids=lambda value: ascii(value)[2:40] if isinstance(value, bytes) else "",
 )
