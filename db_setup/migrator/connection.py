@@ -46,7 +46,7 @@ class Connection:
 
     def __init__(self, raw: Any, lock_timeout: float, deadline: Deadline) -> None:
         self._raw = raw
-        self._lock_timeout_ms = max(1, int(lock_timeout * 1000))
+        self.lock_timeout = lock_timeout
         self._deadline = deadline
         self.pid: int = raw.info.backend_pid
         self.server_version: int = raw.server_version
@@ -108,7 +108,7 @@ class Connection:
         values = {
             "standard_conforming_strings": "on",
             "client_encoding": "UTF8",
-            "lock_timeout": f"{self._lock_timeout_ms}ms",
+            "lock_timeout": f"{max(1, int(self.lock_timeout * 1000))}ms",
             "statement_timeout": f"{self._deadline.remaining_ms()}ms",
         }
         if self.server_version >= _CHECKS_CLIENT_SINCE:

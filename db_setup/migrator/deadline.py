@@ -52,10 +52,13 @@ class Deadline:
                 "MIGRATION_TIMEOUT or the function's timeout give it longer",
             )
 
-    def pause(self, seconds: float) -> bool:
-        """Sleep for about ``seconds``, jittered so that waiters spread; False when patience ends before that."""
+    def pause(self, seconds: float, reserve: float = 0.0) -> bool:
+        """Sleep for about ``seconds``, jittered so that waiters spread.
+
+        False, at once, when patience would end before that or leave less than ``reserve`` seconds.
+        """
         span = seconds * random.uniform(0.5, 1.5)  # noqa: S311 - spreads waiters, keeps no secret
-        if span > self.patience():
+        if span + reserve > self.patience():
             return False
         time.sleep(span)
         self._patience -= span

@@ -97,7 +97,7 @@ class Runner:
                     raise self._failure(error, pending, run) from error
                 self._listen("migration.blocked", {"migration": pending.migration.name, "attempt": attempt})
                 self._blockers.watch(self._connection.pid)
-                if not self._deadline.pause(pause):
+                if not self._deadline.pause(pause, self._connection.lock_timeout + _STATEMENT_TIMEOUT_SLACK):
                     raise self._failure(error, pending, run) from error
                 pause, attempt = min(pause * 2, _LONGEST_PAUSE), attempt + 1
             finally:
@@ -146,6 +146,7 @@ class Runner:
         timed_out = cancelled and self._deadline.remaining() < _STATEMENT_TIMEOUT_SLACK
         if timed_out or (self._watchdog.fired and (cancelled or isinstance(error, ConnectionLost))):
             over = self._watchdog.reason()
+            over.what += self._blockers.names()
             over.kept = self._kept_so_far(left)
             raise over from error
 

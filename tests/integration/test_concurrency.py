@@ -119,6 +119,20 @@ def test_table_locked_too_long(
     assert database.query("SELECT * FROM t") == []
 
 
+def test_lock_is_waited_for_once_an_attempt(
+    invoke: Invoke, folder: Folder, database: Database, locked: psycopg2.extensions.connection,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Between two attempts the queue behind the lock gets its turn: no attempt asks for it twice."""
+    database.execute("CREATE SEQUENCE asked")
+    folder.write("001_t.sql", "SELECT nextval('asked');\nALTER TABLE t ADD COLUMN j int;")
+    with pytest.raises(LockTimeout):
+        invoke(LOCK_TIMEOUT="50ms", MIGRATION_TIMEOUT="1")
+    attempts = capsys.readouterr().out.count("migration.blocked")
+    assert attempts >= 2
+    assert database.query("SELECT last_value FROM asked") == [(attempts,)]
+
+
 SLOW = "CREATE TABLE a (i int);\nSELECT pg_sleep(60);"
 STUBBORN = """DO $$ BEGIN LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$"""
 
