@@ -14,7 +14,15 @@ def status(job: Job) -> Report:
     folder = job.read_folder()
     with closing(job.connect()) as connection:
         view = View(job, folder, connection)
-    return describe(job, view, (*folder.warnings, *job.warnings), action="status")
+    report = describe(job, view, (*folder.warnings, *job.warnings), action="status")
+    return report._replace(remark=_suggestion([file.name for file in folder.files if file.number is None]))
+
+
+def _suggestion(unnumbered: list[str]) -> str:
+    """Suggest to write given numbers into the names, so that all databases of a team agree on them."""
+    if not unnumbered:
+        return ""
+    return f'Without a number in its name: {", ".join(unnumbered)}; "python db_setup number" gives it one on disk.'
 
 
 def describe(job: Job, view: View, warnings: tuple[str, ...], *, action: str) -> Report:
