@@ -56,8 +56,10 @@ class Credentials(NamedTuple):
 def from_url(url: str) -> Credentials:
     """Read a URL as libpq does; raises InvalidSetting, without the URL, when a part is not usable."""
     parts, port = _split(url)
-    parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
+    parameters = dict(parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True))
     _check_parameters(parameters)
+    if "," in parameters.get("host", ""):
+        raise InvalidSetting("DATABASE_URL names several hosts", cure=_URL_CURE)
     host = parameters.pop("host", "") or unquote(parts.hostname or "")
     user = parameters.pop("user", "") or unquote(parts.username or "")
     name = parameters.pop("dbname", "") or unquote(parts.path.removeprefix("/"))
@@ -78,13 +80,15 @@ def _split(url: str) -> tuple[SplitResult, str]:
         raise InvalidSetting("DATABASE_URL has an invalid host or port", cure=_URL_CURE) from None
     if parts.scheme.partition("+")[0] not in {"postgresql", "postgres"}:
         raise InvalidSetting("DATABASE_URL is not a postgresql:// URL", cure=_URL_CURE)
+    if "@" in parts.query or "@" in parts.path:
+        raise InvalidSetting("DATABASE_URL has a ? or / before its host", cure=_URL_CURE)
     if parts.fragment or "," in parts.netloc.rpartition("@")[2]:
         raise InvalidSetting("DATABASE_URL has a # in it or names several hosts", cure=_URL_CURE)
-    return parts, str(port or "")
+    return parts, "" if port is None else str(port)
 
 
 def _check_parameters(parameters: Mapping[str, str]) -> None:
-    unknown = sorted(set(parameters) - _PARAMETERS)
+    unknown = sorted(name if name.isidentifier() else "(not a name)" for name in set(parameters) - _PARAMETERS)
     if unknown == ["options"]:
         raise InvalidSetting(
             "DATABASE_URL uses options=, which poolers drop or reject",
@@ -101,7 +105,7 @@ def port_number(text: str, source: str, error: type[DbSetupError]) -> int:
     """Return a TCP port; empty means 5432. Raises ``error`` that names where the text came from."""
     if not text:
         return DEFAULT_PORT
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MAX_PORT):
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _MAX_PORT):
         raise error(f'the port in {source} is "{text}"', cure=f"set it to a number from 1 to {_MAX_PORT}")
     return int(text)
 
@@ -145,7 +149,8 @@ def from_secret(secret: Mapping[str, object], label: str, settings: Settings) ->
             cure="add it to the secret's JSON (as text)"
             + ("; DB_HOST and DB_NAME can say host and dbname" if {"host", "dbname"} & set(missing) else ""),
         )
-    port = port_number(settings.port or str(secret.get("port") or ""), f"the secret {label}", SecretError)
+    stored = secret.get("port")
+    port = port_number(settings.port or ("" if stored is None else str(stored)), f"the secret {label}", SecretError)
     return Credentials(
         str(found["host"]), port, str(found["dbname"]), str(found["username"]), str(found["password"])
     )

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as a tree of errors; this room imports no other.
+"""Everything that can go wrong, as a tree of errors; of the other rooms it knows only how a place is shown.
 
     DbSetupError
     ├── UsageError            settings, requests and command lines that make no sense (exit status 2)
@@ -14,32 +14,10 @@ The class is the noun, ``code`` its stable name in logs, answers and documents.
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
+from migrator.excerpt import Location, cut, printable
 
 MAX_MESSAGE_BYTES = 1024  # a CloudFormation reply is limited to 4,096 bytes in all
-_MAX_LINE = 100
-_PASSWORD_LITERAL = re.compile(r"(password\s*(?:=|:|to|is)?\s*E?)'(?:[^']|'')*'?", re.IGNORECASE)
-
-
-class Location(NamedTuple):
-    """A place in a migration file: 1-based line and column, and the text of that line."""
-
-    file: str
-    line: int
-    column: int
-    text: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
-
-    def excerpt(self) -> str:
-        """Return the line with a caret under the column, cut to a window around it, passwords masked."""
-        start = max(0, self.column - 1 - _MAX_LINE * 2 // 3)
-        shown = self.text.replace("\t", " ").rstrip("\r\n")[start : start + _MAX_LINE]
-        gutter = f"{self.line} | "
-        caret = " " * (len(gutter) + self.column - 1 - start) + "^"
-        return f"  {gutter}{mask_passwords(shown)}\n  {caret}"
+_MAX_KEPT, _MAX_CURE = 220, 320  # bytes
 
 
 class DbSetupError(Exception):
@@ -64,29 +42,14 @@ class DbSetupError(Exception):
     def __str__(self) -> str:
         """Return the whole message, the cause first, at most ``MAX_MESSAGE_BYTES`` long in UTF-8."""
         head = f"{self.where}  {self.what}" if self.where else self.what
-        tail = "\n".join(
-            part
-            for part in (
-                self.where.excerpt() if self.where and self.where.text.strip() else "",
-                f"Kept: {self.kept}" if self.kept else "",
-                f"Cure: {self.cure}" if self.cure else "",
-                f"[{self.code}]",
-            )
-            if part
+        parts = (
+            self.where.excerpt() if self.where and self.where.text.strip() else "",
+            cut(f"Kept: {self.kept}", _MAX_KEPT) if self.kept else "",
+            cut(f"Cure: {self.cure}", _MAX_CURE) if self.cure else "",
+            f"[{self.code}]",
         )
-        room = MAX_MESSAGE_BYTES - len(tail.encode()) - 1
-        return f"{cut(head, max(room, MAX_MESSAGE_BYTES // 4))}\n{cut(tail, MAX_MESSAGE_BYTES * 3 // 4 - 1)}"
-
-
-def cut(text: str, size: int) -> str:
-    """Return ``text`` cut to ``size`` bytes of UTF-8, marked where something is missing."""
-    raw = text.encode("utf-8", "replace")
-    return text if len(raw) <= size else raw[: size - 3].decode("utf-8", "ignore") + "..."
-
-
-def mask_passwords(text: str) -> str:
-    """Return ``text`` with the literal after each word PASSWORD replaced by asterisks."""
-    return _PASSWORD_LITERAL.sub(r"\1'***'", text)
+        tail = printable("\n".join(part for part in parts if part))
+        return f"{cut(head, MAX_MESSAGE_BYTES - len(tail.encode()) - 1)}\n{tail}"
 
 
 class UsageError(DbSetupError):

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import re
 
-from migrator.errors import (
-    LockTimeout,
-    MigrationFailed,
-    MissingExtension,
-    ObjectExists,
-    RunLockLost,
-    ServerError,
-    mask_passwords,
-)
+from migrator.errors import LockTimeout, MigrationFailed, MissingExtension, ObjectExists, RunLockLost, ServerError
+from migrator.excerpt import mask_passwords
 
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 PASSING = frozenset({LOCK_NOT_AVAILABLE, "40001", "40P01", "55006"})
 """States that another attempt may not meet: locks, serialization, deadlocks, objects in use."""
 
-_EXISTS = frozenset({"42P07", "42710", "42P06", "42701", "42723", "42P04", "42P03"})
+_EXISTS = frozenset({"42P07", "42710", "42P06", "42701", "42723", "42P04"})
 _EXTENSION = re.compile(r'extension "([^"]+)" is not available|extension/([^/"]+)\.control')
 _MAX_DETAIL = 300
 
@@ -53,7 +46,7 @@ def describe(error: ServerError, file_name: str, kept: str, *, untracked: bool =
         return LockTimeout(what, where=where, kept=kept, cure="end what holds the lock, or run again at a quieter time")
     if error.sqlstate in _EXISTS:
         return ObjectExists(what, where=where, kept=kept, cure=_exists_cure(untracked))
-    cure = _CURES.get(error.sqlstate, error.hint or "correct the file and run again")
+    cure = _CURES.get(error.sqlstate, mask_passwords(error.hint) or "correct the file and run again")
     return MigrationFailed(what, where=where, kept=kept, cure=cure)
 
 

@@ -24,21 +24,21 @@ def translate(old_names: Iterable[str], files: Sequence[Migration]) -> tuple[App
     A name that fits no file becomes a row of its own, with an unknown checksum.
     """
     by_stem = {file.name.removesuffix(".sql"): file for file in files}
-    by_rest = {split_name(file.name)[1]: file for file in files}
     rows: dict[str, AppliedMigration] = {}
     for old_name in old_names:
         stem = old_name.removesuffix(".sql")
         number, rest = split_name(stem)
-        file = by_stem.get(stem) or _by_rest(number, rest, by_rest)
+        file = by_stem.get(stem) or _by_rest(number, rest, files)
         row = _row(stem, number, file)
         rows.setdefault(row.name, row)
     return tuple(rows.values())
 
 
-def _by_rest(number: str, rest: str, by_rest: dict[str, Migration]) -> Migration | None:
-    """Return the file of that name when exactly one of the two, the old name or the file, has a number."""
-    file = by_rest.get(rest)
-    return file if file is not None and bool(number) != bool(split_name(file.name)[0]) else None
+def _by_rest(number: str, rest: str, files: Sequence[Migration]) -> Migration | None:
+    """Return the only file of that name where one of the two, the old name or the file, has a number."""
+    named = [(file, split_name(file.name)) for file in files]
+    found = [file for file, (own, name) in named if name == rest and bool(own) != bool(number)]
+    return found[0] if len(found) == 1 else None
 
 
 def _row(stem: str, number: str, file: Migration | None) -> AppliedMigration:
@@ -50,7 +50,7 @@ def _row(stem: str, number: str, file: Migration | None) -> AppliedMigration:
 def record(connection: Connection, rows: Iterable[AppliedMigration], run_id: int) -> None:
     """Write the rows into our history, in one transaction; the old table stays as it is."""
     values = ", ".join(
-        f"({', '.join(map(connection.literal, row))}, 'imported', {run_id}, '{PACKAGE_VERSION}')" for row in rows
+        f"({', '.join(map(connection.literal, row[:4]))}, 'imported', {run_id}, '{PACKAGE_VERSION}')" for row in rows
     )
     if values:
         connection.run(

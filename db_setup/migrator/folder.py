@@ -5,18 +5,17 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from migrator.errors import FolderNotFound, InvalidEncoding, InvalidFileName, Location, NulByte, UnreadableFile
+from migrator.encodings import declared_codec
+from migrator.errors import FolderNotFound, InvalidEncoding, InvalidFileName, NulByte, UnreadableFile
+from migrator.excerpt import Location
 from migrator.migration import BOM, Migration, checksum, is_migration, looks_like_a_mistake, normalised
 
 _WINDOW = 1 << 18  # bytes; a text is never held in larger pieces
 _WHOLE = 1 << 20  # bytes; files up to this size are read at once for their checksum
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_SPECIAL_CODECS = {"unicode": "utf-8", "sql_ascii": "utf-8", "koi8r": "koi8_r", "koi8u": "koi8_u", "euc_cn": "gb2312"}
 
 
 class Folder(NamedTuple):
@@ -46,7 +45,7 @@ def read_folder(path: Path) -> Folder:
     files: list[Migration] = []
     warnings: list[str] = []
     for entry in listed:
-        if is_migration(entry.name) and entry.is_file():
+        if is_migration(entry.name) and _is_file(entry):
             files.append(_read_migration(entry))
         elif remark := _remark(entry):
             warnings.append(remark)
@@ -55,17 +54,31 @@ def read_folder(path: Path) -> Folder:
 
 def _remark(entry: os.DirEntry[str]) -> str:
     """Say what may have been meant as a migration and is not run; raises UnreadableFile for a device or pipe."""
-    name = ascii(entry.name)[1:-1]
-    if entry.is_dir():
-        holds_sql = any(is_migration(inner) for inner in os.listdir(entry.path))
-        return f"{name} is a folder; the .sql files in it are not run" if holds_sql or is_migration(entry.name) else ""
+    name = entry.name if entry.name.isprintable() else ascii(entry.name)[1:-1]
+    if Path(entry.path).is_dir():
+        return f"{name} is a folder; the .sql files in it are not run" if _holds_migrations(entry) else ""
     if is_migration(entry.name):
-        if entry.is_symlink():
+        if not Path(entry.path).exists():
             return f"{name} is a link to nowhere; it is not run"
         raise UnreadableFile(f"{name} is not a regular file", cure="replace it with a file, or remove it")
     if looks_like_a_mistake(entry.name):
         return f"{name} is not run: only names that end in .sql are (in lower case)"
     return ""
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, or through a file: it leads nowhere, which _remark tells
+        return False
+
+
+def _holds_migrations(entry: os.DirEntry[str]) -> bool:
+    try:
+        inside = os.listdir(entry.path)
+    except OSError:  # closed to us, so nobody expects us to run what is in it
+        inside = []
+    return is_migration(entry.name) or any(map(is_migration, inside))
 
 
 def _read_migration(entry: os.DirEntry[str]) -> Migration:
@@ -111,54 +124,49 @@ def read_text(migration: Migration) -> Iterator[str]:
     """
     with Path(migration.path).open("rb") as file:
         piece = file.read(_WINDOW)
-        codec = _declared_codec(piece, migration.name)
-        decoder, line = codecs.getincrementaldecoder(codec)(), 1
+        decoder = _Decoder(migration.name, declared_codec(piece, migration.name))
         piece = piece.removeprefix(BOM)
         while piece:
             following = file.read(_WINDOW)
-            yield _decoded(piece, decoder, not following, migration.name, line, codec)
-            line += piece.count(b"\n")
+            yield decoder.decode(piece, final=not following)
             piece = following
 
 
-def _decoded(
-    piece: bytes, decoder: codecs.IncrementalDecoder, final: bool, name: str, line: int, codec: str
-) -> str:
-    if b"\x00" in piece:
-        raise NulByte(
-            "the text holds a NUL byte", where=_place(piece, piece.index(b"\x00"), name, line), cure="remove the byte"
-        )
-    try:
-        return decoder.decode(piece, final)
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise InvalidEncoding(
-            f"byte 0x{byte:02x} is not {codec}",
-            where=_place(bytes(error.object), error.start, name, line),
+class _Decoder:
+    """Decodes a text piece by piece, and knows where it is in it."""
+
+    def __init__(self, file_name: str, codec: str) -> None:
+        self._file_name = file_name
+        self._codec = codec
+        self._decoder = codecs.getincrementaldecoder(codec)()
+        self._line, self._line_start = 1, ""  # what the line at hand begins with, from earlier pieces
+
+    def decode(self, piece: bytes, *, final: bool) -> str:
+        """Return the text of the next piece."""
+        if b"\x00" in piece:
+            where = self._place(piece[: piece.index(b"\x00")].decode(self._codec, "replace"), "\ufffd")
+            raise NulByte("the text holds a NUL byte", where=where, cure="remove the byte")
+        try:
+            text = self._decoder.decode(piece, final)
+        except UnicodeDecodeError as error:
+            raise self._invalid(error) from None
+        self._advance(text)
+        return text
+
+    def _invalid(self, error: UnicodeDecodeError) -> InvalidEncoding:
+        before = bytes(error.object[: error.start]).decode(self._codec, "replace")
+        return InvalidEncoding(
+            f"byte 0x{error.object[error.start]:02x} is not {self._codec}",
+            where=self._place(before, "\ufffd"),
             cure="save the file as UTF-8, or begin it with SET client_encoding TO 'LATIN1'; (or whatever it is in)",
-        ) from None
+        )
 
+    def _advance(self, text: str) -> None:
+        newlines = text.count("\n")
+        self._line += newlines
+        self._line_start = text[text.rfind("\n") + 1 :] if newlines else self._line_start + text
 
-def _place(piece: bytes, offset: int, name: str, line: int) -> Location:
-    start = piece.rfind(b"\n", 0, offset) + 1
-    end = piece.find(b"\n", offset)
-    text = piece[start : end if end >= 0 else len(piece)].decode("ascii", "replace").replace("\x00", "\ufffd")
-    return Location(name, line + piece.count(b"\n", 0, offset), offset - start + 1, text)
-
-
-def _declared_codec(start: bytes, name: str) -> str:
-    """Return the Python codec for the client_encoding that a text sets near its beginning; UTF-8 by default."""
-    if start.startswith(_UTF16_MARKS):
-        raise InvalidEncoding("the file is UTF-16", where=Location(name, 1, 1), cure="save it as UTF-8")
-    setting = rb"^[ \t]*SET\s+(?:(?:SESSION|LOCAL)\s+)?(?:client_encoding\s*(?:=|\bTO\b)|NAMES)\s*'?([\w-]+)"
-    found = re.search(setting, start, re.IGNORECASE | re.MULTILINE)
-    if found is None or start.startswith(BOM):
-        return "utf-8"
-    declared = found[1].decode("ascii").lower()
-    try:
-        return codecs.lookup(_SPECIAL_CODECS.get(declared, declared.replace("win", "cp"))).name
-    except LookupError:
-        raise InvalidEncoding(
-            f'unknown client_encoding "{declared}"', where=_place(start, found.start(1), name, 1),
-            cure="save the file as UTF-8, and remove the SET",
-        ) from None
+    def _place(self, before: str, byte: str) -> Location:
+        """Return the place behind ``before``, which follows the earlier pieces; ``byte`` stands for what is there."""
+        self._advance(before)
+        return Location(self._file_name, self._line, len(self._line_start) + 1, self._line_start + byte)

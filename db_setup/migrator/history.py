@@ -76,10 +76,11 @@ class Facts(NamedTuple):
     first_generation: bool
 
 
-def read(connection: Connection) -> Facts:
+def read(connection: Connection, *, dates: bool = False) -> Facts:
     """Return what is applied, in the order of application; reads only, whatever it finds."""
+    when = ", pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')" if dates else ""
     try:
-        rows = connection.rows(f"SELECT name, number, checksum, state FROM {SCHEMA}.history ORDER BY position")
+        rows = connection.rows(f"SELECT name, number, checksum, state{when} FROM {SCHEMA}.history ORDER BY position")
     except ServerError as error:
         if error.sqlstate == _NO_PRIVILEGE:
             raise _not_the_owner(connection) from error
@@ -88,7 +89,7 @@ def read(connection: Connection) -> Facts:
         rows, exists = [], False
     else:
         exists = True
-    applied = tuple(map(AppliedMigration._make, rows))
+    applied = tuple(AppliedMigration(*row) for row in rows)
     has_tables, first_generation = (True, False) if applied else _tables(connection)
     return Facts(applied, exists, has_tables, first_generation)
 
@@ -162,7 +163,7 @@ def record_sql(connection: Connection, row: AppliedMigration, mode: str, run_id:
     It is also the fence: it fails on ``state`` when another runner has the run lock, and on ``name`` when
     another has recorded the file; either way nothing of the transaction is kept.
     """
-    name, number, checksum, state = map(connection.literal, row)
+    name, number, checksum, state = map(connection.literal, row[:4])
     return (
         f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version) VALUES ("
         f"{name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN {state} END, "

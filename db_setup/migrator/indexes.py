@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Callable
 from typing import NamedTuple
 
 from migrator.connection import Connection
 from migrator.errors import InvalidIndex
+from migrator.kinds import without_comments
 
 _NAME = r'(?:"(?:[^"]|"")+"|[^\s".()]+)'
-_COMMENT = re.compile(r"/\*.*?\*/|--[^\n\r]*", re.DOTALL)
 _BUILD = re.compile(
     rf"\s*create\s+(?:unique\s+)?index\s+concurrently\s+(?:(?:if\s+not\s+exists\s+)?(?!on\s)(?P<name>{_NAME})\s*)?"
     rf"\bon\s+(?:only\s+)?(?P<table>{_NAME}(?:\s*\.\s*{_NAME})*)",
     re.IGNORECASE,
 )
 _MAX_NAME_BYTES = 63
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class Index(NamedTuple):
@@ -42,14 +44,15 @@ class IndexBuild(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> IndexBuild | None:
         """Return what a statement builds concurrently, or None when it builds no index so."""
-        match = _BUILD.match(_COMMENT.sub(" ", text))
+        match = _BUILD.match(without_comments(text))
         if match is None:
             return None
         return cls(_folded(match["name"] or ""), match["table"])
 
 
 def _folded(name: str) -> str:
-    plain = name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+    # the server folds ASCII letters only
+    plain = name[1:-1].replace('""', '"') if name.startswith('"') else name.translate(_LOWER)
     return plain.encode()[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
 
 

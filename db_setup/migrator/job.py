@@ -63,14 +63,20 @@ class View:
     """One look at files and history, and the plan that follows from it; reads only."""
 
     def __init__(self, job: Job, folder: Folder, connection: Connection) -> None:
-        self.facts = history.read(connection)
-        self.applied: tuple[AppliedMigration, ...] = self.facts.applied
-        if self.facts.first_generation:
-            self.applied = first_generation.translate(first_generation.read_names(connection), folder.files)
-        settings = job.settings
-        policy = Policy(job.request.target, settings.strict_order, settings.allow_missing)
-        self.plan: Plan = make_plan(folder.files, self.applied, self.facts.has_tables, policy)
+        self._job, self._folder, self._connection = job, folder, connection
+        self.plan = self._look(dates=False)
+        if self.plan.problems:
+            self.plan = self._look(dates=True)
         self.imported = self.applied if self.facts.first_generation else ()
+
+    def _look(self, *, dates: bool) -> Plan:
+        self.facts = history.read(self._connection, dates=dates)
+        self.applied: tuple[AppliedMigration, ...] = self.facts.applied
+        files, settings = self._folder.files, self._job.settings
+        if self.facts.first_generation:
+            self.applied = first_generation.translate(first_generation.read_names(self._connection), files)
+        policy = Policy(self._job.request.target, settings.strict_order, settings.allow_missing)
+        return make_plan(files, self.applied, self.facts.has_tables, policy)
 
     @property
     def nothing_to_do(self) -> bool:

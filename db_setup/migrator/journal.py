@@ -32,7 +32,7 @@ class Journal(NamedTuple):
 
 def open_journal(connection: Connection, row: AppliedMigration, run_id: int) -> Journal:
     """Record that a stepwise file is being applied, and return how far an earlier run has brought it."""
-    name, number, checksum, _ = map(connection.literal, row)
+    name, number, checksum = map(connection.literal, row[:3])
     found = connection.rows(
         f"INSERT INTO {SCHEMA}.history AS h (name, number, checksum, state, mode, run_id, package_version) VALUES "
         f"({name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN 'running' END, 'stepwise', {run_id}, "

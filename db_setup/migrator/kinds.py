@@ -67,6 +67,11 @@ def _words() -> re.Pattern[str]:
 
 
 @functools.cache
+def _comment_or_quote() -> re.Pattern[str]:
+    return re.compile(r"""--[^\n\r]*|/\*|'[^']*'|"[^"]*\"""")
+
+
+@functools.cache
 def _word() -> re.Pattern[str]:
     """Return the pattern of what matters in a statement's head; the rest is skipped by search()."""
     return re.compile(rf"{_QUOTES}|{_DOLLAR}|[^\x00-@\[-^`{{-\x7f][^\x00-#%-/:-@\[-^`{{-\x7f]*+", re.DOTALL)
@@ -100,6 +105,19 @@ def _comment_end(text: str, at: int) -> int:
         if not depth:
             return at
     return len(text)
+
+
+def without_comments(text: str) -> str:
+    """Return a statement's text with a space in place of each comment; quoted names and strings stay as they are."""
+    kept, at = [], 0
+    while found := _comment_or_quote().search(text, at):
+        if found[0][0] in "'\"":
+            kept.append(text[at : found.end()])
+            at = found.end()
+        else:
+            kept.append(f"{text[at : found.start()]} ")
+            at = _comment_end(text, found.start()) if found[0] == "/*" else found.end()
+    return "".join(kept) + text[at:]
 
 
 def classify(text: str) -> tuple[Kind, tuple[str, ...]]:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from migrator.errors import Location, UnknownDirective
+from migrator.errors import UnknownDirective
+from migrator.excerpt import Location
 
 Number = tuple[int, ...]
 
@@ -44,6 +45,7 @@ class AppliedMigration(NamedTuple):
     number: str
     checksum: str
     state: str
+    applied_at: str = ""  # read only when it is told
 
     @property
     def rank(self) -> Number:
@@ -64,9 +66,9 @@ def _grammar() -> re.Pattern[str]:
 
 def is_migration(file_name: str) -> bool:
     """Tell whether a file name is a migration's: it ends in .sql, and is neither hidden nor a way back."""
-    return (
-        file_name.endswith(_SUFFIX) and not file_name.endswith(_DOWN_SUFFIX) and not file_name.startswith(".")
-    )
+    if not file_name.endswith(_SUFFIX) or file_name.startswith("."):
+        return False
+    return not file_name.lower().endswith(_DOWN_SUFFIX)
 
 
 def looks_like_a_mistake(file_name: str) -> bool:
@@ -137,7 +139,7 @@ def parse_directives(head: str, file_name: str) -> Directives:
     Raises UnknownDirective for a word that means nothing, since a misspelt wish must not be ignored.
     """
     words: list[str] = []
-    for line_number, line in enumerate(head.lstrip("\ufeff").splitlines(), 1):
+    for line_number, line in enumerate(re.split("\r\n|\r|\n", head.lstrip("\ufeff")), 1):
         stripped = line.strip()
         if stripped and not stripped.startswith("--"):
             break

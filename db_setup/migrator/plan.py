@@ -5,12 +5,17 @@ The rules are in db_setup/README.md, "Files and numbers" and "States".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from migrator.errors import DuplicateNumber, InconsistentHistory, OutOfOrder, PlanError, UnknownTarget
 from migrator.matching import Match, Rename, come_after, match
-from migrator.migration import AppliedMigration, Migration, Number, free_numbers, parse_number, split_name
+from migrator.migration import AppliedMigration, Migration, Number, free_numbers, number_of, parse_number, split_name
+
+_LAST_NAME = "\U0010ffff"
+_NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
+_NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
 
 EMPTY = "empty"
 UNTRACKED = "tables_without_migration_history"
@@ -61,12 +66,13 @@ def make_plan(
     found = match(files, applied)
     revision = _revision(applied)
     if found.missing and not found.new and come_after(found.missing, applied, found.rows):
+        _find_target(policy.target, (), found)
         return Plan(AHEAD, warnings=_ahead_warnings(found), revision=revision)
     pending = _pending(found, files, applied)
     warnings, problems = _missing(found.missing, policy.allow_missing)
     problems += [*_edited(found.edited), *_duplicates(files, pending)]
     late_warnings, late_problems = _late(pending, policy.strict_order)
-    due, held_back, target_warnings = _split_at_target(pending, applied, policy.target, revision)
+    due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     return Plan(
         state=_state(bool(problems + late_problems), pending, applied, has_tables),
         pending=due,
@@ -86,7 +92,7 @@ def _revision(applied: Sequence[AppliedMigration]) -> str:
 def _ahead_warnings(match: Match) -> tuple[str, ...]:
     names = ", ".join(row.name for row in match.missing)
     warnings = [f"the database is ahead of these files: it knows {names}; nothing was written"]
-    unfinished = [row.name for row in match.missing if row.state == "running"]
+    unfinished = [row.name for row in (*match.missing, *match.rows.values()) if row.state == "running"]
     if unfinished:
         warnings.append(f"{', '.join(unfinished)} is applied in part; deploying the newer package again finishes it")
     warnings += [f"{file.name} was edited after it was applied" for file, _ in match.edited]
@@ -98,7 +104,7 @@ def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str],
         return [f"{row.name} is applied, and its file is missing" for row in missing], []
     return [], [
         InconsistentHistory(
-            f"{row.name} is applied, and its file is missing",
+            f"{row.name} is applied{_since(row)}, and its file is missing",
             cure="put the file back as it was (its change is still in the database); "
             "ALLOW_MISSING=true is for development databases that several branches share",
         )
@@ -109,12 +115,17 @@ def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str],
 def _edited(edited: list[tuple[Migration, AppliedMigration]]) -> list[PlanError]:
     return [
         InconsistentHistory(
-            f"{file.name} was edited after it was applied "
+            f"{file.name} was edited after it was applied{_since(row)} "
             f"(checksum {row.checksum[:12]} then, {file.checksum[:12]} now)",
             cure="put the file back as it was, and write the change as a new file",
         )
         for file, row in edited
     ]
+
+
+def _since(row: AppliedMigration) -> str:
+    """Say when a migration was applied, or that it was in part."""
+    return (" in part" if row.state == "running" else "") + (f" on {row.applied_at}" if row.applied_at else "")
 
 
 def _pending(
@@ -127,7 +138,8 @@ def _pending(
     ]
     if not match.new and not resumed:
         return ()
-    highest = max((n for row in match.rows.values() if (n := _own_number(row.name))), default=())
+    known = (*match.rows, *(row.name for row in match.missing))
+    highest = max((number for name in known if (number := number_of(name))), default=())
     numbered = [
         Pending(file, split_name(file.name)[0], late=number < highest)
         for file in match.new
@@ -138,11 +150,6 @@ def _pending(
     numbers = free_numbers([file.name for file in files], [row.number for row in applied], len(unnumbered))
     given = [Pending(by_name[name], number) for name, number in zip(unnumbered, numbers, strict=True)]
     return (*sorted(resumed + numbered, key=lambda item: item.order), *given)
-
-
-def _own_number(name: str) -> Number | None:
-    text, _ = split_name(name)
-    return parse_number(text) if text else None
 
 
 def _duplicates(files: Sequence[Migration], pending: Sequence[Pending]) -> list[PlanError]:
@@ -178,31 +185,29 @@ def _rename_warnings(renames: Sequence[Rename]) -> list[str]:
 
 
 def _split_at_target(
-    pending: tuple[Pending, ...], applied: Sequence[AppliedMigration], target: str, revision: str,
+    pending: tuple[Pending, ...], found: Match, target: str, revision: str
 ) -> tuple[tuple[Pending, ...], tuple[Pending, ...], list[str]]:  # fmt: skip
-    if not target:
-        return pending, (), []
-    last = _find_target(target, pending, applied)
+    last = _find_target(target, pending, found)
     due = tuple(item for item in pending if item.order <= last)
     warnings = []
-    if revision and parse_number(revision) > last[0]:
+    if target and revision and parse_number(revision) > last[0]:
         warnings.append(f"the database is at {revision}, past the target {target}; migrate never goes back")
     return due, tuple(item for item in pending if item.order > last), warnings
 
 
-def _find_target(
-    target: str, pending: Sequence[Pending], applied: Sequence[AppliedMigration]
-) -> tuple[Number, str]:
+def _find_target(target: str, pending: Sequence[Pending], found: Match) -> tuple[Number, str]:
     """Return the order key of the last migration a target admits: of a file by name, or of all with a number."""
-    orders = {item.migration.name: item.order for item in pending}
-    orders.update((row.name, (row.rank, row.name)) for row in applied if row.name not in orders)
+    if not target:
+        return _NO_END
+    orders = {row.name: (row.rank, row.name) for row in found.missing}
+    orders |= {name: (number_of(name) or row.rank, name) for name, row in found.rows.items()}
+    orders |= {item.migration.name: item.order for item in pending}
     for name in (target, f"{target}.sql"):
         if name in orders:
             return orders[name]
-    text, rest = split_name(target)
-    number = parse_number(text) if text and not rest else None
+    number = parse_number(target) if _NUMBER.fullmatch(target) else None
     if number is not None and any(number == order[0] for order in orders.values()):
-        return number, "\U0010ffff"
+        return number, _LAST_NAME
     known = ", ".join(sorted(orders)[-5:]) or "none"
     raise UnknownTarget(
         f'there is no migration "{target}"', cure=f'use "head", a number or a file name; the last ones: {known}'
@@ -212,6 +217,6 @@ def _find_target(
 def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMigration], has_tables: bool) -> str:
     if broken:
         return INCONSISTENT
-    if not applied and (pending or not has_tables):
+    if not applied:
         return UNTRACKED if has_tables else EMPTY
     return PENDING if pending else UP_TO_DATE

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from migrator.errors import Location, TextError, UnclosedTransaction
+from migrator.errors import TextError, UnclosedTransaction
+from migrator.excerpt import Location
 from migrator.folder import read_text
 from migrator.migration import Migration, parse_directives
 from migrator.statements import Kind, Statement, split_chunks

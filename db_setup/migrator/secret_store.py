@@ -33,10 +33,13 @@ _CURES = {
 
 def _fetch(name: str) -> str:
     import boto3  # noqa: PLC0415 - costs 0.2 s of CPU, which only a run that reads a secret should pay
+    from botocore.config import Config  # noqa: PLC0415
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
+    # Without a VPC endpoint the defaults would wait for minutes, longer than a function may have.
+    patience = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
     try:
-        answer = boto3.client("secretsmanager").get_secret_value(SecretId=name)
+        answer = boto3.client("secretsmanager", config=patience).get_secret_value(SecretId=name)
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
         cure = _CURES.get(code, "see the error's name in the Secrets Manager manual")

@@ -100,7 +100,8 @@ def parse_seconds(value: str, name: str) -> float:
         seconds = 0.0
     if not 0 < seconds <= _MAX_SECONDS:
         raise InvalidSetting(
-            f'{name} is "{value}"', cure=f'set {name} to a number of seconds above 0, such as "300" or "500ms"'
+            f'{name} is "{value}"',
+            cure=f'set {name} to a number of seconds above 0 and up to 7 days, such as "300" or "500ms"',
         )
     return seconds
 
@@ -132,7 +133,7 @@ class Request(NamedTuple):
             action=_action(event.get("action", "migrate")),
             target=_target(event.get("target_revision", "head")),
             dry_run=_boolean(event.get("dry_run", False)),
-            secret_name=_text("secret_name", event.get("secret_name", "")),
+            secret_name=_secret_name(event),
         )
 
 
@@ -155,6 +156,13 @@ def _target(value: object) -> str:
     if not text:
         raise InvalidRequest("target_revision is empty", cure='send "head", a number, or the name of a file')
     return "" if text == "head" else text
+
+
+def _secret_name(event: Mapping[str, object]) -> str:
+    name = _text("secret_name", event.get("secret_name", ""))
+    if "secret_name" in event and not name:
+        raise InvalidRequest("secret_name is empty", cure="name a secret, or leave the key out")
+    return name
 
 
 def _text(key: str, value: object) -> str:

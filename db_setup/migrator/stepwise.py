@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from migrator import indexes
 from migrator.connection import Connection
 from migrator.errors import ChangedSteps, ServerError
-from migrator.journal import Journal, begin_step, close_journal, done_sql, end_step
 from migrator.failure import QUERY_CANCELED
+from migrator.journal import Journal, begin_step, close_journal, done_sql, end_step
 from migrator.script import ENDS, Script, terminated
 from migrator.statements import Kind, Statement
 from migrator.transaction import Transaction, run_statement

@@ -12,6 +12,12 @@ from migrator.errors import InvalidSetting
 from migrator.settings import Settings
 
 BUNDLE_NAME = "global-bundle.pem"  # the name AWS publishes the RDS certificates under
+_LACKS = {
+    "disable": "the connection is not encrypted",
+    "allow": "the connection may be unencrypted",
+    "prefer": "the connection may be unencrypted",
+    "verify-ca": "the server's host name is not verified",
+}
 _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -27,15 +33,17 @@ def secured(credentials: Credentials, settings: Settings, base: Path) -> tuple[C
     if certificate:
         _check_readable(certificate)
         parameters["sslrootcert"] = certificate
-    parameters.setdefault("sslmode", _mode(settings, certificate))
+    for source, mode in (("DB_SSL_MODE", settings.ssl_mode), ("sslmode in the URL", parameters.get("sslmode", ""))):
+        _check_mode(source, mode)
+    by_default = "verify-full" if certificate else "require"
+    parameters["sslmode"] = parameters.get("sslmode") or settings.ssl_mode or by_default
     chosen = credentials._replace(parameters=tuple(sorted(parameters.items())))
     return chosen, _warning(parameters["sslmode"])
 
 
-def _mode(settings: Settings, certificate: str) -> str:
-    if settings.ssl_mode and settings.ssl_mode not in _MODES:
-        raise InvalidSetting(f'DB_SSL_MODE is "{settings.ssl_mode}"', cure=f"use one of: {', '.join(_MODES)}")
-    return settings.ssl_mode or ("verify-full" if certificate else "require")
+def _check_mode(source: str, mode: str) -> None:
+    if mode and mode not in _MODES:
+        raise InvalidSetting(f'{source} is "{mode}"', cure=f"use one of: {', '.join(_MODES)}")
 
 
 def _bundle(base: Path) -> str:
@@ -46,14 +54,16 @@ def _bundle(base: Path) -> str:
 def _check_readable(certificate: str) -> None:
     if certificate != "system" and not Path(certificate).is_file():
         raise InvalidSetting(
-            f"DB_SSL_ROOT_CERT names no file: {certificate}", cure="give the path of the RDS certificate bundle"
+            f"the root certificate is no file: {certificate}",
+            cure="give DB_SSL_ROOT_CERT (or sslrootcert in the URL) the path of the RDS certificate bundle",
         )
 
 
 def _warning(mode: str) -> str:
     if mode == "verify-full":
         return ""
+    lacks = _LACKS.get(mode, "the server's certificate is not verified")
     return (
-        f"TLS mode {mode}: the server's certificate is not verified; "
+        f"TLS mode {mode}: {lacks}; "
         f"put the RDS bundle ({BUNDLE_NAME}) beside initializer.py, or set DB_SSL_ROOT_CERT"
     )

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from migrator.connection import Connection
-from migrator.errors import Location, RunError, ServerError
+from migrator.errors import RunError, ServerError
+from migrator.excerpt import Location
 from migrator.script import place, terminated
 from migrator.statements import Kind, Statement, first_code
 

@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Iterable
 
-from migrator.errors import Location
+from migrator.excerpt import Location
 
 _MAX_LINE = 10_000  # characters of a line that are kept for the sake of an error message
 

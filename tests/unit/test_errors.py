@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from migrator import errors
-from migrator.errors import DbSetupError, Location, UsageError, cut, mask_passwords
+from migrator.errors import DbSetupError, UsageError
+from migrator.excerpt import Location, cut, mask_passwords
 
 LIMIT = 1024
 LONG = "x" * 5000

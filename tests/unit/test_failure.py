@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from migrator.errors import (
-    Location,
-    LockTimeout,
-    MigrationFailed,
-    MissingExtension,
-    ObjectExists,
-    RunLockLost,
-    ServerError,
-)
+from migrator.errors import LockTimeout, MigrationFailed, MissingExtension, ObjectExists, RunLockLost, ServerError
+from migrator.excerpt import Location
 from migrator.failure import PASSING, describe, lock_lost
 
 NAME = "003_add_phone.sql"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,10 +55,7 @@ def test_any_name_in_utf8_is_a_name(tmp_path: Path, name: str) -> None:
 def test_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     """A name that no history could record is refused, in a message that can be printed."""
     path = os.fsencode(tmp_path) + b"/003_\xff.sql"
-    try:
-        Path(os.fsdecode(path)).write_text("select 1;")
-    except OSError:
-        pytest.skip("this file system has no such names")
+    Path(os.fsdecode(path)).write_text("select 1;")
     with pytest.raises(InvalidFileName) as caught:
         read_folder(tmp_path)
     assert str(caught.value).encode()
@@ -156,16 +157,28 @@ def test_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             read_folder(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_file_without_permission_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def ordinary_user() -> Iterator[Path]:
+    """Return a folder of an ordinary user, whom the test acts as: root may read everything."""
+    folder = Path(tempfile.mkdtemp(prefix="db_setup-"))
+    folder.chmod(0o777)
+    if os.geteuid() == 0:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    yield folder
+    os.seteuid(os.getuid())
+    for path in folder.iterdir():
+        path.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def test_file_without_permission_is_refused(ordinary_user: Path) -> None:
     """A file that cannot be opened is refused by name."""
-    (tmp_path / "003_x.sql").write_text("select 1;")
-    (tmp_path / "003_x.sql").chmod(0)
+    (ordinary_user / "003_x.sql").write_text("select 1;")
+    (ordinary_user / "003_x.sql").chmod(0)
     with pytest.raises(UnreadableFile, match=r"003_x\.sql cannot be read"):
-        read_folder(tmp_path)
+        read_folder(ordinary_user)
 
 
-@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that opens and cannot be read")
 def test_file_that_fails_while_it_is_read_is_refused(tmp_path: Path) -> None:
     """A file that opens and then cannot be read is refused by name."""
     (tmp_path / "003_x.sql").symlink_to("/proc/self/mem")
@@ -173,12 +186,11 @@ def test_file_that_fails_while_it_is_read_is_refused(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_subfolder_without_permission_is_left_alone(tmp_path: Path) -> None:
+def test_subfolder_without_permission_is_left_alone(ordinary_user: Path) -> None:
     """A subfolder that cannot be opened, such as lost+found, does not stop a run."""
-    (tmp_path / "001_a.sql").write_text("select 1;")
-    (tmp_path / "lost+found").mkdir(0)
-    assert names(tmp_path) == ["001_a.sql"]
+    (ordinary_user / "001_a.sql").write_text("select 1;")
+    (ordinary_user / "lost+found").mkdir(0)
+    assert names(ordinary_user) == ["001_a.sql"]
 
 
 @pytest.mark.parametrize("name", ["missing", "file"])

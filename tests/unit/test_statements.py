@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from migrator.errors import Location, PsqlCommand, UnterminatedText
+from migrator.errors import PsqlCommand, UnterminatedText
+from migrator.excerpt import Location
 from migrator.statements import Kind, first_code, split, split_chunks
 
 # text -> the statements in it; the oracle compares the same texts with what psql sends

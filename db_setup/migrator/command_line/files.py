@@ -13,6 +13,7 @@ from migrator.job import Job, View
 from migrator.migration import free_numbers, is_migration, number_of, parse_number
 from migrator.settings import Settings
 
+_MAX_NAME_BYTES = 200
 _TEMPLATE = "-- {title}\n\n"
 
 
@@ -28,6 +29,8 @@ def make_next_file(base: Path, settings: Settings, title: str) -> str:
     words = re.sub(r"[^\w]+", "_", title.removesuffix(".sql").strip().lower()).strip("_")
     if not words:
         raise UsageError(f'"{title}" has no letters to make a name of', cure='say what it does: new "add orders"')
+    if len(words.encode()) > _MAX_NAME_BYTES:
+        raise UsageError("the name is too long for a file", cure=f"use at most {_MAX_NAME_BYTES} bytes")
     folder.mkdir(parents=True, exist_ok=True)
     names = [name for name in os.listdir(folder) if is_migration(name)]
     unnumbered = sum(number_of(name) is None for name in names)  # these will be given numbers before
@@ -70,7 +73,7 @@ def _given_numbers(job: Job) -> dict[str, str]:
 
 def _rename(path: Path, name: str) -> str:
     target = path.with_name(name)
-    if target.exists():
+    if target.exists() or target.is_symlink():
         raise FileInTheWay(f"{name} exists", cure=f"rename {path.name} or {name} by hand")
     path.rename(target)
     return f"{path.name} -> {name}"
