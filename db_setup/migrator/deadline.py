@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 
 from migrator.errors import DeadlineReached
@@ -57,6 +56,8 @@ class Deadline:
 
         False, at once, when patience would end before that or leave less than ``reserve`` seconds.
         """
+        import random  # noqa: PLC0415 - only a run that waits needs it
+
         span = seconds * random.uniform(0.5, 1.5)  # noqa: S311 - spreads waiters, keeps no secret
         if span + reserve > self.patience():
             return False

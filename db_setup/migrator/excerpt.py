@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+from functools import cache
 from typing import NamedTuple
 
 _MAX_LINE = 100  # characters
-_SECRET = re.compile(
-    r"""\bpassword\b (?: \s | [=:] | \bto\b | \bis\b | /\*.*?\*/ | --[^\n]*\n )*
-        (?P<literal> (?:[en]|u&)?'(?:[^'\\]|\\.|'')*'? | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$) )
-      | \bpassword\s*=\s*(?P<bare> [^\s'"]+ )
-      | ://[^\s:/@']*:(?P<url> [^\s@/']+ )(?=@)""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
-
-
 class Location(NamedTuple):
     """A place in a migration file: 1-based line and column, and the text of that line."""
 
@@ -50,13 +41,27 @@ def printable(text: str) -> str:
 
 def _width(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
+    import unicodedata  # noqa: PLC0415 - only errors need it
+
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
 
 
+@cache
+def _secret() -> re.Pattern[str]:
+    """Return the pattern of a password in SQL; compiled late, since only errors need it."""
+    return re.compile(
+        r"""\bpassword\b (?: \s | [=:] | \bto\b | \bis\b | /\*.*?\*/ | --[^\n]*\n )*
+            (?P<literal> (?:[en]|u&)?'(?:[^'\\]|\\.|'')*'? | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$) )
+          | \bpassword\s*=\s*(?P<bare> [^\s'"]+ )
+          | ://[^\s:/@']*:(?P<url> [^\s@/']+ )(?=@)""",
+        re.IGNORECASE | re.DOTALL | re.VERBOSE,
+    )
+
+
 def mask_passwords(text: str) -> str:
     """Return ``text`` with asterisks, one for each character, in place of what looks like a password in SQL."""
-    return _SECRET.sub(_masked, text) if "password" in text.lower() or "://" in text else text
+    return _secret().sub(_masked, text) if "password" in text.lower() or "://" in text else text
 
 
 def _masked(found: re.Match[str]) -> str:

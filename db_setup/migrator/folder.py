@@ -1,21 +1,17 @@
-"""The migrations folder on disk: names, checksums, and texts read through a fixed window."""
+"""The migrations folder on disk: names and checksums, read through a fixed window."""
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from migrator.encodings import declared_codec
-from migrator.errors import FolderNotFound, InvalidEncoding, InvalidFileName, NulByte, UnreadableFile
-from migrator.excerpt import Location
+from migrator.errors import FolderNotFound, InvalidFileName, UnreadableFile
 from migrator.migration import BOM, Migration, checksum, is_migration, looks_like_a_mistake, normalised
 
 _WINDOW = 1 << 18  # bytes; a text is never held in larger pieces
-_WHOLE = 1 << 20  # bytes; files up to this size are read at once for their checksum
+_WHOLE = 1 << 15  # bytes; a longer read would cost more in memory handed out than in reading
 
 
 class Folder(NamedTuple):
@@ -115,58 +111,3 @@ def _read_large(entry: os.DirEntry[str], descriptor: int, start: bytes) -> Migra
         size += len(piece)
     digest.update(normalised(held))
     return Migration(entry.name, entry.path, digest.hexdigest(), size)
-
-
-def read_text(migration: Migration) -> Iterator[str]:
-    """Yield the text in pieces, decoded from the encoding it declares, without BOM and with its own line ends.
-
-    Raises NulByte or InvalidEncoding with the place.
-    """
-    with Path(migration.path).open("rb") as file:
-        piece = file.read(_WINDOW)
-        decoder = _Decoder(migration.name, declared_codec(piece, migration.name))
-        piece = piece.removeprefix(BOM)
-        while piece:
-            following = file.read(_WINDOW)
-            yield decoder.decode(piece, final=not following)
-            piece = following
-
-
-class _Decoder:
-    """Decodes a text piece by piece, and knows where it is in it."""
-
-    def __init__(self, file_name: str, codec: str) -> None:
-        self._file_name = file_name
-        self._codec = codec
-        self._decoder = codecs.getincrementaldecoder(codec)()
-        self._line, self._line_start = 1, ""  # what the line at hand begins with, from earlier pieces
-
-    def decode(self, piece: bytes, *, final: bool) -> str:
-        """Return the text of the next piece."""
-        if b"\x00" in piece:
-            where = self._place(piece[: piece.index(b"\x00")].decode(self._codec, "replace"), "\ufffd")
-            raise NulByte("the text holds a NUL byte", where=where, cure="remove the byte")
-        try:
-            text = self._decoder.decode(piece, final)
-        except UnicodeDecodeError as error:
-            raise self._invalid(error) from None
-        self._advance(text)
-        return text
-
-    def _invalid(self, error: UnicodeDecodeError) -> InvalidEncoding:
-        before = bytes(error.object[: error.start]).decode(self._codec, "replace")
-        return InvalidEncoding(
-            f"byte 0x{error.object[error.start]:02x} is not {self._codec}",
-            where=self._place(before, "\ufffd"),
-            cure="save the file as UTF-8, or begin it with SET client_encoding TO 'LATIN1'; (or whatever it is in)",
-        )
-
-    def _advance(self, text: str) -> None:
-        newlines = text.count("\n")
-        self._line += newlines
-        self._line_start = text[text.rfind("\n") + 1 :] if newlines else self._line_start + text
-
-    def _place(self, before: str, byte: str) -> Location:
-        """Return the place behind ``before``, which follows the earlier pieces; ``byte`` stands for what is there."""
-        self._advance(before)
-        return Location(self._file_name, self._line, len(self._line_start) + 1, self._line_start + byte)

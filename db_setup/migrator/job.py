@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
-from migrator import credentials, first_generation, history, secret_store, tls
+from migrator import credentials, history, tls
 from migrator.connection import Connection, connect
 from migrator.credentials import Credentials
 from migrator.deadline import Deadline
 from migrator.folder import Folder, default_path, read_folder
 from migrator.migration import AppliedMigration
 from migrator.plan import Plan, Policy, make_plan
-from migrator.runner import Listener
+from migrator.report import Listener
 from migrator.settings import Request, Settings
 
 
@@ -51,6 +50,8 @@ class Job:
         if settings.database_url and not named:
             return credentials.from_url(settings.database_url)
         if secret := named or settings.secret_name:
+            from migrator import secret_store  # noqa: PLC0415 - like boto3, for those who read secrets
+
             return credentials.from_secret(secret_store.read_secret(secret), secret, settings)
         return credentials.from_variables(settings)
 
@@ -74,6 +75,8 @@ class View:
         self.applied: tuple[AppliedMigration, ...] = self.facts.applied
         files, settings = self._folder.files, self._job.settings
         if self.facts.first_generation:
+            from migrator import first_generation  # noqa: PLC0415 - once in the life of a database
+
             self.applied = first_generation.translate(first_generation.read_names(self._connection), files)
         policy = Policy(self._job.request.target, settings.strict_order, settings.allow_missing)
         return make_plan(files, self.applied, self.facts.has_tables, policy)
@@ -82,8 +85,3 @@ class View:
     def nothing_to_do(self) -> bool:
         """Tell whether a run would write nothing."""
         return not (self.plan.pending or self.plan.renames or self.imported or self.plan.problems)
-
-
-def event_fields(**fields: Any) -> dict[str, Any]:
-    """Return fields without those that are empty, for an event."""
-    return {key: value for key, value in fields.items() if value not in (None, "", (), [])}

@@ -15,7 +15,7 @@ from migrator.migration import AppliedMigration, Migration, Number, free_numbers
 
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
-_NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
+_NUMBER = r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}"
 
 EMPTY = "empty"
 UNTRACKED = "tables_without_migration_history"
@@ -49,6 +49,16 @@ class Plan(NamedTuple):
     warnings: tuple[str, ...] = ()
     problems: tuple[PlanError, ...] = ()
     revision: str = ""
+
+    def refuse_problems(self) -> None:
+        """Raise the first problem, with the others named in it; nothing was run then."""
+        if not self.problems:
+            return
+        first, *others = self.problems
+        if others:
+            first.what = "; ".join([first.what, *(problem.what for problem in others)])
+        first.kept = "nothing was run"
+        raise first
 
 
 class Policy(NamedTuple):
@@ -205,7 +215,7 @@ def _find_target(target: str, pending: Sequence[Pending], found: Match) -> tuple
     for name in (target, f"{target}.sql"):
         if name in orders:
             return orders[name]
-    number = parse_number(target) if _NUMBER.fullmatch(target) else None
+    number = parse_number(target) if re.fullmatch(_NUMBER, target) else None
     if number is not None and any(number == order[0] for order in orders.values()):
         return number, _LAST_NAME
     known = ", ".join(sorted(orders)[-5:]) or "none"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from migrator import plan as states
+
+Listener = Callable[[str, dict[str, Any]], None]
+"""Takes the events of a run: a dotted name and its fields."""
 
 
 class Line(NamedTuple):

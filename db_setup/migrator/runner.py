@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from migrator import history
 from migrator.blockers import Blockers
@@ -15,6 +15,7 @@ from migrator.failure import LOCK_NOT_AVAILABLE, PASSING, QUERY_CANCELED, descri
 from migrator.journal import open_journal
 from migrator.migration import AppliedMigration
 from migrator.plan import Pending
+from migrator.report import Listener
 from migrator.script import PLAIN_OPENING, STEPWISE, Script
 from migrator.statements import Statement
 from migrator.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
@@ -26,9 +27,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to get a loc
 _MAX_ATTEMPTS_WITHOUT_LOCK = 5  # for deadlocks and the like, which more patience does not help
 _PROGRESS_EVERY = 2.0  # seconds
 _STATEMENT_TIMEOUT_SLACK = 0.25  # seconds: statement_timeout, set to the time left, may be a little early
-
-Listener = Callable[[str, dict[str, Any]], None]
-
 
 class Applied(NamedTuple):
     """A migration that this run applied, and how."""

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from migrator.errors import TextError, UnclosedTransaction
 from migrator.excerpt import Location
-from migrator.folder import read_text
 from migrator.migration import Migration, parse_directives
 from migrator.statements import Kind, Statement, split_chunks
+from migrator.text import read_text
 
 TRANSACTION = "transaction"
 STEPWISE = "stepwise"

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from migrator import folder as folder_module
 from migrator.errors import FolderNotFound, InvalidFileName, UnreadableFile
-from migrator.folder import default_path, read_folder, read_text
+from migrator.folder import default_path, read_folder
 from migrator.migration import checksum
+from migrator.text import read_text
 
 BOM = b"\xef\xbb\xbf"
-WINDOW, WHOLE = 1 << 18, 1 << 20
+WINDOW, WHOLE = folder_module._WINDOW, folder_module._WHOLE
 
 
 def names(path: Path) -> list[str]:

@@ -1,18 +1,21 @@
-"""Which action a request names."""
+"""Which action a request names; each is loaded when it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from migrator.actions.migrate import migrate
-from migrator.actions.plan import plan
-from migrator.actions.status import status
 from migrator.job import Job
 from migrator.report import Report
-
-_ACTIONS: dict[str, Callable[[Job], Report]] = {"migrate": migrate, "plan": plan, "status": status}
 
 
 def perform(job: Job) -> Report:
     """Carry out what the job's request asks for."""
-    return _ACTIONS[job.request.action](job)
+    if job.request.action == "status":
+        from migrator.actions.status import status  # noqa: PLC0415
+
+        return status(job)
+    if job.request.action == "plan" or job.request.dry_run:
+        from migrator.actions.plan import plan  # noqa: PLC0415
+
+        return plan(job)
+    from migrator.actions.migrate import migrate  # noqa: PLC0415
+
+    return migrate(job)

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from migrator.actions.status import describe
 from migrator.job import Job, View
-from migrator.plan import Pending, Plan
+from migrator.plan import Pending
 from migrator.report import Line, Report
 from migrator.script import Script, read_script
 
@@ -20,23 +20,12 @@ def plan(job: Job) -> Report:
     folder = job.read_folder()
     with closing(job.connect()) as connection:
         view = View(job, folder, connection)
-    refuse_problems(view.plan)
+    view.plan.refuse_problems()
     scripts = read_scripts(view.plan.pending)
     modes = {script.migration.name: script.mode for script in scripts}
     lines = tuple(Line(item.number, item.migration.name, modes[item.migration.name]) for item in view.plan.pending)
     warnings = (*folder.warnings, *job.warnings, *(text for script in scripts for text in script.warnings))
     return describe(job, view, warnings, action="plan")._replace(pending=lines)
-
-
-def refuse_problems(found: Plan) -> None:
-    """Raise the first problem of a plan; the others are named with it."""
-    if not found.problems:
-        return
-    first, *others = found.problems
-    if others:
-        first.what = "; ".join([first.what, *(problem.what for problem in others)])
-    first.kept = "nothing was run"
-    raise first
 
 
 def read_scripts(items: Iterable[Pending]) -> list[Script]:
