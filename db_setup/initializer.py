@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
-from typing import Any
 
 from migrator.actions.dispatch import perform
 from migrator.deadline import Deadline
 from migrator.errors import DbSetupError
 from migrator.job import Job
+from migrator.light import Any
 from migrator.report import Report
 from migrator.settings import Request, Settings
+
+_encode = json.JSONEncoder(default=str).encode  # json.dumps would make an encoder for each line
 
 
 def handler(event: object, context: Any) -> dict[str, Any]:
@@ -40,11 +41,11 @@ def _run(event: object, context: Any, request_id: str) -> Report:
     settings = Settings.from_env(os.environ)
     remaining = context.get_remaining_time_in_millis() / 1000 if context is not None else None
     deadline = Deadline.of_run(settings.migration_timeout, remaining)
-    base = Path(__file__).resolve().parent
+    base = os.path.dirname(os.path.realpath(__file__))
     return perform(Job(settings, Request.parse(event), base, deadline, log, request_id))
 
 
 def log(event: str, fields: dict[str, Any]) -> None:
     """Write one line of JSON, which CloudWatch Logs Insights takes apart by itself."""
-    sys.stdout.write(json.dumps({"event": event, **fields}, default=str) + "\n")
+    sys.stdout.write(_encode({"event": event, **fields}) + "\n")
     sys.stdout.flush()

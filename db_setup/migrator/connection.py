@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, adapt
@@ -24,6 +23,7 @@ from migrator.errors import (
     UnsuitablePooler,
     UnsupportedServer,
 )
+from migrator.light import Any, Protocol
 
 OLDEST_SERVER = 120000
 _CHECKS_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14
@@ -101,20 +101,15 @@ class Connection:
         return notices
 
     def settings_sql(self) -> str:
-        """Return the statement that makes the session's settings; the time left goes into statement_timeout.
+        """Return the statements that make the session's settings; the time left goes into statement_timeout.
 
         SET after connecting, never ``options=``: poolers drop or reject that (contract 15).
         """
-        values = {
-            "standard_conforming_strings": "on",
-            "client_encoding": "UTF8",
-            "lock_timeout": f"{max(1, int(self.lock_timeout * 1000))}ms",
-            "statement_timeout": f"{self._deadline.remaining_ms()}ms",
-        }
+        wait, left = max(1, int(self.lock_timeout * 1000)), self._deadline.remaining_ms()
+        settings = f"SET standard_conforming_strings = on; SET lock_timeout = {wait}; SET statement_timeout = {left}"
         if self.server_version >= _CHECKS_CLIENT_SINCE:
-            values["client_connection_check_interval"] = "500ms"  # the backend of a killed runner ends (contract 5)
-        calls = (f"pg_catalog.set_config('{key}', '{value}', false)" for key, value in values.items())
-        return f"SELECT {', '.join(calls)}"
+            settings += "; SET client_connection_check_interval = 500"  # a killed runner's session ends (contract 5)
+        return f"{settings}; SET client_encoding = UTF8"
 
     def reset_sql(self) -> str:
         """Return what makes the session new: DISCARD ALL but for the advisory locks (contract 10)."""

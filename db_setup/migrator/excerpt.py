@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import NamedTuple
+
+from migrator.light import NamedTuple
 
 _MAX_LINE = 100  # characters
 class Location(NamedTuple):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
-from typing import NamedTuple
 
 from migrator.errors import FolderNotFound, InvalidFileName, UnreadableFile
+from migrator.light import NamedTuple
 from migrator.migration import BOM, Migration, checksum, is_migration, looks_like_a_mistake, normalised
 
 _WINDOW = 1 << 18  # bytes; a text is never held in larger pieces
@@ -22,13 +21,13 @@ class Folder(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def default_path(base: Path) -> Path:
+def default_path(base: str | os.PathLike[str]) -> str:
     """Return ``migrations`` beside initializer.py (as in a Lambda), else beside the drop-in folder."""
-    inside = base / "migrations"
-    return inside if inside.is_dir() else base.parent / "migrations"
+    inside = os.path.join(base, "migrations")
+    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(base), "migrations")
 
 
-def read_folder(path: Path) -> Folder:
+def read_folder(path: str | os.PathLike[str]) -> Folder:
     """Read names and checksums; raises FolderNotFound, UnreadableFile or InvalidFileName."""
     try:
         with os.scandir(path) as entries:
@@ -51,10 +50,10 @@ def read_folder(path: Path) -> Folder:
 def _remark(entry: os.DirEntry[str]) -> str:
     """Say what may have been meant as a migration and is not run; raises UnreadableFile for a device or pipe."""
     name = entry.name if entry.name.isprintable() else ascii(entry.name)[1:-1]
-    if Path(entry.path).is_dir():
+    if os.path.isdir(entry.path):
         return f"{name} is a folder; the .sql files in it are not run" if _holds_migrations(entry) else ""
     if is_migration(entry.name):
-        if not Path(entry.path).exists():
+        if not os.path.exists(entry.path):
             return f"{name} is a link to nowhere; it is not run"
         raise UnreadableFile(f"{name} is not a regular file", cure="replace it with a file, or remove it")
     if looks_like_a_mistake(entry.name):

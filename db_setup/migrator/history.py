@@ -7,10 +7,10 @@ search_path can lead it astray.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from migrator.connection import Connection
 from migrator.errors import ServerError
+from migrator.light import NamedTuple
 from migrator.lock import HELD_SQL
 from migrator.migration import AppliedMigration
 
@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.history (
     step_note text NOT NULL DEFAULT '',
     applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     duration_ms integer,
-    run_id bigint REFERENCES {SCHEMA}.runs (id),
+    run_id bigint,
     applied_by text NOT NULL DEFAULT SESSION_USER,
     package_version text NOT NULL
 );
@@ -60,6 +60,7 @@ COMMENT ON COLUMN {SCHEMA}.history.number IS 'The number in the name, or the one
 COMMENT ON COLUMN {SCHEMA}.history.checksum IS 'SHA-256 of the text, no BOM, LF line ends; empty when unknown';
 COMMENT ON COLUMN {SCHEMA}.history.state IS 'applied, or running: a stepwise file that is to be continued';
 COMMENT ON COLUMN {SCHEMA}.history.mode IS 'transaction, stepwise, or imported from schema_migrations';
+COMMENT ON COLUMN {SCHEMA}.history.run_id IS 'The id of its row in runs';
 COMMENT ON COLUMN {SCHEMA}.history.steps IS 'Stepwise: how many steps are proven done';
 COMMENT ON COLUMN {SCHEMA}.history.steps_checksum IS 'Stepwise: SHA-256 chained over the texts of these steps';
 COMMENT ON COLUMN {SCHEMA}.history.step_begun IS 'Stepwise: the step outside any transaction that was begun last';

@@ -10,11 +10,11 @@ import json
 import re
 import string
 from collections.abc import Callable
-from typing import NamedTuple
 
 from migrator.connection import Connection
 from migrator.errors import InvalidIndex
 from migrator.kinds import without_comments
+from migrator.light import NamedTuple
 
 _NAME = r'(?:"(?:[^"]|"")+"|[^\s".()]+)'
 _BUILD = re.compile(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-from pathlib import Path
 
 from migrator import credentials, history, tls
 from migrator.connection import Connection, connect
@@ -20,7 +20,7 @@ class Job:
     """One invocation: its settings and request, the time it has, and who listens to its events."""
 
     def __init__(
-        self, settings: Settings, request: Request, base: Path, deadline: Deadline, listen: Listener,
+        self, settings: Settings, request: Request, base: str | os.PathLike[str], deadline: Deadline, listen: Listener,
         request_id: str,
     ) -> None:  # fmt: skip
         self.settings = settings
@@ -36,7 +36,7 @@ class Job:
     def read_folder(self) -> Folder:
         """Read the migrations folder that the settings name, or the one beside the code."""
         named = self.settings.migrations_dir
-        return read_folder(Path(named) if named else default_path(self.base))
+        return read_folder(named or default_path(self.base))
 
     def connect(self) -> Connection:
         """Open a session with the credentials of the request, read once."""

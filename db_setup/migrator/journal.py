@@ -6,11 +6,10 @@ transaction only, and checks the run lock on the way.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from migrator.connection import Connection
 from migrator.errors import RunLockLost
 from migrator.history import PACKAGE_VERSION, SCHEMA
+from migrator.light import NamedTuple
 from migrator.lock import HELD_SQL
 from migrator.migration import AppliedMigration
 

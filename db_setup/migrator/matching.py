@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from migrator.light import NamedTuple
 from migrator.migration import AppliedMigration, Migration, split_name
 
 

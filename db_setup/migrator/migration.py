@@ -9,10 +9,10 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
 
 from migrator.errors import UnknownDirective
 from migrator.excerpt import Location
+from migrator.light import NamedTuple
 
 Number = tuple[int, ...]
 
@@ -77,6 +77,7 @@ def looks_like_a_mistake(file_name: str) -> bool:
     return ".sql" in lower and not file_name.startswith(".") and not file_name.endswith(_SUFFIX)
 
 
+@cache
 def split_name(file_name: str) -> tuple[str, str]:
     """Return the number as it is spelled ("003", "" when there is none) and the rest of the name."""
     stem = file_name.removesuffix(_SUFFIX)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from migrator.errors import DuplicateNumber, InconsistentHistory, OutOfOrder, PlanError, UnknownTarget
+from migrator.light import NamedTuple
 from migrator.matching import Match, Rename, come_after, match
 from migrator.migration import AppliedMigration, Migration, Number, free_numbers, number_of, parse_number, split_name
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
 
 from migrator import plan as states
+from migrator.light import Any, NamedTuple
 
 Listener = Callable[[str, dict[str, Any]], None]
 """Takes the events of a run: a dotted name and its fields."""
@@ -90,3 +90,10 @@ _NOTHING = {
 def counted(count: int) -> str:
     """Return "1 migration", "2 migrations"."""
     return f"{count} migration{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Return names as a list for a sentence, the middle of a long one left out."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[: most - 1])}, ... ({len(names) - most} more), {names[-1]}"

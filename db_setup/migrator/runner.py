@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from migrator import history
 from migrator.blockers import Blockers
@@ -13,9 +12,10 @@ from migrator.deadline import Deadline
 from migrator.errors import ConnectionLost, DbSetupError, DeadlineReached, LockTimeout, ServerError
 from migrator.failure import LOCK_NOT_AVAILABLE, PASSING, QUERY_CANCELED, describe, lock_lost
 from migrator.journal import open_journal
+from migrator.light import NamedTuple
 from migrator.migration import AppliedMigration
 from migrator.plan import Pending
-from migrator.report import Listener
+from migrator.report import Listener, listed
 from migrator.script import PLAIN_OPENING, STEPWISE, Script
 from migrator.statements import Statement
 from migrator.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
@@ -35,6 +35,16 @@ class Applied(NamedTuple):
     number: str
     mode: str
     duration_ms: int
+
+
+class _Left(NamedTuple):
+    """The migrations from a position on; their names are spelled out only where a run ends early."""
+
+    work: Sequence[tuple[Pending, Script]]
+    position: int
+
+    def __str__(self) -> str:
+        return listed([item.migration.name for item, _ in self.work[self.position :]])
 
 
 class Runner:
@@ -58,7 +68,7 @@ class Runner:
     def apply_all(self, work: Sequence[tuple[Pending, Script]]) -> None:
         """Apply the migrations in order; raises RunError at the first that fails, with what was kept before it."""
         for position, (pending, script) in enumerate(work):
-            left = [item.migration.name for item, _ in work[position:]]
+            left = _Left(work, position)
             self._within_time(left)
             name = pending.migration.name
             self._told = time.monotonic()
@@ -71,14 +81,14 @@ class Runner:
                 self._listen("migration.notice", {"migration": name, "notice": notice})
             self._listen("migration.applied", {"migration": name, **done._asdict()})
 
-    def _within_time(self, left: Sequence[str]) -> None:
+    def _within_time(self, left: _Left) -> None:
         try:
             self._deadline.check()
         except DeadlineReached as error:
             error.kept = self._kept_so_far(left)
             raise
 
-    def _apply(self, pending: Pending, script: Script, left: Sequence[str]) -> str:
+    def _apply(self, pending: Pending, script: Script, left: _Left) -> str:
         """Apply one migration, again when it met somebody else's lock; return the mode it ran in."""
         pause, attempt = _FIRST_PAUSE, 1
         while True:
@@ -138,7 +148,7 @@ class Runner:
     def _row(pending: Pending, state: str) -> AppliedMigration:
         return AppliedMigration(pending.migration.name, pending.number, pending.migration.checksum, state)
 
-    def _raise_if_over(self, error: ServerError | ConnectionLost, left: Sequence[str]) -> None:
+    def _raise_if_over(self, error: ServerError | ConnectionLost, left: _Left) -> None:
         """Turn a statement that was ended because the time is over into the error that says so."""
         cancelled = isinstance(error, ServerError) and error.sqlstate == QUERY_CANCELED
         timed_out = cancelled and self._deadline.remaining() < _STATEMENT_TIMEOUT_SLACK
@@ -152,7 +162,7 @@ class Runner:
         name = pending.migration.name
         if history.lock_was_lost(error):
             return lock_lost(name)
-        before = ", ".join(item.name for item in self.applied)
+        before = listed([item.name for item in self.applied])
         kept = f"{before} (applied before in this run); " if before else ""
         if run.steps_done:
             kept += f"{run.steps_done} steps of {name}, recorded; a re-run goes on at line {run.next_line}"
@@ -163,9 +173,9 @@ class Runner:
             failure.what += self._blockers.names()
         return failure
 
-    def _kept_so_far(self, left: Sequence[str]) -> str:
-        done = ", ".join(item.name for item in self.applied) or "nothing"
-        return f"{done} (applied in this run); left: {', '.join(left)}"
+    def _kept_so_far(self, left: _Left) -> str:
+        done = listed([item.name for item in self.applied]) or "nothing"
+        return f"{done} (applied in this run); left: {left}"
 
     def _progress(self, statement: Statement) -> None:
         self._deadline.check()

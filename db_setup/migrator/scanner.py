@@ -7,10 +7,10 @@ word by word, for the sake of BEGIN ATOMIC ... END bodies.
 from __future__ import annotations
 
 import re
-from typing import NoReturn
 
 from migrator.errors import PsqlCommand, UnterminatedText
 from migrator.kinds import cure_of_command
+from migrator.light import NoReturn
 from migrator.patterns import MOST_TURNS, jump, pattern
 from migrator.window import Window
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import NamedTuple
 
 from migrator.errors import TextError, UnclosedTransaction
 from migrator.excerpt import Location
+from migrator.light import NamedTuple
 from migrator.migration import Migration, parse_directives
 from migrator.statements import Kind, Statement, split_chunks
 from migrator.text import read_text

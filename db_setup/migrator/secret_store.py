@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from migrator.errors import SecretError
+from migrator.light import Any
 
 
 def read_secret(name: str) -> dict[str, Any]:

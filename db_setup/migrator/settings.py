@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from migrator.errors import InvalidRequest, InvalidSetting
+from migrator.light import NamedTuple
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _UNITS = (("ms", 0.001), ("min", 60.0), ("s", 1.0))

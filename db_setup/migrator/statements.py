@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from migrator.kinds import Kind, classify, first_code
+from migrator.light import NamedTuple
 from migrator.scanner import Scanner
 from migrator.window import CopyData, Window
 

@@ -5,7 +5,7 @@ Verified when there is a certificate to verify with, encrypted otherwise, and ne
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from migrator.credentials import Credentials
 from migrator.errors import InvalidSetting
@@ -21,7 +21,7 @@ _LACKS = {
 _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
-def secured(credentials: Credentials, settings: Settings, base: Path) -> tuple[Credentials, str]:
+def secured(credentials: Credentials, settings: Settings, base: str | os.PathLike[str]) -> tuple[Credentials, str]:
     """Return the credentials with their TLS parameters, and a warning when less than verify-full was chosen.
 
     ``base`` is the folder in which a certificate bundle is looked for. Raises InvalidSetting.
@@ -46,13 +46,13 @@ def _check_mode(source: str, mode: str) -> None:
         raise InvalidSetting(f'{source} is "{mode}"', cure=f"use one of: {', '.join(_MODES)}")
 
 
-def _bundle(base: Path) -> str:
-    found = base / BUNDLE_NAME
-    return str(found) if found.is_file() else ""
+def _bundle(base: str | os.PathLike[str]) -> str:
+    found = os.path.join(base, BUNDLE_NAME)
+    return found if os.path.isfile(found) else ""
 
 
 def _check_readable(certificate: str) -> None:
-    if certificate != "system" and not Path(certificate).is_file():
+    if certificate != "system" and not os.path.isfile(certificate):
         raise InvalidSetting(
             f"the root certificate is no file: {certificate}",
             cure="give DB_SSL_ROOT_CERT (or sslrootcert in the URL) the path of the RDS certificate bundle",

@@ -21,7 +21,7 @@ def main(url: str, folder: str) -> None:
     cursor.execute("SELECT name, checksum FROM floor_history")
     applied = dict(cursor.fetchall())
     for name in sorted(os.listdir(folder)):
-        with open(f"{folder}/{name}", "rb") as file:  # noqa: PTH123 - to import pathlib would raise the floor
+        with open(f"{folder}/{name}", "rb") as file:
             content = file.read()
         checksum = hashlib.sha256(content).hexdigest()
         if name not in applied:

@@ -95,8 +95,6 @@ def test_encoded_password_arrives_whole(password: str) -> None:
         ("postgresql://u:S3CRET?S3CRET@h/d", "DATABASE_URL"),
         ("postgresql://u:12?S3CRET@h/d", "DATABASE_URL"),
         ("postgresql://u:?S3CRET@h/d", "DATABASE_URL"),
-        ("postgresql://u:S3CRET\u2100@h/d", "DATABASE_URL"),
-        ("postgresql://u:[S3CRET@h/d", "DATABASE_URL"),
     ],
     ids=lambda value: value.replace("S3CRET", "*") if value else "empty",
 )

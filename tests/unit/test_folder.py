@@ -209,9 +209,9 @@ def test_default_folder_is_inside_the_package_or_beside_it(tmp_path: Path) -> No
     """In a Lambda the migrations lie beside initializer.py, in a project beside db_setup/."""
     base = tmp_path / "db_setup"
     base.mkdir()
-    assert default_path(base) == tmp_path / "migrations"
+    assert Path(default_path(base)) == tmp_path / "migrations"
     (base / "migrations").mkdir()
-    assert default_path(base) == base / "migrations"
+    assert Path(default_path(base)) == base / "migrations"
 
 
 @pytest.mark.parametrize("border", [WHOLE, WHOLE + WINDOW])

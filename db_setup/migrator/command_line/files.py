@@ -23,9 +23,9 @@ class FileInTheWay(FolderError):
     code = "file_in_the_way"
 
 
-def make_next_file(base: Path, settings: Settings, title: str) -> str:
+def make_next_file(base: str | os.PathLike[str], settings: Settings, title: str) -> str:
     """Make ``NNN_title.sql`` with the next free number and return its path."""
-    folder = Path(settings.migrations_dir) if settings.migrations_dir else default_path(base)
+    folder = Path(settings.migrations_dir or default_path(base))
     words = re.sub(r"[^\w]+", "_", title.removesuffix(".sql").strip().lower()).strip("_")
     if not words:
         raise UsageError(f'"{title}" has no letters to make a name of', cure='say what it does: new "add orders"')

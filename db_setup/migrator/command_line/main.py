@@ -7,16 +7,14 @@ import os
 import socket
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from migrator.actions.dispatch import perform
 from migrator.command_line.arguments import parser
-from migrator.command_line.files import make_next_file, number_files
 from migrator.command_line.terminal import Terminal, standard_terminal
 from migrator.deadline import Deadline
 from migrator.errors import DbSetupError
 from migrator.job import Job
+from migrator.light import Any
 from migrator.plan import INCONSISTENT
 from migrator.report import Report
 from migrator.settings import Request, Settings
@@ -26,7 +24,7 @@ DONE, FAILED, PENDING, INTERRUPTED = 0, 1, 3, 130
 
 def main(words: Sequence[str]) -> int:
     """Carry out a command line and return its exit status."""
-    arguments = parser().parse_args(words)
+    arguments = parser(words).parse_args(words)
     terminal = standard_terminal(quiet=arguments.json)
     try:
         return _run(arguments, terminal)
@@ -47,12 +45,16 @@ def main(words: Sequence[str]) -> int:
 def _run(arguments: Namespace, terminal: Terminal) -> int:
     settings = _settings(arguments)
     if arguments.action == "new":
+        from migrator.command_line.files import make_next_file  # noqa: PLC0415
+
         return _tell(arguments, {"created": make_next_file(_base(), settings, arguments.name)})
     request = _request(arguments)
     settings, hint = _with_local_database(arguments, settings)
     deadline = Deadline.of_run(settings.migration_timeout, None)
     job = Job(settings, request, _base(), deadline, terminal.listen, f"{socket.gethostname()}-{os.getpid()}")
     if arguments.action == "number":
+        from migrator.command_line.files import number_files  # noqa: PLC0415
+
         return _tell(arguments, {"renamed": number_files(job)})
     report = perform(job)
     terminal.close()
@@ -60,9 +62,9 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
     return _status(arguments, report)
 
 
-def _base() -> Path:
+def _base() -> str:
     """Return the drop-in folder."""
-    return Path(__file__).resolve().parents[2]
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 
 def _settings(arguments: Namespace) -> Settings:

@@ -11,9 +11,9 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
 
 from migrator.errors import DbSetupError
+from migrator.light import IO, NamedTuple
 
 # A server needs nothing of the developer's environment. UTC is what RDS has, and spares initdb a search.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from typing import Any, TextIO
 
+from migrator.light import TYPE_CHECKING, Any, TextIO
 from migrator.report import Line, Report
+
+if TYPE_CHECKING:
+    import threading
 
 _REDRAW = 1.0  # seconds on a terminal
 _REMIND = 30.0  # seconds elsewhere, such as in the log of a CI run
@@ -28,7 +30,7 @@ class Terminal:
         self._running = ""
         self._line = ""
         self._since = 0.0
-        self._stop = threading.Event()
+        self._stop: threading.Event | None = None
         self._ticker: threading.Thread | None = None
 
     def listen(self, event: str, fields: dict[str, Any]) -> None:
@@ -45,18 +47,21 @@ class Terminal:
 
     def close(self) -> None:
         """Stop showing progress."""
-        self._stop.set()
-        if self._ticker is not None:
+        if self._ticker is not None and self._stop is not None:
+            self._stop.set()
             self._ticker.join()
             self._ticker = None
 
     def _start_ticker(self) -> None:
         if self._ticker is None and not self._quiet:
-            self._ticker = threading.Thread(target=self._tick, name="db_setup progress", daemon=True)
+            import threading  # noqa: PLC0415 - a run with nothing to do needs none
+
+            self._stop = threading.Event()
+            self._ticker = threading.Thread(target=self._tick, args=(self._stop,), daemon=True)
             self._ticker.start()
 
-    def _tick(self) -> None:
-        while not self._stop.wait(_REDRAW if self._live else _REMIND):
+    def _tick(self, stop: threading.Event) -> None:
+        while not stop.wait(_REDRAW if self._live else _REMIND):
             if self._running:
                 text = f"  {self._running}: {time.monotonic() - self._since:,.0f} s{self._line}"
                 self._err.write(f"{_CLEAR}{text}" if self._live else f"{text}\n")

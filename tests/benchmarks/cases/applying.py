@@ -27,7 +27,7 @@ def measure_far(server: Server, *, quick: bool) -> Iterator[Figure]:
 
 def measure_near(server: Server, *, quick: bool) -> Iterator[Figure]:
     """Measure 1,000 files beside the server."""
-    with folder_of_tables(100 if quick else 1_000) as folder:
+    with folder_of_tables(1_000) as folder:
         run = partial(_run_near, server, folder)
         yield from _figures("1,000 files", run, 3 if quick else 9, _MOST_NEAR)
 
@@ -41,9 +41,20 @@ def _figures(case: str, run: Callable[[Door], Cost], rounds: int, limit: float) 
 
 def _run_far(server: Server, folder: Path, door: Door) -> Cost:
     with server.database() as database, Proxy(server.socket_file, _DELAY) as proxy:
-        return door(server.url_through(proxy.port, database), folder).run()
+        cost = door(server.url_through(proxy.port, database), folder).run()
+        _check(server, database, folder)
+    return cost
 
 
 def _run_near(server: Server, folder: Path, door: Door) -> Cost:
     with server.database() as database:
-        return door(server.url(database), folder).run()
+        cost = door(server.url(database), folder).run()
+        _check(server, database, folder)
+    return cost
+
+
+def _check(server: Server, database: str, folder: Path) -> None:
+    """Make sure that the time was not so short because nothing was done."""
+    tables = server.query(r"SELECT count(*) FROM pg_tables WHERE tablename LIKE 'orders\_%'", database)[0][0]
+    if tables != len(list(folder.iterdir())):
+        raise RuntimeError(f"only {tables} migrations were applied")
