@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
-_PROJECT = Path(__file__).resolve().parent.parent
+_PROJECT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 
 def _use_environment_of_the_project() -> None:
@@ -17,10 +16,11 @@ def _use_environment_of_the_project() -> None:
     try:
         import psycopg2  # noqa: F401, PLC0415 - is it there?
     except ModuleNotFoundError:
-        python = _PROJECT / ".venv" / "bin" / "python"
-        if not python.exists() or Path(sys.prefix) == python.parent.parent:
+        environment = os.path.join(_PROJECT, ".venv")
+        python = os.path.join(environment, "bin", "python")
+        if not os.path.exists(python) or os.path.realpath(sys.prefix) == environment:
             sys.exit("error: psycopg2 is not installed\nCure: pip install -r db_setup/requirements.txt, or make run")
-        os.execv(python, [str(python), *sys.orig_argv[1:]])  # noqa: S606 - the same command line
+        os.execv(python, [python, *sys.orig_argv[1:]])  # noqa: S606 - the same command line
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ class Connection:
 
     def literal(self, value: object) -> str:
         """Return ``value`` as an SQL literal for this server, NULL for None."""
+        if isinstance(value, str) and value.isascii() and value.isprintable() and not {"'", "\\"}.intersection(value):
+            return f"'{value}'"
         adapted = adapt(value)
         if hasattr(adapted, "prepare"):
             adapted.prepare(self._raw)

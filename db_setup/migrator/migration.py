@@ -140,6 +140,8 @@ def parse_directives(head: str, file_name: str) -> Directives:
     Raises UnknownDirective for a word that means nothing, since a misspelt wish must not be ignored.
     """
     words: list[str] = []
+    if _DIRECTIVE_PREFIX not in head:
+        return Directives()
     for line_number, line in enumerate(re.split("\r\n|\r|\n", head.lstrip("\ufeff")), 1):
         stripped = line.strip()
         if stripped and not stripped.startswith("--"):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from migrator.encodings import declared_codec
 from migrator.errors import InvalidEncoding, NulByte
 from migrator.excerpt import Location
 from migrator.migration import BOM, Migration
 
+_MAY_DECLARE = re.compile(rb"client_encoding|\bnames\b", re.IGNORECASE)
 _WINDOW = 1 << 18  # bytes; a text is never held in larger pieces
 
 
@@ -19,14 +20,27 @@ def read_text(migration: Migration) -> Iterator[str]:
 
     Raises NulByte or InvalidEncoding with the place.
     """
-    with Path(migration.path).open("rb") as file:
+    with open(migration.path, "rb") as file:
         piece = file.read(_WINDOW)
+        if len(piece) < _WINDOW and (text := _plain(piece)) is not None:
+            yield text
+            return
         decoder = _Decoder(migration.name, declared_codec(piece, migration.name))
         piece = piece.removeprefix(BOM)
         while piece:
             following = file.read(_WINDOW)
             yield decoder.decode(piece, final=not following)
             piece = following
+
+
+def _plain(content: bytes) -> str | None:
+    """Return the text of a small file in UTF-8, as nearly all are; None for one that has to be looked at closely."""
+    if b"\x00" in content or _MAY_DECLARE.search(content):
+        return None
+    try:
+        return content.removeprefix(BOM).decode()
+    except UnicodeDecodeError:
+        return None
 
 
 class _Decoder:

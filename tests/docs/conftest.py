@@ -1,0 +1,32 @@
+"""A reader for each test of a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from migrator.command_line.local_server import LocalServer
+
+from tests.docs.reader import ADDRESS, OTHER_ADDRESS, Reader
+from tests.plugins.databases import Database
+
+MakeReader = Callable[..., Reader]
+
+
+@pytest.fixture
+def make_reader(server: LocalServer, database: Database, scratch: Path, tmp_path: Path) -> Iterator[MakeReader]:
+    """Make readers with a project folder of their own; a local server that one has started is removed."""
+    made: list[Reader] = []
+
+    def make(*names: str, other: Database | None = None, **environ: str) -> Reader:
+        urls = {ADDRESS: database.url, OTHER_ADDRESS: other.url if other else ""}
+        home = scratch / f"{tmp_path.parent.name}-{tmp_path.name}"  # the server's account gets in there
+        reader = Reader(home / "project", urls, environ, server.binaries.folder)
+        reader.settle(*names)
+        made.append(reader)
+        return reader
+
+    yield make
+    for reader in made:
+        LocalServer(reader.folder / ".local" / "postgres").remove()

@@ -1,0 +1,70 @@
+"""Everything that the documents show is done, in their order, and prints what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from migrator.command_line.local_server import LocalServer
+
+from tests.docs.conftest import MakeReader
+from tests.docs.documents import DOCUMENTS, GUIDE, README, REFERENCE, blocks
+from tests.plugins.databases import Database, MakeDatabase
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def test_readme(make_reader: MakeReader, server: LocalServer) -> None:
+    """From a clone: make run, again, a new file, again, its failure and cure; then a copy into another project."""
+    reader = make_reader(
+        "db_setup", "migrations", "Makefile", ".locks", PGBIN=server._environ.get("PGBIN", "")
+    )
+    (reader.folder.parent / "shop" / "lambda").mkdir(parents=True)
+    reader.follow(README)
+    copied = reader.folder.parent / "shop" / "lambda" / "db_setup"
+    printed = reader.run(f"cd {copied} && python -c 'import initializer; print(initializer.handler({{}}, None)[\"statusCode\"])'")
+    assert printed.splitlines()[-1] == "200"
+
+
+def test_guide(make_reader: MakeReader, database: Database, make_database: MakeDatabase) -> None:
+    """Every example of the guide runs, the ones that fail fail as shown, and the database ends up to date."""
+    other = make_database()
+    other.execute("CREATE TABLE exchange_rates (currency text, rate numeric); INSERT INTO exchange_rates VALUES ('EUR', 1)")
+    reader = make_reader("db_setup", other=other)
+    (reader.folder / "migrations").mkdir()
+    reader.follow(GUIDE)
+    left = json.loads(reader.run("python db_setup status --json"))
+    assert (left["state"], left["pending_migrations"]) == ("up_to_date", [])
+    assert database.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+    assert database.query("SELECT * FROM exchange_rates") == [("EUR", 1)]
+
+
+def test_reference(make_reader: MakeReader) -> None:
+    """The commands, events, answers and log lines of the page that travels with the folder."""
+    reader = make_reader("db_setup")
+    (reader.folder / "migrations").mkdir()
+    reader.follow(REFERENCE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.parent.name + "/" + path.name)
+def test_links(document: Path) -> None:
+    """Links lead to files that are there, and to headings that are in them."""
+    for target in _LINK.findall(document.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (document.parent / name) if name else document
+        assert file.exists(), target
+        if anchor:
+            titles = _HEADING.findall(file.read_text(encoding="utf-8"))
+            assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.parent.name + "/" + path.name)
+def test_blocks_are_closed(document: Path) -> None:
+    """Every fence has its other end, so that no block escapes its test."""
+    fences = re.findall(r"^```", document.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(fences) == 2 * len(blocks(document)) > 0

@@ -1,0 +1,34 @@
+"""The promises of the README, and the tests that inject the faults they speak of."""
+
+from __future__ import annotations
+
+import re
+
+from tests.docs.documents import PROJECT, README
+
+PROMISES = {
+    "Once.": ("test_killed_runner", "test_cut_connection"),
+    "One at a time.": ("test_runners_started_at_once", "test_waiting_runner_reports_who_did_the_work"),
+    "No half state to repair by hand.": (
+        "test_killed_runner", "test_resumes_at_the_failed_statement", "test_step_done_but_not_recorded",
+    ),
+    "No edited past.": ("test_edited_file", "test_missing_file", "test_line_ends_and_mark_are_no_edit"),
+    "A stack rollback succeeds.": ("test_older_package_on_newer_database", "test_older_package_after_a_late_merge"),
+    "The application does not queue.": ("test_table_locked_for_a_while", "test_table_locked_too_long"),
+    "It leaves in time.": ("test_deadline", "test_lambda_deadline"),
+    "No invalid index stays.": ("test_failed_build_leaves_no_index", "test_invalid_index_of_others_is_rebuilt"),
+    "Orphans end.": ("test_orphan_of_a_killed_runner_ends",),
+    "The writer only.": ("test_standby", "test_read_only_session"),
+    "`psql` is not needed, and its files run.": ("test_result_equals_that_of_psql",),
+    "Bad files are found first.": ("test_refused_before_anything_is_touched",),
+    "No password is told.": ("test_password_in_a_failing_statement", "test_wrong_password_is_not_told"),
+}  # fmt: skip
+
+
+def test_promises_have_tests() -> None:
+    """Every promise of the README is here, and every test that is named here exists."""
+    text = README.read_text(encoding="utf-8").partition("## What it promises")[2].partition("\n## ")[0]
+    assert re.findall(r"^- \*\*(.+?)\*\*", text, re.MULTILINE) == list(PROMISES)
+    sources = "".join(file.read_text(encoding="utf-8") for file in (PROJECT / "tests" / "integration").glob("*.py"))
+    written = set(re.findall(r"^def (test_\w+)\(", sources, re.MULTILINE))
+    assert {name for names in PROMISES.values() for name in names} - written == set()

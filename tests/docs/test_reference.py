@@ -1,0 +1,185 @@
+"""The tables of the page that travels with the folder say what the code says."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+from argparse import Namespace
+from collections.abc import Iterator
+
+import initializer
+import pytest
+from migrator import credentials, plan, script
+from migrator.command_line import main
+from migrator.command_line.arguments import parser
+from migrator.errors import DbSetupError, UsageError
+from migrator.migration import _KNOWN_DIRECTIVES, is_migration, looks_like_a_mistake, number_of
+from migrator.report import Report
+from migrator.settings import _REQUEST_KEYS, ACTIONS, Request, Settings
+
+from tests.docs.documents import README, REFERENCE, Block, blocks, column, table
+from tests.plugins.databases import Database
+from tests.plugins.folders import Folder
+from tests.plugins.runs import PRODUCT, Invoke
+
+
+class Environment(dict[str, str]):
+    """An environment that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def get(self, key: str, default: str = "") -> str:  # type: ignore[override]  # text only
+        """Return the default, and remember the key."""
+        self.asked.append(key)
+        return default
+
+
+def only(document_blocks: list[Block], info: str) -> str:
+    """Return the text of the one block of a kind."""
+    (text,) = [block.text for block in document_blocks if block.info == info]
+    return text
+
+
+def all_errors(kind: type[DbSetupError]) -> Iterator[type[DbSetupError]]:
+    """Yield a class of errors and all that come from it."""
+    yield kind
+    for child in kind.__subclasses__():
+        yield from all_errors(child)
+
+
+def test_variables() -> None:
+    """The variables are those that the settings read."""
+    environ = Environment()
+    Settings.from_env(environ)
+    assert sorted(column(REFERENCE, "Variables")) == sorted(environ.asked)
+
+
+def test_defaults() -> None:
+    """A default that is a value is the one that the settings have."""
+    values = {name: value for name, _, value in table(REFERENCE, "Variables") if re.fullmatch(r"true|false|\d+m?s?", value)}
+    assert set(values) == {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING"}
+    assert Settings.from_env(values)._replace(port="") == Settings.from_env({})
+    assert int(values["DB_PORT"]) == credentials.DEFAULT_PORT
+
+
+def test_events() -> None:
+    """The keys of an event are those that are understood; the defaults are those of an empty event."""
+    rows = {key: default for key, _, default in table(REFERENCE, "Events")}
+    assert tuple(rows) == _REQUEST_KEYS
+    said: dict[str, object] = {key: default for key, default in rows.items() if default}
+    said["dry_run"] = json.loads(rows["dry_run"])
+    assert Request.parse(said)._replace(by_deploy=True) == Request.parse({})
+    assert [action for action in ACTIONS if action not in table(REFERENCE, "Events")[0][1]] == []
+
+
+def test_answer() -> None:
+    """The fields of the answer are those of the report, in their order."""
+    assert column(REFERENCE, "Answer") == list(Report("status", plan.EMPTY).body())
+
+
+def test_command_line() -> None:
+    """The actions and their options are those that the command line understands."""
+    rows = table(REFERENCE, "How it is run")
+    actions = [row[0].split()[0] for row in rows]
+    assert [line.split()[0] for line in re.findall(r"^    \w.*$", parser().format_help(), re.MULTILINE)] == actions
+    options = {word for action in actions for word in re.findall(r"--[a-z-]+", usage(action))} - {"--help"}
+    text = REFERENCE.read_text(encoding="utf-8").partition("## How it is run")[2].partition("\n## ")[0]
+    assert set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", text)) == options
+
+
+def usage(action: str) -> str:
+    """Return the help of an action, without what leads past it."""
+    (subparsers,) = [found for found in parser()._actions if isinstance(found.choices, dict)]
+    assert isinstance(subparsers.choices, dict)
+    text: str = subparsers.choices[action].format_help()
+    return text
+
+
+def test_exit_status() -> None:
+    """The exit statuses are those of the command line and of the errors."""
+    known = {main.DONE, main.FAILED, main.PENDING, main.INTERRUPTED, DbSetupError.exit_status, UsageError.exit_status}
+    assert {int(status) for status in column(REFERENCE, "Exit status")} == known
+    assert main._status(Namespace(check=False), Report("status", plan.INCONSISTENT)) == 0
+
+
+def test_states() -> None:
+    """The states are those of the plan."""
+    states = {plan.EMPTY, plan.UNTRACKED, plan.PENDING, plan.UP_TO_DATE, plan.INCONSISTENT, plan.AHEAD}
+    assert set(column(REFERENCE, "States")) == states
+
+
+def test_modes_and_directives() -> None:
+    """The modes are those of scripts and of the import; the directives are those that are understood."""
+    assert column(REFERENCE, "How a file is run") == [script.TRANSACTION, script.STEPWISE, "imported"]
+    text = REFERENCE.read_text(encoding="utf-8")
+    said = re.search(r"^\| Directive .*\n\|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert said is not None
+    assert re.findall(r"^\| `([a-z-]+)`", said[1], re.MULTILINE) == list(_KNOWN_DIRECTIVES)
+
+
+def test_error_codes() -> None:
+    """Every code that an error can have is there; those of mere families are not, and nothing else is."""
+    for name in ("files", "local_server"):  # rooms with errors of their own
+        importlib.import_module(f"migrator.command_line.{name}")
+    families = {"error", "folder_error", "invalid_text", "plan_error"}
+    codes = {kind.code for kind in all_errors(DbSetupError)} - families
+    assert sorted(column(REFERENCE, "Error codes")) == sorted(codes)
+    raised = set(re.findall(r"\braise (\w+)\(", "".join(file.read_text() for file in PRODUCT.rglob("*.py"))))
+    assert not raised & {kind.__name__ for kind in all_errors(DbSetupError) if kind.code in families}
+
+
+def test_log_events() -> None:
+    """The events of the log are those that the code tells, whatever it says them through."""
+    told: set[str] = set()
+    for file in PRODUCT.rglob("*.py"):
+        if file.parent.name != "command_line":
+            texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
+            told |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration)\.[a-z]+", text)}
+    assert set(column(REFERENCE, "Log")) == told
+
+
+@pytest.mark.parametrize(("name", "number"), table(REFERENCE, "Files and numbers"))
+def test_file_names(name: str, number: str) -> None:
+    """A file name has the number that the table gives, or is not run."""
+    assert is_migration(name) == (number != "not run")
+    if number == "not run":
+        assert looks_like_a_mistake(name) == (not name.endswith(".down.sql"))
+    else:
+        spelled = () if number == "none" else tuple(int(part) for part in number.split(", "))
+        assert (number_of(name) or ()) == spelled
+
+
+@pytest.mark.parametrize("name", ["history", "runs"])
+def test_history_tables(invoke: Invoke, folder: Folder, database: Database, name: str) -> None:
+    """The columns are those that a run makes."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    invoke()
+    rows = database.query(
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'db_setup' AND table_name = %s "
+        "ORDER BY ordinal_position", name,
+    )  # fmt: skip
+    assert column(REFERENCE, f"db_setup.{name}") == [found for (found,) in rows]
+
+
+def test_secret() -> None:
+    """The secret that is shown is understood, also without its port."""
+    secret = json.loads(only(blocks(REFERENCE), "json secret"))
+    found = credentials.from_secret(secret, "shown", Settings())
+    del secret["port"]
+    assert found == credentials.from_secret(secret, "shown", Settings())
+    assert (found.host, found.name, found.user) == ("db.example", "shop", "admin")
+
+
+def test_cdk_lines() -> None:
+    """The lines for a CDK stack name our handler, and variables that exist."""
+    words = {
+        node.value for node in ast.walk(ast.parse(only(blocks(README), "python"))) if isinstance(node, ast.Constant)
+    }
+    module, _, function = "initializer.handler".partition(".")
+    assert "initializer.handler" in words
+    assert getattr(initializer, function).__module__ == module
+    assert "DB_SECRET_NAME" in words & set(column(REFERENCE, "Variables"))
