@@ -48,4 +48,5 @@ def _run(event: object, context: Any, request_id: str) -> Report:
 def log(event: str, fields: dict[str, Any]) -> None:
     """Write one line of JSON, which CloudWatch Logs Insights takes apart by itself."""
     sys.stdout.write(_encode({"event": event, **fields}) + "\n")
-    sys.stdout.flush()
+    if event != "migration.applied":  # the next event follows at once
+        sys.stdout.flush()

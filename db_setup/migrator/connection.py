@@ -95,6 +95,7 @@ class Connection:
         """End whatever transaction there is, without a word to the server when there is none."""
         if not self._raw.closed and not self.idle:
             self.run("ROLLBACK")
+            self.take_notices()  # of what did not happen
 
     def take_notices(self) -> list[str]:
         """Return what the server has remarked since the last call (at most the driver's last 50)."""
@@ -111,7 +112,7 @@ class Connection:
         settings = f"SET standard_conforming_strings = on; SET lock_timeout = {wait}; SET statement_timeout = {left}"
         if self.server_version >= _CHECKS_CLIENT_SINCE:
             settings += "; SET client_connection_check_interval = 500"  # a killed runner's session ends (contract 5)
-        return f"{settings}; SET client_encoding = UTF8"
+        return settings
 
     def reset_sql(self) -> str:
         """Return what makes the session new: DISCARD ALL but for the advisory locks (contract 10)."""

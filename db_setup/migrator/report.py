@@ -83,7 +83,7 @@ _NOTHING = {
     states.EMPTY: "The database is empty, and there is nothing to apply.",
     states.UNTRACKED: "The database has tables, and there is nothing to apply.",
     states.UP_TO_DATE: "Nothing to do: the database is up to date.",
-    states.AHEAD: "Nothing was done: the database is ahead of these files.",
+    states.AHEAD: "Nothing to do: the database is ahead of these files.",
 }
 
 

@@ -165,7 +165,8 @@ class Runner:
         before = listed([item.name for item in self.applied])
         kept = f"{before} (applied before in this run); " if before else ""
         if run.steps_done:
-            kept += f"{run.steps_done} steps of {name}, recorded; a re-run goes on at line {run.next_line}"
+            steps = f"{run.steps_done} step{'s' * (run.steps_done > 1)}"
+            kept += f"{steps} of {name}, recorded; a re-run goes on at line {run.next_line}"
         else:
             kept += f"nothing of {name}"
         failure = describe(error, name, kept, untracked=self._untracked)

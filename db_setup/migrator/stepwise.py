@@ -39,7 +39,8 @@ class StepwiseRun:
         self._name = script.migration.name
         self._journal = Journal()
         self._progress = progress
-        self._transaction = Transaction(connection, progress, _can_be_run_again)
+        self._block_transaction = Transaction(connection, progress, _was_refused)
+        self._transaction = Transaction(connection, progress, _was_refused_for_good)
         self._warn = warn
         self._digest = hashlib.sha256()
         self._step = 0  # the number of the step at hand, from 1
@@ -98,7 +99,7 @@ class StepwiseRun:
             yield statement
 
     def _run_block(self, begin: Statement, statements: Iterator[Statement]) -> None:
-        self._transaction.execute(terminated(begin.text), self._block(statements), self._closing)
+        self._block_transaction.execute(terminated(begin.text), self._block(statements), self._closing)
         if self._end.kind is not Kind.COMMIT:
             end_step(self._connection, self._name, self._step, self._digest.hexdigest())
 
@@ -180,5 +181,11 @@ class StepwiseRun:
             self._connection.run(f"SET lock_timeout = {earlier}")
 
 
-def _can_be_run_again(error: ServerError, seconds: float) -> bool:  # noqa: ARG001 - steps are short
+def _was_refused(error: ServerError, _seconds: float) -> bool:
+    """Tell whether sending a block again in pieces tells more of an error."""
     return error.sqlstate != QUERY_CANCELED
+
+
+def _was_refused_for_good(error: ServerError, _seconds: float) -> bool:
+    """The same of a single statement, which may still be run without a transaction."""
+    return error.sqlstate not in {QUERY_CANCELED, *NEEDS_NO_TRANSACTION}

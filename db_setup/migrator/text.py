@@ -21,8 +21,8 @@ def read_text(migration: Migration) -> Iterator[str]:
     Raises NulByte or InvalidEncoding with the place.
     """
     with open(migration.path, "rb") as file:
-        piece = file.read(_WINDOW)
-        if len(piece) < _WINDOW and (text := _plain(piece)) is not None:
+        piece = file.read(min(_WINDOW, migration.size + 1))  # a larger read costs memory even where the file is small
+        if len(piece) <= min(migration.size, _WINDOW - 1) and (text := _plain(piece)) is not None:
             yield text
             return
         decoder = _Decoder(migration.name, declared_codec(piece, migration.name))

@@ -49,7 +49,7 @@ def test_no_target_is_head() -> None:
         (Report("status", "up_to_date"), "Nothing to do: the database is up to date."),
         (Report("migrate", "empty"), "The database is empty, and there is nothing to apply."),
         (Report("migrate", "tables_without_migration_history"), "The database has tables, and there is nothing to apply."),
-        (Report("migrate", "ahead"), "Nothing was done: the database is ahead of these files."),
+        (Report("migrate", "ahead"), "Nothing to do: the database is ahead of these files."),
         (Report("status", "pending_migrations", (), (C,)), "1 migration pending: 003_c.sql."),
         (Report("plan", "empty", (), (A, C)), "2 migrations would be applied: 001_a.sql, 003_c.sql."),
         (

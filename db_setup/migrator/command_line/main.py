@@ -93,7 +93,9 @@ def _with_local_database(arguments: Namespace, settings: Settings) -> tuple[Sett
     if not arguments.local and not folder.exists():
         return settings, ""
     server = LocalServer(folder).start()
-    hint = f"Database: {server.binaries} in {os.path.relpath(folder)}\nConnect:  {server.psql_command}"
+    found = server.binaries
+    hint = f"Database: PostgreSQL {found.version} ({found.source}) in {os.path.relpath(folder)}"
+    hint += f"\nConnect:  {server.psql_command}"
     return settings._replace(database_url=server.url), hint
 
 
