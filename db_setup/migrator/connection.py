@@ -19,11 +19,11 @@ from migrator.errors import (
     ConnectionLost,
     ReadOnlyServer,
     ServerError,
-    ServerUnfit,
     UnsuitablePooler,
     UnsupportedServer,
 )
 from migrator.light import Any, Protocol
+from migrator.reachability import unreachable
 
 OLDEST_SERVER = 120000
 _CHECKS_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14
@@ -39,6 +39,14 @@ class Readable(Protocol):
 
     def read(self, size: int = -1, /) -> str:
         """Return up to ``size`` characters, none at the end."""
+
+
+class _Sink:
+    """Takes data and keeps none."""
+
+    def write(self, data: str) -> int:
+        """Say that all of it was written."""
+        return len(data)
 
 
 class Connection:
@@ -66,6 +74,11 @@ class Connection:
         """Stream the data of a COPY ... FROM STDIN statement."""
         with self._translated(), self._raw.cursor() as cursor:
             cursor.copy_expert(sql, data, _COPY_CHUNK)
+
+    def copy_out(self, sql: str) -> None:
+        """Run a COPY ... TO STDOUT statement and let its data go, as the rows of a SELECT go."""
+        with self._translated(), self._raw.cursor() as cursor:
+            cursor.copy_expert(sql, _Sink(), _COPY_CHUNK)
 
     def literal(self, value: object) -> str:
         """Return ``value`` as an SQL literal for this server, NULL for None."""
@@ -146,7 +159,7 @@ class Connection:
 
     def _translate(self, error: psycopg2.Error) -> ServerError | ConnectionLost:
         state = error.pgcode or ""
-        if self._raw.closed or not state or state.startswith(_LOST_STATES):
+        if self._raw.closed or state.startswith(_LOST_STATES):
             return ConnectionLost(
                 f"the connection to the database was lost: {_text(error)}",
                 cure="run it again: what was committed is recorded, and the run carries on from there",
@@ -191,32 +204,9 @@ def _open(credentials: Credentials, deadline: Deadline, label: str) -> Any:
             client_encoding="UTF8", **arguments,
         )
     except (psycopg2.Error, UnicodeError, ValueError) as error:
-        raise _unreachable(credentials, error) from None  # the driver's error may quote its arguments
+        raise unreachable(credentials, _text(error)) from None  # the driver's error may quote its arguments
     raw.autocommit = True
     return raw
-
-
-def _unreachable(credentials: Credentials, error: Exception) -> ServerUnfit:
-    text = _text(error)
-    if credentials.password:
-        text = text.replace(credentials.password, "***")
-    cure = "check host, port, security groups (5432 from the function to the database) and that the server runs"
-    for part, advice in _CONNECT_CURES:
-        if part in text:
-            cure = advice
-            break
-    return ServerUnfit(f"no connection to {credentials.place}: {text}", cure=cure)
-
-
-_CONNECT_CURES = (
-    ("password authentication failed", "check user and password, or the secret they come from"),
-    ("does not exist", "create the database or the role, or correct its name"),
-    ("no password supplied", "give a password: in the URL, DB_PASSWORD or the secret"),
-    ("SSL", "check DB_SSL_MODE and DB_SSL_ROOT_CERT (the RDS certificate bundle)"),
-    ("certificate", "check DB_SSL_ROOT_CERT (the RDS certificate bundle)"),
-    ("could not translate host name", "check the host's name, and DNS in the VPC"),
-    ("too many", "wait until other clients have left, or raise max_connections"),
-)
 
 
 def _check(connection: Connection) -> None:

@@ -43,18 +43,18 @@ def declared_codec(start: bytes, file_name: str) -> str:
     if start.startswith(BOM) or b"SET" not in start.upper():
         return "utf-8"
     bare = _BLOCK_COMMENT.sub(lambda comment: re.sub(rb"[^\n]", b" ", comment[0]), start)
-    found = _SETTING.search(bare)
-    if found is None:
-        return "utf-8"
-    name = found[1].decode("ascii", "replace").lower()
-    codec = _CODECS.get(re.sub("[^a-z0-9]", "", name))
-    if codec is None:
-        raise InvalidEncoding(
-            f'unknown client_encoding "{name}"',
-            where=_place(bare, found.start(1), file_name),
-            cure="save the file as UTF-8, and remove the SET",
-        )
-    return codec
+    chosen = ""
+    for found in _SETTING.finditer(bare):
+        name = found[1].decode("ascii", "replace").lower()
+        codec = _CODECS.get(re.sub("[^a-z0-9]", "", name))
+        if codec is None or chosen not in {"", codec}:
+            raise InvalidEncoding(
+                f'unknown client_encoding "{name}"' if codec is None else "the file declares two encodings",
+                where=_place(bare, found.start(1), file_name),
+                cure="save the file as UTF-8, and remove the SET",
+            )
+        chosen = codec
+    return chosen or "utf-8"
 
 
 def _place(start: bytes, offset: int, file_name: str) -> Location:

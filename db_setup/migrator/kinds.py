@@ -67,6 +67,12 @@ def _words() -> re.Pattern[str]:
 
 
 @functools.cache
+def _commits() -> re.Pattern[str]:
+    """Return the pattern of a procedure's own COMMIT or ROLLBACK, which no transaction around it allows."""
+    return re.compile(r"\b(?:commit|rollback)\s*(?:and\s+(?:no\s+)?chain\s*)?;", re.IGNORECASE)
+
+
+@functools.cache
 def _comment_or_quote() -> re.Pattern[str]:
     return re.compile(r"""--[^\n\r]*|/\*|'[^']*'|"[^"]*\"""")
 
@@ -169,6 +175,8 @@ def _kind(tokens: list[str], text: str) -> Kind:
         return Kind.OUTSIDE if then == "all" else Kind.SESSION
     if verb == "set":
         return _kind_of_set(tokens[1:])
+    if verb == "do":
+        return Kind.OUTSIDE if _commits().search(text) else Kind.PLAIN
     if verb == "copy":
         return Kind.COPY_IN if _has(tokens, "from", "stdin") or _has(tokens, "from", "stdout") else Kind.PLAIN
     return Kind.OUTSIDE if _runs_outside(verb, then, tokens, text) else Kind.PLAIN
@@ -222,24 +230,3 @@ def _reindexes_outside(tokens: list[str], text: str) -> bool:
     start = first_code(text) + len("reindex")
     start += first_code(text[start:])
     return text[start] == "(" and bool(_concurrently_option().search(text[start : text.find(")", start)]))
-
-
-def cure_of_command(name: str, value: str) -> str:
-    """Return what to write instead of the psql command ``name``."""
-    if name == "encoding":
-        return f"write SET client_encoding TO '{value or 'UTF8'}';"
-    return _CURES.get(name, "remove it")
-
-
-_CURES = {
-    **dict.fromkeys(("i", "ir", "include", "include_relative"),
-                    "put the text of that file in a migration of its own"),
-    **dict.fromkeys(("c", "connect"), "remove it: one run works on one database"),
-    **dict.fromkeys(("set", "gset", "prompt", "unset"), "remove it and write the value where :name stands"),
-    **dict.fromkeys(("echo", "qecho", "warn"), "remove it, or RAISE NOTICE in a DO block"),
-    "copy": "write COPY ... FROM stdin; the data on the lines below, \\. on a line of its own after it",
-    ".": "remove it, or put it on a line of its own below the data of a COPY ... FROM stdin;",
-    "g": "end the statement with ; instead",
-    "gexec": "write a DO block that loops over the query and runs EXECUTE",
-    ";": "write ; instead",
-}

@@ -23,6 +23,7 @@ from migrator.transaction import Transaction
 from migrator.watchdog import Watchdog
 
 _WANTS_STEPS = frozenset({*NEEDS_NO_TRANSACTION, "55P04"})  # 55P04: unsafe use of a new enum value
+_PENDING_EVENTS = "pending trigger events"  # deferred checks of earlier statements, which a COMMIT would settle
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to get a lock
 _MAX_ATTEMPTS_WITHOUT_LOCK = 5  # for deadlocks and the like, which more patience does not help
 _PROGRESS_EVERY = 2.0  # seconds
@@ -62,6 +63,8 @@ class Runner:
         self._untracked = untracked
         self._listen = listen
         self._told = 0.0
+        self._reset_apart = False
+        self._new_defaults = False
         self.applied: list[Applied] = []
         self.warnings: list[str] = []
 
@@ -77,6 +80,8 @@ class Runner:
             mode = self._apply(pending, script, left)
             done = Applied(name, pending.number, mode, int((time.monotonic() - started) * 1000))
             self.applied.append(done)
+            self._reset_apart = script.sets_session or self._connection.reads_old_strings
+            self._new_defaults |= script.sets_defaults
             for notice in self._connection.take_notices():
                 self._listen("migration.notice", {"migration": name, "notice": notice})
             self._listen("migration.applied", {"migration": name, **done._asdict()})
@@ -117,11 +122,11 @@ class Runner:
             try:
                 self._in_transaction(pending, script, careful=careful)
             except ServerError as error:
-                if error.sqlstate not in _WANTS_STEPS:
+                if error.sqlstate not in _WANTS_STEPS and _PENDING_EVENTS not in error.message:
                     raise
                 stepwise = True  # the server knows better; nothing was kept, so the file starts again
         if stepwise:
-            self._connection.run(self._connection.reset_sql())
+            self._connection.run(self._reset_sql())
             run.apply(open_journal(self._connection, self._row(pending, "running"), self._run_id))
             return STEPWISE
         return script.mode
@@ -129,8 +134,8 @@ class Runner:
     def _in_transaction(self, pending: Pending, script: Script, *, careful: bool) -> None:
         connection = self._connection
         record = history.record_sql(connection, self._row(pending, "applied"), script.mode, self._run_id)
-        reset = f"{connection.reset_sql()};"
-        if connection.reads_old_strings or script.opening != PLAIN_OPENING:
+        reset = self._reset_sql()
+        if self._reset_apart or self._new_defaults or script.opening != PLAIN_OPENING:
             # The server reads a whole message by the rules that hold before it, and wants the characteristics of a
             # transaction before the first statement.
             connection.run(reset)
@@ -138,6 +143,10 @@ class Runner:
         opening = f"{reset}\n{script.opening}\n{record};"
         transaction = Transaction(connection, self._progress, self._may_replay, careful=careful)
         transaction.execute(opening, script.body(), lambda: "COMMIT")
+
+    def _reset_sql(self) -> str:
+        defaults = f"; {history.DEFAULTS_SQL}" if self._new_defaults else ""
+        return f"{self._connection.reset_sql()}{defaults};"
 
     def _may_replay(self, error: ServerError, seconds: float) -> bool:
         """Tell whether sending a message again in pieces is of use: not if others are the cause, or time is short."""

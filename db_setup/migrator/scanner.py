@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 from migrator.errors import PsqlCommand, UnterminatedText
-from migrator.kinds import cure_of_command
 from migrator.light import NoReturn
 from migrator.patterns import MOST_TURNS, jump, pattern
+from migrator.psql_commands import cure_of_command
 from migrator.window import Window
 
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")

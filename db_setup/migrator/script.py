@@ -5,6 +5,7 @@ Reading the statements of every pending file before the first one runs finds wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
@@ -35,6 +36,8 @@ class Script(NamedTuple):
     opening: str
     read: Callable[[], Iterator[Statement]]
     warnings: tuple[str, ...] = ()
+    sets_session: bool = False
+    sets_defaults: bool = False
 
     def body(self) -> Iterator[Statement]:
         """Yield what runs inside one transaction: all but the wrapper, and what the opening has taken over."""
@@ -89,7 +92,9 @@ def read_script(migration: Migration, *, keep: bool) -> Script:
         for mark in _DOWN_MARKS
         if mark in head
     ]
-    return Script(migration, mode, outline.opening, read, tuple(warnings))
+    return Script(
+        migration, mode, outline.opening, read, tuple(warnings), outline.sets_session, outline.sets_defaults
+    )
 
 
 class _Outline:
@@ -101,6 +106,7 @@ class _Outline:
         self.begin: Statement | None = None  # of the block that is open
         self.first_begin = ""
         self.characteristics: list[str] = []
+        self.sets_session = self.sets_defaults = False
         seen_code = False
         for statement in statements:
             if statement.kind is Kind.SET_TRANSACTION and not seen_code:
@@ -121,6 +127,8 @@ class _Outline:
         elif statement.kind not in _WRAPPER:
             self.loose += self.begin is None
             self.outside |= statement.kind is Kind.OUTSIDE
+            self.sets_session |= statement.kind is Kind.SESSION
+            self.sets_defaults |= _sets_defaults(statement)
 
     def _open(self, statement: Statement) -> None:
         self.begin = statement
@@ -142,6 +150,15 @@ class _Outline:
     @property
     def opening(self) -> str:
         return "\n".join([terminated(self.first_begin or PLAIN_OPENING), *map(terminated, self.characteristics)])
+
+
+def _sets_defaults(statement: Statement) -> bool:
+    """Tell whether a statement may change what new sessions begin with (ALTER DATABASE or ROLE ... SET)."""
+    if statement.words[:2] in {("alter", "database"), ("alter", "role"), ("alter", "user")}:
+        return True
+    if statement.words[:1] != ("do",):
+        return False
+    return re.search(r"\balter\s+(?:database|role|user)\b", statement.text, re.IGNORECASE) is not None
 
 
 def chains(statement: Statement) -> bool:

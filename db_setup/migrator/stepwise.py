@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from migrator import indexes
 from migrator.connection import Connection
@@ -21,6 +21,7 @@ from migrator.script import ENDS, Script, terminated
 from migrator.statements import Kind, Statement
 from migrator.transaction import Transaction, run_statement
 
+_BLOCKS_OF_CODE = {("do",), ("call",)}
 NEEDS_NO_TRANSACTION = ("25001", "2D000")
 _ALREADY_THERE = {"create": ("42P04", "42710", "42P07"), "drop": ("3D000", "42704", "42P01")}
 _CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
@@ -152,7 +153,8 @@ class StepwiseRun:
     def _run_repeatable(self, statement: Statement, begun: bool) -> None:
         """Run a statement that an earlier run may have brought to its end, or half way."""
         try:
-            with self._without_lock_timeout():
+            patient = self._without_lock_timeout() if statement.words[:1] not in _BLOCKS_OF_CODE else nullcontext()
+            with patient:
                 run_statement(self._connection, statement)
         except ServerError as error:
             if not (begun and self._was_done(statement, error)):

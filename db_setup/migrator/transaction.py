@@ -130,6 +130,8 @@ def run_statement(connection: Connection, statement: Statement) -> None:
     try:
         if statement.data is not None:
             connection.copy(statement.text, statement.data)
+        elif _copies_out(statement):
+            connection.copy_out(statement.text)
         else:
             connection.run(statement.text)
     except ServerError as error:
@@ -160,7 +162,17 @@ def _joined(batch: Batch) -> str:
 
 
 def _travels_alone(batch: Batch) -> bool:
-    return len(batch) == 1 and (batch[0].data is not None or _sets_parsing(batch[0]) or _is_prepare(batch[0]))
+    if len(batch) != 1:
+        return False
+    statement = batch[0]
+    return (
+        statement.data is not None or _copies_out(statement) or _sets_parsing(statement) or _is_prepare(statement)
+    )
+
+
+def _copies_out(statement: Statement) -> bool:
+    """Tell whether a statement sends data to the client, which the driver takes only where it is told so."""
+    return statement.words[:1] == ("copy",) and "stdout" in statement.words and statement.data is None
 
 
 def _sets_parsing(statement: Statement) -> bool:
@@ -170,7 +182,7 @@ def _sets_parsing(statement: Statement) -> bool:
 
 def _is_prepare(statement: Statement) -> bool:
     """Tell whether a statement leaves something behind that no rollback takes away, so cannot be sent twice."""
-    return statement.kind is Kind.SESSION and statement.words[:1] == ("prepare",)
+    return statement.kind is Kind.SESSION and statement.words[:1] in {("prepare",), ("deallocate",)}
 
 
 def _batches(statements: Iterable[Statement]) -> Iterator[Batch]:

@@ -36,6 +36,7 @@ PLACES = {
     "at commit": ("CREATE TABLE a (i int PRIMARY KEY);\nCREATE TABLE b (i int REFERENCES a DEFERRABLE INITIALLY DEFERRED);\nINSERT INTO b VALUES (1);", '001_x.sql: insert or update on table "b" violates foreign key'),
     "in a block of several": ("BEGIN; SELECT 1; COMMIT;\nBEGIN;\nSELECT 1;\nSELECT nope;\nCOMMIT;", '001_x.sql:4:8  column "nope"'),
     "windows line ends": ("SELECT 1;\r\n\r\nSELECT nope;\r\n", '001_x.sql:3:8  column "nope"'),
+    "behind a deallocated statement": ("PREPARE p AS SELECT 1;\nEXECUTE p;\nDEALLOCATE p;\nSELECT 1 / 0;", "001_x.sql:4:1  division by zero"),
     "hidden outside statement": ("CREATE TABLE u (i int);\nDO $$ BEGIN EXECUTE 'VACUUM'; END $$;", "001_x.sql:2:1  VACUUM cannot be executed from a function"),
 }  # fmt: skip
 
@@ -74,6 +75,7 @@ REFUSED: dict[str, tuple[str | bytes, type[DbSetupError], str]] = {
     "nul": (b"SELECT 1;\nSELECT '\x00';", NulByte, "002_x.sql:2:9"),
     "not utf-8": (b"SELECT 1;\n-- caf\xe9\n", DbSetupError, "002_x.sql:2:7  byte 0xe9 is not utf-8"),
     "not what is declared": (b"SET client_encoding = 'EUC_JP';\nSELECT '\xff';", DbSetupError, "002_x.sql:2:9  byte 0xff is not euc_jp"),
+    "two encodings": (b"SET client_encoding = 'LATIN1';\nSET client_encoding = 'UTF8';", DbSetupError, "002_x.sql:2:24  the file declares two"),
     "unknown encoding": ("SET client_encoding = 'KLINGON';", DbSetupError, '002_x.sql:1:24  unknown client_encoding "klingon"'),
     "utf-16": ("SELECT 1;".encode("utf-16"), DbSetupError, "002_x.sql:1:1  the file is UTF-16"),
     "quote": ("SELECT 1;\n  SELECT 'it;\n\n", UnterminatedText, "002_x.sql:2:10"),

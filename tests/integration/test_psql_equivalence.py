@@ -105,6 +105,31 @@ CASES: dict[str, Files] = {
         "1.sql": "CREATE TABLE t (i int);\nCREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t VALUES (1); "
         "COMMIT; INSERT INTO t VALUES (2); END $$;\nCALL p();"
     },
+    "commit inside do, rows numbered": {
+        "1.sql": "CREATE TABLE t (id serial PRIMARY KEY, v text);",
+        "2.sql": "DO $$ BEGIN FOR i IN 1..3 LOOP INSERT INTO t (v) VALUES (i); COMMIT; END LOOP; END $$;",
+    },
+    "deferred check before a change of the table": {
+        "1.sql": "CREATE TABLE a (i int PRIMARY KEY); INSERT INTO a VALUES (1);"
+        "CREATE TABLE b (i int REFERENCES a DEFERRABLE INITIALLY DEFERRED);",
+        "2.sql": "INSERT INTO b VALUES (1); ALTER TABLE b ADD COLUMN x int;",
+    },
+    "defaults of the database": {
+        "1.sql": "CREATE SCHEMA app; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app, public', "
+        "current_database()); END $$;",
+        "2.sql": "CREATE TABLE t (i int);",
+        "3.sql": "CREATE INDEX CONCURRENTLY ON t (i);",
+    },
+    "defaults of the transactions": {
+        "1.sql": "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE;",
+        "2.sql": "CREATE TABLE t AS SELECT current_setting('transaction_isolation');",
+        "3.sql": "SET default_transaction_read_only = on;",
+        "4.sql": "CREATE TABLE u (i int);",
+    },
+    "copy to standard output": {"1.sql": "CREATE TABLE t (i int);\nCOPY (SELECT 1) TO STDOUT;\nINSERT INTO t VALUES (1);"},
+    "prepared and let go": {
+        "1.sql": "PREPARE p AS SELECT 1;\nEXECUTE p;\nDEALLOCATE p;\nCREATE TABLE t (i int);\nDEALLOCATE ALL;"
+    },
     "lock table": {"1.sql": "CREATE TABLE t (i int);", "2.sql": "BEGIN; LOCK TABLE t IN EXCLUSIVE MODE; COMMIT;"},
     "alter system": {"1.sql": "CREATE TABLE t (i int);\nALTER SYSTEM SET work_mem = '5MB';\nALTER SYSTEM RESET work_mem;"},
     "detach concurrently": {

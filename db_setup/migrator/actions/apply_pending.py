@@ -36,6 +36,7 @@ def apply_pending(job: Job, folder: Folder, connection: Connection, seen: View) 
         return attempts[0].run(connection, ())
     except ConnectionLost as error:
         lost = error
+        connection.close()  # or its session would keep the run lock from the next
     while len(attempts) <= _RECONNECTIONS and _server_is_back(job):
         attempts.append(_Attempt(job, folder, seen.plan.revision))
         try:
