@@ -45,11 +45,7 @@ class Deadline:
     def check(self) -> None:
         """Raise DeadlineReached when the time is over."""
         if self.remaining() == 0.0:
-            raise DeadlineReached(
-                "the time for this run is over",
-                cure="run it again: it carries on where this run stopped; "
-                "MIGRATION_TIMEOUT or the function's timeout give it longer",
-            )
+            raise time_is_over()
 
     def pause(self, seconds: float, reserve: float = 0.0) -> bool:
         """Sleep for about ``seconds``, jittered so that waiters spread.
@@ -64,3 +60,12 @@ class Deadline:
         time.sleep(span)
         self._patience -= span
         return True
+
+
+def time_is_over() -> DeadlineReached:
+    """Return the error for a run that has used up its time."""
+    return DeadlineReached(
+        "the time for this run is over",
+        cure="run it again: it carries on where this run stopped; "
+        "MIGRATION_TIMEOUT or the function's timeout give it longer",
+    )

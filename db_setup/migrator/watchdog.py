@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from migrator.connection import Connection
-from migrator.deadline import Deadline
-from migrator.errors import ConnectionLost, DbSetupError, DeadlineReached, RunInterrupted
+from migrator.deadline import Deadline, time_is_over
+from migrator.errors import ConnectionLost, DbSetupError, RunInterrupted
 
 _SECOND_CANCEL = 2.0  # seconds; user SQL can swallow a cancel
 _LONGEST_WAIT = 3600.0  # seconds
@@ -51,11 +51,7 @@ class Watchdog:
         """Return the error that tells why the run was ended."""
         if self._interrupted:
             return RunInterrupted("the run was interrupted", cure="run it again: it carries on where this run stopped")
-        return DeadlineReached(
-            "the time for this run is over",
-            cure="run it again: it carries on where this run stopped; "
-            "MIGRATION_TIMEOUT or the function's timeout give it longer",
-        )
+        return time_is_over()
 
     def _listen_to_keyboard(self) -> Callable[[], None]:
         """Have the interpreter write into our socket at a signal, which it does even while the driver waits."""
