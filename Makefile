@@ -42,6 +42,7 @@ bench: $(VENV)/.test ## measure speed and memory against a minimal script
 lock: $(VENV)/.test ## pin every package anew (UPGRADE=--upgrade takes newer ones)
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
 	@cd $(LOCKS) && for part in run cdk test; do ../$(PY) $(RESOLVE) $(UPGRADE) $$part.in -o $$part.lock || exit 1; done
+	@cd $(LOCKS) && ../$(PY) $(RESOLVE) $(UPGRADE) ../db_setup/requirements.txt -o ../cdk/psycopg2.lock
 	@$(WITH_NODE) npm install --prefix $(LOCKS)/node --package-lock-only --omit-lockfile-registry-resolved --silent
 
 clean: ## stop the local server; remove its data, the environment and the caches

@@ -1,0 +1,13 @@
+"""The construct and the example stacks.
+
+Importing this puts the drop-in folder on ``sys.path``, as Lambda does: the rooms that read the migrations at synth are
+the ones that read them in the function.
+"""
+
+import sys
+from pathlib import Path
+
+DB_SETUP = Path(__file__).resolve().parent.parent / "db_setup"
+
+if str(DB_SETUP) not in sys.path:
+    sys.path.append(str(DB_SETUP))  # behind everything else: no name of ours may hide one of the project's

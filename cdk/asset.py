@@ -1,0 +1,102 @@
+"""The package of the function: the drop-in folder, the migrations and psycopg2, and nothing else.
+
+It is found again by its content. So a synth in which nothing changed builds nothing, and two machines agree on its
+name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from cdk import DB_SETUP
+from cdk.drivers import CACHE, Target, drivers, new_folder
+from cdk.refusals import Refused
+
+CA_BUNDLE = "global-bundle.pem"
+MAX_BYTES = 250 * 1024 * 1024
+"""Lambda's limit for a package and its layers, unzipped."""
+_KEPT = 8  # packages of earlier synths
+_PIECE = 1 << 20
+
+
+class Asset(NamedTuple):
+    """A built package: where it is, the digest of its content, its size in bytes, and its largest file."""
+
+    path: Path
+    digest: str
+    size: int
+    largest: str
+
+
+def build(migrations: Path, target: Target | None, ca_bundle: Path | None) -> Asset:
+    """Return the package; without a target it has no psycopg2. Raises Refused."""
+    parts = dict(_parts(migrations, ca_bundle))
+    if target is not None:
+        found = drivers(target)
+        parts.update((str(path.relative_to(found)), path) for path in files_in(found))
+    digest = _digest(parts)
+    folder = CACHE / f"asset-{digest[:32]}"
+    if folder.is_dir():
+        os.utime(folder)
+    else:
+        with new_folder(folder) as unfinished:
+            _fill(unfinished, parts)
+        _forget_old()
+    sizes = {name: path.stat().st_size for name, path in parts.items()}
+    return Asset(folder, digest, sum(sizes.values()), max(sizes, key=lambda name: sizes[name]))
+
+
+def _parts(migrations: Path, ca_bundle: Path | None) -> Iterator[tuple[str, Path]]:
+    """Yield names in the package, with the files they come from."""
+    yield "initializer.py", DB_SETUP / "initializer.py"
+    for path in files_in(DB_SETUP / "migrator"):
+        if path.suffix == ".py" and "command_line" not in path.parts:  # which is for a developer's machine
+            yield str(path.relative_to(DB_SETUP)), path
+    for path in files_in(migrations):
+        if path.suffix == ".sql":
+            yield str(Path("migrations") / path.relative_to(migrations)), path
+    if ca_bundle is not None:
+        if not ca_bundle.is_file():
+            raise Refused(f"ca_bundle: there is no file {ca_bundle}", cure="give the path of the RDS CA bundle")
+        yield CA_BUNDLE, ca_bundle
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders, in the order of names."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        yield from (Path(root, name) for name in sorted(names) if os.path.isfile(os.path.join(root, name)))
+
+
+def _digest(parts: dict[str, Path]) -> str:
+    """Return a digest of names and contents; times, owners, modes and folders of this machine are not in it."""
+    whole = hashlib.sha256()
+    for name in sorted(parts):
+        content = hashlib.sha256()
+        with parts[name].open("rb") as file:
+            while piece := file.read(_PIECE):
+                content.update(piece)
+        whole.update(f"{Path(name).as_posix()}\0{content.hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def _fill(folder: Path, parts: dict[str, Path]) -> None:
+    for name, source in parts.items():
+        goal = folder / name
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, goal)
+        goal.chmod(0o644)  # whatever the umask here is, Lambda's user must be able to read it
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+
+
+def _forget_old() -> None:
+    built = sorted(CACHE.glob("asset-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in built[_KEPT:]:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,74 @@
+"""What the function consists of: code, runtime and architecture, and what synth has to say about the migrations."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import aws_cdk
+from aws_cdk import aws_lambda
+from constructs import Construct
+from migrator.folder import default_path
+
+from cdk import DB_SETUP, asset, gate
+from cdk.drivers import PYTHONS, Target
+from cdk.refusals import Refused
+
+_LISTED = 200  # names; CloudFormation limits the size of a template and of an event
+
+
+class Package:
+    """The code of the function, built or found again; raises Refused for what cannot be built."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        migrations: str | Path | None,
+        runtime: aws_lambda.Runtime | None,
+        architecture: aws_lambda.Architecture | None,
+        layers: Sequence[aws_lambda.ILayerVersion],
+        ca_bundle: str | Path | None,
+    ) -> None:
+        self.runtime = runtime or aws_lambda.Runtime.PYTHON_3_14
+        self.architecture = architecture or aws_lambda.Architecture.X86_64
+        self.layers = list(layers)
+        folder = Path(migrations or default_path(DB_SETUP))
+        self._findings = gate.inspect(folder)
+        target = None if layers else Target(self._python(), self.architecture.name)
+        built = asset.build(folder, target, Path(ca_bundle) if ca_bundle else None)
+        self.code = aws_lambda.Code.from_asset(str(built.path), asset_hash=built.digest)
+        self._annotate(aws_cdk.Annotations.of(scope), built)
+
+    def _python(self) -> str:
+        name = self.runtime.name
+        if not name.startswith("python"):
+            raise Refused(f"runtime is {name}", cure=f"use a runtime of Python {', '.join(PYTHONS)}")
+        return name.removeprefix("python")
+
+    def _annotate(self, annotations: aws_cdk.Annotations, built: asset.Asset) -> None:
+        for text in self._findings.errors:
+            annotations.add_error(text)
+        for number, text in enumerate(self._findings.warnings, 1):
+            annotations.add_warning_v2(f"db_setup:migrations-{number}", text)
+        if built.size > asset.MAX_BYTES:
+            annotations.add_error(
+                f"the function would be {built.size >> 20} MB unzipped, and Lambda takes {asset.MAX_BYTES >> 20} MB. "
+                f"The largest file is {built.largest}; load such data in another way, as by COPY from S3 (aws_s3)"
+            )
+
+    @property
+    def migrations(self) -> list[str]:
+        """Return the migrations with the beginning of their checksums, the oldest of many folded into one line."""
+        lines = [f"{file.name} {file.checksum[:8]}" for file in self._findings.files]
+        folded = max(0, len(lines) // _LISTED - 1) * _LISTED  # moves rarely, so that a diff shows what is new
+        return [f"{folded} earlier ones {_digest(lines[:folded])[:8]}", *lines[folded:]] if folded else lines
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of all migrations, of their names and their texts."""
+        return _digest([f"{file.name} {file.checksum}" for file in self._findings.files])
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
