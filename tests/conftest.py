@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.plugins.environment",  # first: it clears the environment that the others start programs with
+    "tests.plugins.node",
     "tests.plugins.server",
     "tests.plugins.databases",
     "tests.plugins.folders",

@@ -1,0 +1,107 @@
+"""What cannot work is refused when the construct is made, or by synth, in a sentence with the cure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aws_cdk
+import pytest
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_lambda
+from aws_cdk import aws_rds as rds
+from aws_cdk import aws_secretsmanager as secretsmanager
+
+from cdk.database_initializer import DatabaseInitializer
+from cdk.refusals import Refused
+from tests.cdk.stacks import Site, errors_of, make_app, make_instance, make_network, make_site, synthesise
+
+Properties = Callable[[Site], dict[str, Any]]
+
+
+def _imported(site: Site) -> rds.IDatabaseInstance:
+    return rds.DatabaseInstance.from_database_instance_attributes(
+        site.stack, "Imported", instance_endpoint_address="db.example", instance_identifier="x", port=5432,
+        security_groups=[ec2.SecurityGroup.from_security_group_id(site.stack, "Group", "sg-0123456789abcdef0")],
+    )  # fmt: skip
+
+
+def _secret(site: Site, account: str, region: str) -> secretsmanager.ISecret:
+    arn = f"arn:aws:secretsmanager:{region}:{account}:secret:x-AbCdEf"
+    return secretsmanager.Secret.from_secret_complete_arn(site.stack, "Foreign", arn)
+
+
+CASES: dict[str, tuple[Properties, str, str]] = {
+    "no secret": (lambda site: {"database": _imported(site)}, "Imported has no secret of its own", "admin_secret"),
+    "no database": (lambda site: {"database": site.vpc}, "database is a Vpc", "rds.DatabaseInstance"),
+    "no folder": (lambda _: {"migrations": "/nowhere"}, "there is no folder /nowhere", "give the path"),
+    "other language": (lambda _: {"runtime": aws_lambda.Runtime.NODEJS_22_X}, "nodejs22.x", "runtime of Python 3.11"),
+    "old Python": (lambda _: {"runtime": aws_lambda.Runtime.PYTHON_3_9}, "wheel of the pinned version for Python 3.9", "layers"),
+    "Python without our rooms": (lambda _: {"runtime": aws_lambda.Runtime.PYTHON_3_10}, "Python 3.10", "3.11, 3.12"),
+    "unknown architecture": (
+        lambda _: {"architecture": aws_lambda.Architecture.custom("riscv64")}, 'architecture "riscv64"', "x86_64, arm64",
+    ),
+    "too long": (lambda _: {"timeout": aws_cdk.Duration.minutes(15)}, "timeout is 900 s", "Duration.minutes(13)"),
+    "too short": (lambda _: {"timeout": aws_cdk.Duration.seconds(3)}, "timeout is 3 s", "Duration.seconds(10)"),
+    "unknown word": (lambda _: {"run_on": "always"}, 'run_on is "always"', '"deploy" or "change"'),
+    "no certificates": (lambda _: {"ca_bundle": "/no/bundle.pem"}, "no file /no/bundle.pem", "RDS CA bundle"),
+    "another account": (
+        lambda site: {"admin_secret": _secret(site, "999999999999", "eu-west-1")}, "in the account 999999999999", "Copy it",
+    ),
+    "another region": (
+        lambda site: {"user_secret": _secret(site, "123456789012", "us-east-1")}, "in the region us-east-1", "replicate",
+    ),
+    "its own database first": (lambda site: {"execute_before": [site.database]}, "Database, which the migrations need", "a service"),
+    "its own stack first": (lambda site: {"execute_before": [site.stack]}, "Shop, which the migrations need", "a service"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_property_that_cannot_work_is_refused(tmp_path: Path, name: str) -> None:
+    """The exception says what is wrong and what to do instead."""
+    properties, what, cure = CASES[name]
+    site = make_site(tmp_path / "out", env=aws_cdk.Environment(account="123456789012", region="eu-west-1"))
+    with pytest.raises(Refused) as refused:
+        site.initializer(**properties(site))
+    assert what in str(refused.value)
+    assert cure in str(refused.value)
+
+
+def test_it_cannot_go_before_itself(tmp_path: Path) -> None:
+    """execute_before of the construct itself, or of a part of it, is refused."""
+    site = make_site(tmp_path / "out")
+    initializer = site.initializer()
+    for scope in (initializer, initializer.function):
+        with pytest.raises(Refused, match="which the migrations need themselves"):
+            initializer.execute_before(scope)
+
+
+def test_a_misspelt_property_is_refused(tmp_path: Path) -> None:
+    """Python itself refuses an unknown keyword."""
+    with pytest.raises(TypeError, match="migration"):
+        make_site(tmp_path / "out").initializer(migration="x")
+
+
+def test_a_vpc_without_a_way_to_the_secret_is_an_error_of_synth(tmp_path: Path) -> None:
+    """Isolated subnets without the endpoint: synth says which endpoint to add."""
+    stack = aws_cdk.Stack(make_app(tmp_path / "out"), "Shop")
+    vpc = make_network(stack, endpoint=False)
+    vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+    DatabaseInitializer(stack, "Migrations", vpc=vpc, database=make_instance(stack, vpc))
+    error = errors_of(stack)
+    assert "no endpoint for Secrets Manager" in error
+    assert 'vpc.add_interface_endpoint("SecretsManager"' in error
+
+
+def test_an_imported_vpc_is_given_the_benefit_of_the_doubt(tmp_path: Path) -> None:
+    """Its endpoints may be made elsewhere: a warning, no error."""
+    site = make_site(tmp_path / "out")
+    imported = ec2.Vpc.from_vpc_attributes(
+        site.stack, "Imported", vpc_id="vpc-0123456789abcdef0", availability_zones=["a", "b"],
+        isolated_subnet_ids=["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+        isolated_subnet_route_table_ids=["rtb-0123456789abcdef0", "rtb-0123456789abcdef1"],
+    )  # fmt: skip
+    site.initializer(vpc=imported)
+    found = synthesise(site.stack)
+    assert any("as far as this app knows" in warning for warning in found.warnings)
