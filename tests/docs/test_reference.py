@@ -9,7 +9,6 @@ import re
 from argparse import Namespace
 from collections.abc import Iterator
 
-import initializer
 import pytest
 from migrator import credentials, plan, script
 from migrator.command_line import main
@@ -19,7 +18,7 @@ from migrator.migration import _KNOWN_DIRECTIVES, is_migration, looks_like_a_mis
 from migrator.report import Report
 from migrator.settings import _REQUEST_KEYS, ACTIONS, Request, Settings
 
-from tests.docs.documents import README, REFERENCE, Block, blocks, column, table
+from tests.docs.documents import REFERENCE, column, only, table
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import PRODUCT, Invoke
@@ -36,12 +35,6 @@ class Environment(dict[str, str]):
         """Return the default, and remember the key."""
         self.asked.append(key)
         return default
-
-
-def only(document_blocks: list[Block], info: str) -> str:
-    """Return the text of the one block of a kind."""
-    (text,) = [block.text for block in document_blocks if block.info == info]
-    return text
 
 
 def all_errors(kind: type[DbSetupError]) -> Iterator[type[DbSetupError]]:
@@ -103,7 +96,7 @@ def test_exit_status() -> None:
     """The exit statuses are those of the command line and of the errors."""
     known = {main.DONE, main.FAILED, main.PENDING, main.INTERRUPTED, DbSetupError.exit_status, UsageError.exit_status}
     assert {int(status) for status in column(REFERENCE, "Exit status")} == known
-    assert main._status(Namespace(check=False), Report("status", plan.INCONSISTENT)) == 0
+    assert main._status(Namespace(check=False), Report("status", plan.INCONSISTENT).body()) == 0
 
 
 def test_states() -> None:
@@ -123,7 +116,7 @@ def test_modes_and_directives() -> None:
 
 def test_error_codes() -> None:
     """Every code that an error can have is there; those of mere families are not, and nothing else is."""
-    for name in ("files", "local_server"):  # rooms with errors of their own
+    for name in ("files", "local_server", "remote"):  # rooms with errors of their own
         importlib.import_module(f"migrator.command_line.{name}")
     families = {"error", "folder_error", "invalid_text", "plan_error"}
     codes = {kind.code for kind in all_errors(DbSetupError)} - families
@@ -167,19 +160,8 @@ def test_history_tables(invoke: Invoke, folder: Folder, database: Database, name
 
 def test_secret() -> None:
     """The secret that is shown is understood, also without its port."""
-    secret = json.loads(only(blocks(REFERENCE), "json secret"))
+    secret = json.loads(only(REFERENCE, "json secret"))
     found = credentials.from_secret(secret, "shown", Settings())
     del secret["port"]
     assert found == credentials.from_secret(secret, "shown", Settings())
     assert (found.host, found.name, found.user) == ("db.example", "shop", "admin")
-
-
-def test_cdk_lines() -> None:
-    """The lines for a CDK stack name our handler, and variables that exist."""
-    words = {
-        node.value for node in ast.walk(ast.parse(only(blocks(README), "python"))) if isinstance(node, ast.Constant)
-    }
-    module, _, function = "initializer.handler".partition(".")
-    assert "initializer.handler" in words
-    assert getattr(initializer, function).__module__ == module
-    assert "DB_SECRET_NAME" in words & set(column(REFERENCE, "Variables"))
