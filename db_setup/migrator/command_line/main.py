@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from migrator.actions.dispatch import perform
 from migrator.command_line.arguments import parser
 from migrator.command_line.terminal import Terminal, standard_terminal
 from migrator.deadline import Deadline
-from migrator.errors import DbSetupError
+from migrator.errors import DbSetupError, UsageError
 from migrator.job import Job
 from migrator.light import Any
 from migrator.plan import INCONSISTENT
@@ -49,6 +50,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
 
         return _tell(arguments, {"created": make_next_file(_base(), settings, arguments.name)})
     request = _request(arguments)
+    _confirm(arguments, settings)
     settings, hint = _with_local_database(arguments, settings)
     deadline = Deadline.of_run(settings.migration_timeout, None)
     job = Job(settings, request, _base(), deadline, terminal.listen, f"{socket.gethostname()}-{os.getpid()}")
@@ -79,7 +81,22 @@ def _settings(arguments: Namespace) -> Settings:
 def _request(arguments: Namespace) -> Request:
     action = "migrate" if arguments.action == "number" else arguments.action
     event: dict[str, Any] = {"action": action, "target_revision": getattr(arguments, "target", "head")}
+    if user := getattr(arguments, "user", None):
+        event["user"] = user
     return Request.parse({**event, "dry_run": getattr(arguments, "dry_run", False)})
+
+
+def _confirm(arguments: Namespace, settings: Settings) -> None:
+    """Ask before a rotation; raises UsageError where nobody can answer, or the answer is no."""
+    if arguments.action != "rotate" or arguments.yes:
+        return
+    names = [user.kind for user in settings.users if user.secret and arguments.user in (None, user.kind, user.login)]
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("rotate changes passwords, and nobody is here to ask", cure="add --yes")
+    question = f"New passwords for: {', '.join(names) or arguments.user}. Go on? [y/N] "
+    print(question, end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise UsageError("not confirmed; nothing was changed", cure="answer y, or add --yes")
 
 
 def _with_local_database(arguments: Namespace, settings: Settings) -> tuple[Settings, str]:
