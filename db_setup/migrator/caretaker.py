@@ -1,7 +1,7 @@
 """The caretaker of the limited users: everything that one run does about them, in its order.
 
-It looks and refuses before anything is touched, makes roles and passwords before the migrations run, and gives the
-grants after them.
+It looks and refuses before anything is touched, makes roles and passwords and gives the grants before the migrations
+run, and gives the grants again after them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from migrator import grants, users
 from migrator.connection import Connection
-from migrator.converge import SAFELY, converge
+from migrator.converge import converge
 from migrator.job import Job
 from migrator.passwords import Passwords
 from migrator.plan import Pending
@@ -30,6 +30,7 @@ class Caretaker:
         self.done: list[str] = []
         self._passwords: list[tuple[User, Passwords]] = []
         self._warnings: list[str] = []
+        self._out_of_reach: tuple[str, ...] = ()
 
     def preview(self, connection: Connection) -> tuple[str, tuple[str, ...]]:
         """Return which users would be made, and warnings; reads no secret and writes nothing."""
@@ -74,6 +75,7 @@ class Caretaker:
     def rotate(self, connection: Connection, chosen: Sequence[User], token: Callable[[str], str]) -> None:
         """Give the chosen users new passwords on their other logins; ``token`` names a version for each kind."""
         self._make_roles(connection, frozenset().union(*(kept.logins for _, kept in self._passwords)))
+        self.grant(connection)
         for user, kept in self._passwords:
             if user in chosen:
                 self._tell(user, kept.rotate(connection, self._make_login(connection), token(user.kind)))
@@ -95,24 +97,26 @@ class Caretaker:
             self._job.listen("user.password", {"user": login, "kind": user.kind})
 
     def grant(self, connection: Connection) -> None:
-        """Give the groups their privileges, on what the migrations have just made, too."""
+        """Give the groups their privileges on everything that is there now, and on what will be."""
         found: list[grants.Grants] = []
+        schemas, revoke = self._settings.schemas, self._settings.revoke_public_connect
 
         def look() -> Sequence[str]:
-            found.append(
-                grants.look(
-                    connection, self.users, self._settings.schemas, revoke_connect=self._settings.revoke_public_connect
-                )
-            )
+            found.append(grants.look(connection, self.users, schemas, revoke_connect=revoke))
             return found[-1].messages
 
-        connection.run(SAFELY)
         if number := converge(connection, self._job.deadline, look):
             self.changes += number
             self._job.listen("user.grants", {"statements": number})
+        connection.take_notices()  # none of a migration's
+        self._out_of_reach = found[-1].warnings
+
+    def finish(self, connection: Connection) -> None:
+        """Give the grants once more, now that the migrations have run, and look at what a person should know."""
+        self.grant(connection)
         self._check_schemas(connection, ())
         roles = users.look(connection, self.users, self._admin)
-        self._warnings += [*users.warnings(self.users, self._admin, roles), *found[-1].warnings]
+        self._warnings += [*users.warnings(self.users, self._admin, roles), *self._out_of_reach]
         self._warnings += self._left_over(connection)
 
     def _left_over(self, connection: Connection) -> list[str]:

@@ -59,7 +59,8 @@ _OBJECTS = """
     UNION ALL
     SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.relowner,
            pg_catalog.format('%I.%I', s.nspname, c.relname),
-           coalesce(c.relacl, pg_catalog.acldefault((CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END)::"char", c.relowner))
+           coalesce(c.relacl, pg_catalog.acldefault(
+               (CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END)::"char", c.relowner))
     FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_depend d

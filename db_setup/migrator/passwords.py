@@ -15,7 +15,7 @@ from migrator.errors import SecretError, ServerUnfit
 from migrator.job import Job
 from migrator.light import Any
 from migrator.roles import User, UserRefused, quoted
-from migrator.secret_store import CURRENT, PENDING, UserSecret, Version
+from migrator.secret_store import CURRENT, UserSecret, Version
 
 _RANDOM_BYTES = 32  # 43 characters of the URL-safe alphabet, which RDS, libpq and URLs take as they are
 _PLACE = ("engine", "host", "port", "dbInstanceIdentifier", "dbClusterIdentifier")
@@ -66,9 +66,9 @@ class Passwords:
         """
         current, pending = self.secret.current, self.secret.pending
         if pending is not None and self._ours(pending):
-            if current is None or current.id != pending.id or not self._works(pending):
-                return self._finish(connection, pending, make_login)
-            return ""
+            known = current is not None and current.id == pending.id and self._works(pending)
+            login = self._finish(connection, pending, make_login)
+            return "" if known else login
         if current is not None and self._ours(current):
             if self._works(current):
                 return ""
@@ -89,7 +89,7 @@ class Passwords:
             return self._finish(connection, pending, make_login)
         was = current.value["username"] if current is not None and self._ours(current) else ""
         login = self._user.alternate if was == self._user.login else self._user.login
-        staged = self._stage(login, token if stands in {"", PENDING} else _new_token())
+        staged = self._stage(login, _new_token() if stands else token)
         return self._finish(connection, staged, make_login)
 
     def _stage(self, login: str, token: str) -> Version:

@@ -181,7 +181,5 @@ def left_over(connection: Connection, users: Sequence[User], database: str) -> l
     if not rows:
         return []
     left = ", ".join(quoted(name) for (name,) in rows)
-    return [
-        f"declared no more, and still there: {left}; to drop them: GRANT {left} TO CURRENT_USER; "
-        f"REASSIGN OWNED BY {left} TO CURRENT_USER; DROP OWNED BY {left}; DROP ROLE {left}"
-    ]
+    recipe = f"REASSIGN OWNED BY {left} TO CURRENT_USER; DROP OWNED BY {left}; DROP ROLE {left}"
+    return [f"declared no more, and still there: {left}; to drop them: GRANT {left} TO CURRENT_USER; {recipe}"]

@@ -97,10 +97,10 @@ class _Attempt:
             return self._describe(view)._replace(remark=remark)
         if self._caretaker:
             self._caretaker.check(connection, view.plan.pending)
-            if nothing:
-                return self._care_only(connection, view, self._caretaker)
         if not view.facts.exists:
-            history.create(connection)
+            history.create(connection)  # before the grants, which close it
+        if self._caretaker and nothing:
+            return self._care_only(connection, view, self._caretaker)
         self.run_id = history.begin_run(connection, "migrate", job.request_id)
         runner = self._apply(connection, view)
         return self._report(connection, view, runner, earlier)
@@ -108,9 +108,8 @@ class _Attempt:
     def _care_only(self, connection: Connection, view: View, caretaker: Caretaker) -> Report:
         """Care for the users where no migration is pending; the run is recorded if it changed something."""
         caretaker.prepare(connection)
-        caretaker.grant(connection)
+        caretaker.finish(connection)
         if caretaker.changes:
-            history.create(connection)
             self.run_id = history.begin_run(connection, "migrate", self._job.request_id)
             history.end_run(connection, self.run_id, "succeeded", "", {})
         return self._describe(view)._replace(remark=caretaker.remark)
@@ -134,10 +133,11 @@ class _Attempt:
             with watchdog.watching():
                 if self._caretaker:
                     self._caretaker.prepare(connection)
+                    self._caretaker.grant(connection)  # for migrations that SET ROLE
                 runner.apply_all(list(zip(view.plan.pending, scripts, strict=True)))
                 if self._caretaker:
                     connection.run(connection.reset_sql())
-                    self._caretaker.grant(connection)
+                    self._caretaker.finish(connection)
         except ConnectionLost:
             raise  # nothing can be recorded; the row of the run stays "running"
         except DbSetupError as error:
