@@ -180,6 +180,8 @@ def left_over(connection: Connection, users: Sequence[User], database: str) -> l
     rows = connection.rows(_LEFT.format(mark=connection.literal(mark(database)), names=wanted))
     if not rows:
         return []
-    left = ", ".join(quoted(name) for (name,) in rows)
-    recipe = f"REASSIGN OWNED BY {left} TO CURRENT_USER; DROP OWNED BY {left}; DROP ROLE {left}"
+    names = [quoted(name) for (name,) in rows]
+    left = ", ".join(names)
+    owned = "".join(f"DROP OWNED BY {name}; " for name in names)  # of several at once the server stumbles (XX000)
+    recipe = f"REASSIGN OWNED BY {left} TO CURRENT_USER; {owned}DROP ROLE {left}"
     return [f"declared no more, and still there: {left}; to drop them: GRANT {left} TO CURRENT_USER; {recipe}"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import psycopg2
 import pytest
@@ -231,6 +230,7 @@ def test_two_databases_on_one_server(site: Site, deploy: Deploy, make_site: Make
     deploy(**other.environ)
     assert {row[1] for row in site.roles()}.isdisjoint(row[1] for row in other.roles())
     value = other.secret("user")
-    with closing(site.connect(value["username"], value["password"])) as connection:
-        with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
-            cursor.execute("SELECT * FROM a")
+    connection = site.connect(value["username"], value["password"])
+    with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        cursor.execute("SELECT * FROM a")
+    connection.close()

@@ -29,10 +29,11 @@ def strike_at(point, before):
             due = asked[0] == point
             if due and before:
                 os.kill(os.getpid(), signal.SIGKILL)
-            found = function(*words, **named)
-            if due:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return found
+            try:
+                return function(*words, **named)
+            finally:
+                if due:
+                    os.kill(os.getpid(), signal.SIGKILL)
         return call
     connection.Connection.run = counted(connection.Connection.run)
     connection.Connection.rows = counted(connection.Connection.rows)

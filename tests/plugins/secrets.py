@@ -118,8 +118,8 @@ class Site(NamedTuple):
         return self.database.query(
             "SELECT r.oid, r.rolname, r.rolcanlogin, r.rolinherit, r.rolconfig, shobj_description(r.oid, 'pg_authid'), "
             "ARRAY(SELECT m.member::regrole::text FROM pg_auth_members m WHERE m.roleid = r.oid ORDER BY 1), "
-            "(SELECT rolpassword FROM pg_authid a WHERE a.oid = r.oid) FROM pg_roles r WHERE r.rolname LIKE %s ORDER BY 2",
-            f"{self.database.name}%",
+            "(SELECT rolpassword FROM pg_authid a WHERE a.oid = r.oid) FROM pg_roles r WHERE starts_with(r.rolname, %s) ORDER BY 2",
+            f"{self.database.name}_",
         )
 
 
@@ -127,6 +127,7 @@ Deploy = Callable[..., Body]
 
 
 MakeSite = Callable[..., Site]
+_NUMBERS = count(1)  # no name comes twice
 
 
 @pytest.fixture(scope="session")
@@ -144,10 +145,9 @@ def make_site(
     start = f"u{os.environ.get('PYTEST_XDIST_WORKER', 'w')}_{os.getpid()}"
     home = Database(password_server, "postgres")
     client = secrets_client
-    numbers = count(1)
 
     def make(*kinds: str, attributes: str = "CREATEROLE CREATEDB") -> Site:
-        name = f"{start}_{next(numbers)}"
+        name = f"{start}_{next(_NUMBERS)}"
         home.execute(f"CREATE ROLE boss_{name} LOGIN {attributes} PASSWORD '{ADMIN_PASSWORD}'")
         home.execute(f"CREATE DATABASE {name} OWNER boss_{name} TEMPLATE template0")
         value = {
@@ -177,8 +177,8 @@ def _account(endpoint: str) -> dict[str, str]:
 
 def _clear(home: Database, start: str) -> None:
     """Drop the databases and roles whose names begin so, the admins after those that they have made."""
-    for (name,) in home.query("SELECT datname FROM pg_database WHERE datname LIKE %s", f"{start}%"):
-        home.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    for (name,) in home.query("SELECT quote_ident(datname) FROM pg_database WHERE datname LIKE %s", f"{start}%"):
+        home.execute(f"DROP DATABASE {name} WITH (FORCE)")
     roles = home.query(
         "SELECT quote_ident(rolname) FROM pg_roles WHERE rolname LIKE %s OR shobj_description(oid, 'pg_authid') LIKE %s "
         "ORDER BY rolname LIKE 'boss%%'", f"%{start}%", f'%database "{start}%',

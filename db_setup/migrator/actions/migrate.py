@@ -9,6 +9,8 @@ from migrator.job import Job, View
 from migrator.plan import AHEAD
 from migrator.report import Report
 
+LEFT_AS_THEY_ARE = "the users are left as they are, for the package that knows the newer migrations"
+
 
 def migrate(job: Job) -> Report:
     """Look without a lock first, since most deploys have nothing to do; then apply the pending migrations.
@@ -24,7 +26,8 @@ def migrate(job: Job) -> Report:
             return report._replace(remark=f"AUTO_MIGRATE=false: nothing was applied{users}.")
         view.plan.refuse_problems()
         if view.nothing_to_do and (view.plan.state == AHEAD or not job.settings.declares_users):
-            return report._replace(warnings=(*report.warnings, *about_users(job, connection)[1]))
+            left = (LEFT_AS_THEY_ARE,) if job.settings.declares_users else about_users(job, connection)[1]
+            return report._replace(warnings=(*report.warnings, *left))
         from migrator.actions.apply_pending import apply_pending  # noqa: PLC0415 - half of the code, for this only
 
         return apply_pending(job, folder, connection, view)
