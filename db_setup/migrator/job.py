@@ -10,6 +10,7 @@ from migrator import credentials, history, tls
 from migrator.connection import Connection, connect
 from migrator.credentials import Credentials
 from migrator.deadline import Deadline
+from migrator.errors import InvalidSetting
 from migrator.folder import Folder, default_path, read_folder
 from migrator.light import Any
 from migrator.migration import AppliedMigration
@@ -52,6 +53,8 @@ class Job:
         """Open a session with the credentials of the request."""
         found = self.credentials()
         if self.settings.iam_auth:
+            if found.is_socket:
+                raise InvalidSetting("DB_IAM_AUTH is set, and the host is a socket", cure="IAM is for RDS: set DB_HOST")
             from migrator.secret_store import iam_token  # noqa: PLC0415 - like boto3, for those who use IAM
 
             found = found._replace(password=iam_token(found.host, found.port, found.user))  # good for 15 minutes

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import select
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
@@ -11,6 +16,7 @@ import pytest
 from migrator.errors import DbSetupError, InvalidRequest, InvalidSetting, SecretError
 from migrator.roles import UserRefused, quoted
 
+from tests.plugins.runs import Cli
 from tests.plugins.secrets import ADMIN_PASSWORD, Deploy, MakeSite, Site
 
 KINDS = ("user", "table_creator", "readonly")
@@ -413,3 +419,73 @@ def test_canary(site: Site, deploy: Deploy, password_server: Any, capsys: pytest
         passwords |= {site.secret(kind, stage)["password"] for stage in ("AWSCURRENT", "AWSPREVIOUS")}
     made = everything.replace(f"LOGIN CREATEROLE CREATEDB PASSWORD '{ADMIN_PASSWORD}'", "")
     assert [password for password in passwords if password in made] == []
+
+
+def test_iam_user(site: Site, deploy: Deploy) -> None:
+    """An IAM user has no password, is in rds_iam and in its group; where there is no rds_iam, a warning says so."""
+    site.folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    (warning,) = deploy(DB_IAM_USERS="readonly")["warnings"]
+    assert "no role rds_iam" in warning
+    login = f"{site.database.name}_reader"
+    site.database.execute(f"CREATE ROLE rds_iam; GRANT rds_iam TO {site.admin} WITH ADMIN OPTION; ALTER ROLE {login} PASSWORD 'p'")
+    try:
+        assert deploy(DB_IAM_USERS="readonly")["warnings"] == []
+        state = site.roles()
+        assert deploy(DB_IAM_USERS="readonly")["message"] == "Nothing to do: the database is up to date."
+        assert site.roles() == state
+        assert site.database.query(f"SELECT pg_has_role('{login}', 'rds_iam', 'USAGE'), has_table_privilege('{login}', 'a', 'SELECT')") == [(True, True)]
+        assert site.database.query(f"SELECT rolpassword FROM pg_authid WHERE rolname = '{login}'") == [(None,)]
+        site.declare("readonly")
+        deploy()
+        site.login("readonly").close()
+        assert site.database.query(f"SELECT pg_has_role('{login}', 'rds_iam', 'MEMBER')") == [(False,)]
+    finally:
+        site.database.execute("DROP ROLE rds_iam")
+
+
+@contextmanager
+def loopback(site: Site) -> Iterator[str]:
+    """Let the server be reached at a port of this machine, and yield the port."""
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.socket(socket.AF_UNIX) as server:
+                server.connect(f"{site.database.parameters['host']}/.s.PGSQL.5432")
+                other = {self.request: server, server: self.request}
+                while ready := select.select(list(other), [], [])[0]:
+                    data = ready[0].recv(65536)
+                    if not data:
+                        return
+                    other[ready[0]].sendall(data)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forward) as listener:
+        thread = threading.Thread(target=listener.serve_forever)
+        thread.start()
+        yield str(listener.server_address[1])
+        listener.shutdown()
+        thread.join()
+
+
+def test_runner_logs_in_by_iam(site: Site, deploy: Deploy) -> None:
+    """With DB_IAM_AUTH the runner sends a signed token as its password, whatever the secret holds."""
+    with loopback(site) as port:
+        place = {"DB_IAM_AUTH": "true", "DB_HOST": "127.0.0.1", "DB_PORT": port}
+        with pytest.raises(DbSetupError, match=f'password authentication failed for user "{site.admin}"') as caught:
+            deploy(**place)
+        assert "X-Amz" not in str(caught.value)
+        assert deploy(**place, DB_SECRET_NAME="", DB_NAME=site.database.name, DB_USER="postgres")["state"] == "empty"
+    with pytest.raises(InvalidSetting, match="the host is a socket"):
+        deploy(DB_IAM_AUTH="true")
+
+
+def test_rotate_on_the_command_line(site: Site, cli: Cli) -> None:
+    """The command asks a person first; where nobody is there to ask, it wants --yes."""
+    site.declare("user")
+    given = {**site.environ, "DATABASE_URL": ""}
+    refused = cli("rotate", **given)
+    assert (refused.status, "add --yes" in refused.err) == (2, True)
+    assert site.roles() == []
+    done = cli("rotate", "user", "--yes", **given)
+    assert done.status == 0, done.err
+    assert done.out.splitlines() == [f'Passwords set: "{site.database.name}_user" (user).', "State: empty."]
+    site.login("user").close()
