@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from migrator import grants, users
 from migrator.connection import Connection
 from migrator.converge import converge
+from migrator.excerpt import printable
 from migrator.job import Job
 from migrator.passwords import Passwords
 from migrator.plan import Pending
@@ -38,7 +39,8 @@ class Caretaker:
         roles = users.look(connection, self.users, admin)
         new = [f'"{user.login}" ({user.kind})' for user in self.users if user.declared and user.login not in roles]
         remark = f"Users to be made: {', '.join(new)}." if new else ""
-        return remark, (*users.warnings(self.users, admin, roles), *self._left_over(connection))
+        warnings = (*users.warnings(self.users, admin, roles), *self._left_over(connection))
+        return printable(remark), tuple(map(printable, warnings))
 
     def check(self, connection: Connection, pending: Sequence[Pending] = ()) -> None:
         """Read roles, secrets and schemas, and refuse what cannot be used; nothing is written."""
@@ -70,6 +72,9 @@ class Caretaker:
                     f"the secret {user.secret} held the user {quoted(kept.stranger)}, who stays and can still log in"
                 )
             self._tell(user, kept.settle(connection, self._make_login(connection)))
+            if kept.elsewhere:
+                what = f"names another {kept.elsewhere}; rotate writes this one"
+                self._warnings.append(f"the secret {user.secret} {what}")
         connection.take_notices()  # none of a migration's
 
     def rotate(self, connection: Connection, chosen: Sequence[User], token: Callable[[str], str]) -> None:
@@ -127,12 +132,12 @@ class Caretaker:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Return what a person should know."""
-        return tuple(self._warnings)
+        return tuple(map(printable, self._warnings))
 
     @property
     def remark(self) -> str:
         """Return what was done, in a sentence."""
-        return f"Passwords set: {', '.join(self.done)}." if self.done else ""
+        return printable(f"Passwords set: {', '.join(self.done)}.") if self.done else ""
 
 
 def _check_distinct(passwords: Sequence[tuple[User, Passwords]]) -> None:

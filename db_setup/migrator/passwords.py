@@ -59,6 +59,14 @@ class Passwords:
         name = current.value.get("username", "") if current is not None else ""
         return "" if name in self._user.logins else str(name)
 
+    @property
+    def elsewhere(self) -> str:
+        """Return what in the current version leads to another place, as after a restore to a new server."""
+        current, ours = self.secret.current, self._filled("", "")
+        if current is None or not self._ours(current) or not self._job.admin_place(["host"]):
+            return ""
+        return " and ".join(key for key in ("host", "dbname") if current.value.get(key) != ours[key])
+
     def settle(self, connection: Connection, make_login: Callable[[str], None]) -> str:
         """Make the secret hold credentials that work; return the login whose password was set, if any was.
 

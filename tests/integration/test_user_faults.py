@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 import pytest
+from migrator.command_line.local_server import LocalServer
 
 from tests.plugins.crashes import Run, Runs
+from tests.plugins.proxy import BACKEND, FRONTEND, Proxy
 from tests.plugins.secrets import MakeSite, Site
 
 POINTS = int(os.environ.get("FAULT_POINTS", "16"))
@@ -24,7 +26,7 @@ ROTATE = {"action": "rotate"}
 def sample(asked: int) -> Iterator[tuple[int, bool]]:
     """Yield some of the points of a run that asks for so many things: which of them, and if before or after it."""
     everything = [(point, before) for point in range(1, asked + 1) for before in (True, False)]
-    yield from random.Random(asked).sample(everything, min(POINTS // 2, len(everything)))  # noqa: S311
+    yield from random.Random(asked).sample(everything, min(POINTS // 3, len(everything)))  # noqa: S311
 
 
 def fine(run: Run) -> bool:
@@ -85,6 +87,33 @@ def test_killed_while_rotating(make_site: MakeSite, runs: Runs, again: str) -> N
                 assert site.secret(kind)["username"] == f"{value['username']}_b", (point, before)
                 assert [now[version] for version in versions] == [["AWSPREVIOUS"]], (point, before)
             site.connect(value["username"], value["password"]).close()  # what applications have in memory
+
+
+@pytest.mark.parametrize("event", [None, ROTATE], ids=["deploy", "rotate"])
+def test_cut_connection(
+    make_site: MakeSite, runs: Runs, make_proxy: Callable[[LocalServer], Proxy], password_server: LocalServer, event: object
+) -> None:
+    """A connection cut before or after any message: the run itself or one re-run finishes, with no password too many."""
+    proxy = make_proxy(password_server)
+    through = {"DB_HOST": str(proxy.folder)}
+    first = make_site(*KINDS)
+    first.folder.write("001_a.sql", "CREATE TABLE a (i serial);")
+    assert fine(runs.run({**first.environ, **through}))
+    proxy.disarm()
+    assert fine(runs.run({**first.environ, **through}, event))
+    everything = [(side, n, before) for side in (FRONTEND, BACKEND) for n in range(2, proxy.counts[side]) for before in (True, False)]
+    for side, number, before in random.Random(7).sample(everything, min(POINTS // 4, len(everything))):  # noqa: S311
+        site = make_site(*KINDS)
+        if event:
+            assert fine(runs.run(site.environ))
+        proxy.arm(side, number, before=before)
+        cut = runs.run({**site.environ, **through}, event)
+        proxy.disarm()
+        if not fine(cut):
+            assert fine(again := runs.run(site.environ, event)), (side, number, before, again)
+        check(site, (side, number, before))
+        wanted = [["AWSCURRENT"]] if event is None else [["AWSCURRENT"], ["AWSPREVIOUS"]]
+        assert [sorted(site.versions(kind).values()) for kind in KINDS] == [wanted] * 2, (side, number, before)
 
 
 def test_50_deploys(make_site: MakeSite, runs: Runs) -> None:
