@@ -234,3 +234,20 @@ def test_two_databases_on_one_server(site: Site, deploy: Deploy, make_site: Make
     with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
         cursor.execute("SELECT * FROM a")
     connection.close()
+
+
+def test_operators_of_a_table_creator_are_not_found(site: Site, deploy: Deploy) -> None:
+    """An operator that fits db_setup's queries better than PostgreSQL's own is never run with the admin's rights."""
+    site.declare("table_creator")
+    site.folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    deploy()
+    site.as_user(
+        "table_creator",
+        "CREATE FUNCTION trap(oid, regclass) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'caught %', session_user; END $$; "
+        "CREATE OPERATOR public.= (FUNCTION = trap, LEFTARG = oid, RIGHTARG = regclass)",
+    )
+    with pytest.raises(psycopg2.errors.RaiseException, match=f"caught {site.admin}"):
+        site.as_admin("SELECT 1::oid = 'pg_class'::regclass")
+    for event in ({}, {"action": "status"}, {"action": "plan"}, {"action": "rotate"}):
+        assert deploy(event)["warnings"] == []
+    assert deploy(DB_TABLE_CREATOR_SECRET_NAME="")["warnings"]
