@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from migrator.connection import Connection
 from migrator.deadline import Deadline
 from migrator.errors import ServerError
+from migrator.excerpt import cut
 from migrator.failure import PASSING
 from migrator.light import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ SAFELY = "SET search_path = pg_catalog, pg_temp; "
 """Goes before a query, so that no function or operator that a table creator has made is ever found by it."""
 
 _ATTEMPTS, _ROUNDS = 12, 8
+_CURE = "let the user who runs this own the database, or be a member of the owner, with CREATEROLE"
+_MOST_SHOWN = 300  # bytes
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds
 
 
@@ -36,12 +39,19 @@ def converge(connection: Connection, deadline: Deadline, look: Callable[[], Sequ
         if not messages:
             return done
         done += len(messages)
-    raise ServerError("", f"the server keeps nothing of this: {messages[0]}")
+    refused = ServerError("01007", f"the server did nothing when it was asked for: {cut(messages[0], _MOST_SHOWN)}")
+    refused.cure = _CURE
+    raise refused
 
 
 def _run(connection: Connection, messages: Sequence[str]) -> Sequence[str]:
     for message in messages:
-        connection.run(message)
+        try:
+            connection.run(message)
+        except ServerError as error:
+            error.what += f"; it was asked for: {cut(message, _MOST_SHOWN)}"
+            error.cure = _CURE
+            raise
     return messages
 
 

@@ -83,7 +83,7 @@ class Passwords:
             login = str(current.value["username"])
         else:
             login = self._user.login
-        return self._finish(connection, self._stage(login, _new_token()), make_login)
+        return self._finish(connection, self._stage(login, _new_token()), make_login, new=True)
 
     def rotate(self, connection: Connection, make_login: Callable[[str], None], token: str) -> str:
         """Give the other login a new password and make it the current one; return its name.
@@ -98,17 +98,19 @@ class Passwords:
         was = current.value["username"] if current is not None and self._ours(current) else ""
         login = self._user.alternate if was == self._user.login else self._user.login
         staged = self._stage(login, _new_token() if stands else token)
-        return self._finish(connection, staged, make_login)
+        return self._finish(connection, staged, make_login, new=True)
 
     def _stage(self, login: str, token: str) -> Version:
         import secrets  # noqa: PLC0415 - a run that makes no password needs none
 
         return self.secret.stage(self._filled(login, secrets.token_urlsafe(_RANDOM_BYTES)), token)
 
-    def _finish(self, connection: Connection, version: Version, make_login: Callable[[str], None]) -> str:
+    def _finish(
+        self, connection: Connection, version: Version, make_login: Callable[[str], None], *, new: bool = False
+    ) -> str:
         login, password = str(version.value["username"]), str(version.value["password"])
         make_login(login)
-        if not self._works(version):
+        if new or not self._works(version):
             verifier = connection.literal(connection.verifier(password, login))
             change = f"ALTER ROLE {quoted(login)} LOGIN PASSWORD {verifier} VALID UNTIL 'infinity'"
             persistently(self._job.deadline, lambda: connection.run(change))

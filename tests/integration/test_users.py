@@ -351,6 +351,19 @@ def test_role_of_another_database(site: Site, deploy: Deploy, make_site: MakeSit
         deploy(**{**other.environ, "DB_USER_LOGIN": f"app_{site.database.name}"})
 
 
+def test_admin_without_the_database(site: Site, deploy: Deploy) -> None:
+    """What the server refuses the admin is told with the statement and what the admin lacks."""
+    site.declare("user")
+    site.database.execute(
+        f"ALTER DATABASE {site.database.name} OWNER TO postgres; REVOKE CONNECT ON DATABASE {site.database.name} FROM PUBLIC;"
+        f"GRANT CREATE, CONNECT ON DATABASE {site.database.name} TO {site.admin}"
+    )
+    with pytest.raises(DbSetupError, match="asked for: GRANT CONNECT ON DATABASE") as caught:
+        deploy()
+    assert caught.value.cure
+    assert site.versions("user") == {}
+
+
 def test_schema_that_a_pending_file_makes(site: Site, deploy: Deploy) -> None:
     """A listed schema may be made by the migrations of the same deploy; if they do not, the deploy says so."""
     site.declare("user", DB_SCHEMAS="app")

@@ -10,7 +10,7 @@ from migrator.actions.plan import read_scripts
 from migrator.actions.status import as_line, describe
 from migrator.blockers import Blockers
 from migrator.connection import Connection
-from migrator.errors import ConnectionLost, DbSetupError, ServerUnfit
+from migrator.errors import ConnectionLost, DbSetupError, ServerError, ServerUnfit
 from migrator.folder import Folder
 from migrator.job import Job, View
 from migrator.light import TYPE_CHECKING
@@ -141,8 +141,9 @@ class _Attempt:
         except ConnectionLost:
             raise  # nothing can be recorded; the row of the run stays "running"
         except DbSetupError as error:
-            self._record_end(connection, runner, "failed", str(error))
-            raise
+            ended = watchdog.reason() if watchdog.fired and isinstance(error, ServerError) else error
+            self._record_end(connection, runner, "failed", str(ended))
+            raise ended from error.__cause__
         finally:
             blockers.close()
         self._record_end(connection, runner, "succeeded", "")
