@@ -96,9 +96,10 @@ class Caretaker:
         self.changes += converge(connection, self._job.deadline, look)
 
     def _tell(self, user: User, login: str) -> None:
-        if login:
+        told = f'"{login}" ({user.kind})'
+        if login and told not in self.done:
             self.changes += 1
-            self.done.append(f'"{login}" ({user.kind})')
+            self.done.append(told)
             self._job.listen("user.password", {"user": login, "kind": user.kind})
 
     def grant(self, connection: Connection) -> None:

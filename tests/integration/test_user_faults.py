@@ -113,7 +113,7 @@ def test_cut_connection(
             assert fine(again := runs.run(site.environ, event)), (side, number, before, again)
         check(site, (side, number, before))
         wanted = [["AWSCURRENT"]] if event is None else [["AWSCURRENT"], ["AWSPREVIOUS"]]
-        assert [sorted(site.versions(kind).values()) for kind in KINDS] == [wanted] * 2, (side, number, before)
+        assert [sorted(site.versions(kind).values()) for kind in KINDS] == [wanted] * 2, (side, number, before, cut)
 
 
 def test_50_deploys(make_site: MakeSite, runs: Runs) -> None:
