@@ -50,7 +50,8 @@ def _run(connection: Connection, messages: Sequence[str]) -> Sequence[str]:
             connection.run(message)
         except ServerError as error:
             error.what += f"; it was asked for: {cut(message, _MOST_SHOWN)}"
-            error.cure = _CURE
+            busy = error.sqlstate in _PASSING
+            error.cure = "others are at work on the same roles or objects: run it again" if busy else _CURE
             raise
     return messages
 

@@ -342,6 +342,19 @@ def test_denied_secret(site: Site, deploy: Deploy, monkeypatch: pytest.MonkeyPat
     assert site.roles() == []
 
 
+@pytest.mark.parametrize("attributes", ["SUPERUSER", "CREATEROLE"])
+def test_other_admins(make_site: MakeSite, deploy: Deploy, attributes: str) -> None:
+    """A superuser, or an admin with CREATEROLE only, makes the same users; by a URL as well as by a secret."""
+    site = make_site(*KINDS, attributes=attributes)
+    deploy(**site.environ)
+    assert deploy(**site.environ)["warnings"] == []
+    url = f"postgresql://{site.admin}:{ADMIN_PASSWORD}@/{site.database.name}?host={site.database.parameters['host']}"
+    deploy({"action": "rotate"}, **{**site.environ, "DATABASE_URL": url})
+    site.as_user("table_creator", "CREATE TABLE t (id serial)")
+    site.as_user("user", "INSERT INTO t DEFAULT VALUES")
+    assert site.as_user("readonly", "SELECT * FROM t") == [(1,)]
+
+
 def test_role_of_another_database(site: Site, deploy: Deploy, make_site: MakeSite) -> None:
     """A name that was set for two databases is refused in the second, while the first is there."""
     other = make_site("user")
