@@ -73,8 +73,9 @@ class UserSecret:
             "put_secret_value", ClientRequestToken=token, SecretString=text, VersionStages=[PENDING]
         )
         self.pending = Version(str(made["VersionId"]), value)
-        if self.current is None:  # Secrets Manager makes the first version current by itself
-            self.current = self.pending if CURRENT in made.get("VersionStages", ()) else None
+        if self.current is None:  # Secrets Manager makes the first version of a secret current by itself
+            stages = self._service.call("describe_secret").get("VersionIdsToStages") or {}
+            self.current = self.pending if CURRENT in stages.get(self.pending.id, ()) else None
         return self.pending
 
     def promote(self, version: Version) -> None:

@@ -467,6 +467,11 @@ def test_canary(site: Site, deploy: Deploy, password_server: Any, capsys: pytest
     with closing(site.database.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT query FROM pg_stat_activity UNION ALL SELECT runs::text FROM db_setup.runs")
         told += [str(row) for row in cursor.fetchall()]
+        cursor.execute("SHOW shared_preload_libraries")
+        if cursor.fetchall() == [("pg_stat_statements",)]:  # it came with this server
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements; SELECT query FROM pg_stat_statements")
+            told += [query for (query,) in cursor.fetchall()]
+            assert any("COMMENT ON ROLE" in query for query in told)
     told += [*capsys.readouterr(), password_server.log.read_text(errors="replace")]
     everything = "\n".join(told).replace("ALTER ROLE " + login + " PASSWORD 'CANARY-other'", "")
     assert "scram" in everything.lower()

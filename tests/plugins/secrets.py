@@ -36,7 +36,11 @@ VARIABLES = {
 @pytest.fixture(scope="session")
 def password_server(scratch: Path, server: LocalServer) -> LocalServer:
     """Return a server on which everybody but the superuser needs a password, and an admin such as RDS has."""
-    made = LocalServer(scratch / "passwords", SETTINGS, {"PGBIN": str(server.binaries.folder)}).start()
+    asked = "SELECT name FROM pg_available_extensions WHERE name = 'pg_stat_statements'"
+    rows = Database(server, "postgres").query(asked)
+    loaded = {"shared_preload_libraries": rows[0][0]} if rows else {}
+    environ = {"PGBIN": str(server.binaries.folder)}
+    made = LocalServer(scratch / "passwords", {**SETTINGS, **loaded}, environ).start()
     home = Database(made, "postgres")
     if home.query("SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'scram-sha-256'") == [(0,)]:
         hba = made.data / "pg_hba.conf"

@@ -181,7 +181,9 @@ def test_first_version_that_the_service_makes_current(stubber: Stubber) -> None:
     """Secrets Manager makes the first version current as it is staged; only the label of staging is taken off then."""
     arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:app-AbCdEf"
     stubber.add_response("describe_secret", {"ARN": arn, "Name": "app"}, {"SecretId": "app"})
-    stubber.add_response("put_secret_value", {"VersionId": "t" * 32, "VersionStages": ["AWSPENDING", "AWSCURRENT"]})
+    stubber.add_response("put_secret_value", {"VersionId": "t" * 32, "VersionStages": ["AWSPENDING"]})
+    labels = {"t" * 32: ["AWSPENDING", "AWSCURRENT"]}
+    stubber.add_response("describe_secret", {"ARN": arn, "Name": "app", "VersionIdsToStages": labels})
     stubber.add_response(
         "update_secret_version_stage", {},
         {"SecretId": "app", "VersionStage": "AWSPENDING", "RemoveFromVersionId": "t" * 32},
