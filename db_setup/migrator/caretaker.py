@@ -109,13 +109,24 @@ class Caretaker:
 
         def look() -> Sequence[str]:
             found.append(grants.look(connection, self.users, schemas, revoke_connect=revoke))
-            return found[-1].messages
+            return (*found[-1].messages, *self._other_list(connection))
 
         if number := converge(connection, self._job.deadline, look):
             self.changes += number
             self._job.listen("user.grants", {"statements": number})
         connection.take_notices()  # none of a migration's
         self._out_of_reach = found[-1].warnings
+
+    def _other_list(self, connection: Connection) -> list[str]:
+        """Return what follows from another list of schemas than the last deploy's; what migrations granted stays."""
+        schemas, roles = self._settings.schemas, users.look(connection, self.users, self._admin)
+        messages: list[str] = []
+        for user in self.users:
+            before = users.remembered_schemas(user, self._admin, roles)
+            if before != schemas:
+                messages += grants.out_of_list(connection, user, before, schemas)
+                messages.append(users.remember_schemas(user, self._admin, schemas))
+        return messages
 
     def finish(self, connection: Connection) -> None:
         """Give the grants once more, now that the migrations have run, and look at what a person should know."""

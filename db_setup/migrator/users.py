@@ -9,6 +9,7 @@ from migrator.converge import SAFELY
 from migrator.light import NamedTuple
 from migrator.roles import IAM_ROLE, TABLE_CREATOR, User, UserRefused, mark, quoted
 
+_SCHEMAS = "; schemas: "
 _SET_OPTION_SINCE = 160000  # PostgreSQL 16 tells INHERIT, SET and ADMIN of a membership apart
 
 _LOOK = SAFELY + """
@@ -99,7 +100,7 @@ def _check_role(role: Role, user: User, admin: Admin) -> None:
     if role.powerful:
         raise UserRefused(f"{what}may do more than a limited user (superuser, CREATEROLE or the like)", cure=cure)
     if role.of_another_database:
-        raise UserRefused(f"{what}was {role.comment.rpartition(':')[0]}", cure=cure)
+        raise UserRefused(f"{what}was {role.comment.partition(_SCHEMAS)[0].rpartition(':')[0]}", cure=cure)
     if role.owns and not ours:
         raise UserRefused(f"{what}owns things, so it is somebody else's", cure=cure)
     if role.can_login and role.name == user.group:
@@ -150,9 +151,20 @@ def _missing_login(login: str, user: User, admin: Admin, role: Role | None, vers
         yield f"ALTER ROLE {quoted(login)} SET role = {quoted(user.group)}"
 
 
-def _comment(name: str, user: User, admin: Admin) -> str:
-    text = f"{mark(admin.database)} {user.kind}".replace("'", "''")
+def _comment(name: str, user: User, admin: Admin, more: str = "") -> str:
+    text = f"{mark(admin.database)} {user.kind}{more}".replace("'", "''")
     return f"COMMENT ON ROLE {quoted(name)} IS '{text}'"
+
+
+def remembered_schemas(user: User, admin: Admin, roles: dict[str, Role]) -> tuple[str, ...]:
+    """Return the list of schemas that the last deploy used, as the comment of a group keeps it; none means all."""
+    kept = roles[user.group].comment.removeprefix(mark(admin.database)).partition(_SCHEMAS)[2]
+    return tuple(kept.split(", ")) if kept else ()
+
+
+def remember_schemas(user: User, admin: Admin, schemas: Sequence[str]) -> str:
+    """Return the message that lets a group's comment keep the list of schemas."""
+    return _comment(user.group, user, admin, f"{_SCHEMAS}{', '.join(schemas)}" if schemas else "")
 
 
 def _grant(group: str, member: str, version: int) -> str:

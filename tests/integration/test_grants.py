@@ -184,6 +184,38 @@ def test_listed_schemas(site: Site, deploy: Deploy) -> None:
             site.as_user("readonly", f"SELECT * FROM {table}")
 
 
+def test_shorter_list_of_schemas(site: Site, deploy: Deploy) -> None:
+    """What is listed no more is taken from the users; what a migration grants there on its own stays."""
+    site.declare("user", "readonly")
+    site.as_admin("CREATE SCHEMA app; CREATE SCHEMA hr; CREATE SCHEMA \"it's\"; CREATE TABLE app.a (i serial); CREATE TABLE hr.a (i serial)")
+    site.as_admin("CREATE TABLE \"it's\".a (i int)")
+    read = ("SELECT * FROM app.a", "SELECT * FROM hr.a", "SELECT * FROM \"it's\".a")
+
+    def readable() -> list[bool]:
+        found = []
+        for sql in read:
+            try:
+                found.append(site.as_user("readonly", sql) == [])
+            except psycopg2.errors.InsufficientPrivilege:
+                found.append(False)
+        return found
+
+    for schemas, wanted in (
+        ("", [True, True, True]), ("app, it's", [True, False, True]), ("app,hr", [True, True, False]),
+        ("it's", [False, False, True]), ("", [True, True, True]), ("app", [True, False, False]),
+    ):  # fmt: skip
+        deploy(DB_SCHEMAS=schemas)
+        assert readable() == wanted, schemas
+    group = f"{site.database.name}_readonly"
+    site.folder.write("001_a.sql", f"GRANT USAGE ON SCHEMA hr TO {group}; GRANT SELECT ON hr.a TO {group};")
+    for _ in range(2):
+        deploy(DB_SCHEMAS="app")
+        assert readable() == [True, True, False]
+    state = site.roles()
+    deploy(DB_SCHEMAS="app")
+    assert site.roles() == state
+
+
 def test_list_of_schemas_later(site: Site, deploy: Deploy) -> None:
     """A list that comes later takes back what future objects of other schemas would have got."""
     site.declare("user")

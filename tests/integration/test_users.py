@@ -427,7 +427,7 @@ def test_hostile_fields(site: Site, deploy: Deploy, field: str) -> None:
 
 def test_hostile_database(site: Site, deploy: Deploy) -> None:
     """A database's own name may be anything; the roles that derive from it are quoted."""
-    name = f"{site.database.name}\"; --é'"
+    name = f"{site.database.name}\"; --é'; schemas: a"
     site.database.execute(f"CREATE DATABASE {quoted(name)} OWNER {site.admin} TEMPLATE template0")
     site.declare("user")
     deploy(DB_NAME=name)
