@@ -221,7 +221,8 @@ def _check(connection: Connection) -> None:
     standby, read_only, pid, connection.has_made_users = connection.rows(
         f"{connection.settings_sql()}; SELECT pg_catalog.pg_is_in_recovery(), "
         "pg_catalog.current_setting('transaction_read_only') = 'on', pg_catalog.pg_backend_pid(), "
-        "EXISTS (SELECT FROM pg_catalog.pg_shdescription WHERE description LIKE 'made by db_setup for database %')"
+        "EXISTS (SELECT FROM pg_catalog.pg_shdescription WHERE pg_catalog.starts_with(description, pg_catalog.concat("
+        "'made by db_setup for database \"', pg_catalog.replace(pg_catalog.current_database(), '\"', '\"\"'), '\":')))"
     )[0]
     if standby or read_only:
         raise ReadOnlyServer(
