@@ -57,6 +57,8 @@ class Report(NamedTuple):
         return " ".join(part for part in (self._done(), self._left(), self.remark) if part)
 
     def _done(self) -> str:
+        if self.action == "rotate":
+            return ""
         if self.problems:
             return "; ".join(self.problems)
         if self.applied:

@@ -10,18 +10,21 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 import pytest
-from migrator import credentials, plan, script
+from migrator import credentials, grants, plan, script
 from migrator.command_line import main
 from migrator.command_line.arguments import parser
 from migrator.errors import DbSetupError, UsageError
 from migrator.migration import _KNOWN_DIRECTIVES, is_migration, looks_like_a_mistake, number_of
 from migrator.report import Report
-from migrator.settings import _REQUEST_KEYS, ACTIONS, Request, Settings
+from migrator.roles import users_of
+from migrator.settings import _REQUEST_KEYS, ACTIONS, KINDS, Request, Settings
 
 from tests.docs.documents import REFERENCE, column, only, table
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import PRODUCT, Invoke
+
+USERS = ("CREATE_USERS", "DB_IAM_AUTH", "REVOKE_PUBLIC_CONNECT")
 
 
 class Environment(dict[str, str]):
@@ -54,7 +57,7 @@ def test_variables() -> None:
 def test_defaults() -> None:
     """A default that is a value is the one that the settings have."""
     values = {name: value for name, _, value in table(REFERENCE, "Variables") if re.fullmatch(r"true|false|\d+m?s?", value)}
-    assert set(values) == {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING"}
+    assert set(values) == {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING", *USERS}
     assert Settings.from_env(values)._replace(port="") == Settings.from_env({})
     assert int(values["DB_PORT"]) == credentials.DEFAULT_PORT
 
@@ -116,8 +119,8 @@ def test_modes_and_directives() -> None:
 
 def test_error_codes() -> None:
     """Every code that an error can have is there; those of mere families are not, and nothing else is."""
-    for name in ("files", "local_server", "remote"):  # rooms with errors of their own
-        importlib.import_module(f"migrator.command_line.{name}")
+    for name in ("command_line.files", "command_line.local_server", "command_line.remote", "roles"):
+        importlib.import_module(f"migrator.{name}")  # rooms with errors of their own
     families = {"error", "folder_error", "invalid_text", "plan_error"}
     codes = {kind.code for kind in all_errors(DbSetupError)} - families
     assert sorted(column(REFERENCE, "Error codes")) == sorted(codes)
@@ -131,7 +134,7 @@ def test_log_events() -> None:
     for file in PRODUCT.rglob("*.py"):
         if file.parent.name != "command_line":
             texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
-            told |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration)\.[a-z]+", text)}
+            told |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration|user)\.[a-z]+", text)}
     assert set(column(REFERENCE, "Log")) == told
 
 
@@ -156,6 +159,20 @@ def test_history_tables(invoke: Invoke, folder: Folder, database: Database, name
         "ORDER BY ordinal_position", name,
     )  # fmt: skip
     assert column(REFERENCE, f"db_setup.{name}") == [found for (found,) in rows]
+
+
+def test_users() -> None:
+    """The privileges of each kind of user are those that are granted, and the names those that derive."""
+    rows = table(REFERENCE, "Users")
+    assert [row[0] for row in rows] == list(KINDS)
+    for kind, *said in rows:
+        found = [set(cell.split(", ")) for cell in said]
+        assert found == [set(grants.PRIVILEGES[kind][cls]) for cls in ("TABLE", "SEQUENCE", "SCHEMA", "DATABASE")]
+    text = REFERENCE.read_text(encoding="utf-8").partition("\n## Users\n")[2].partition("\n## ")[0]
+    names = {name for user in users_of(Settings(), "shop", "admin") for name in (user.group, user.login)}
+    assert set(re.findall(r"`(shop_\w+)`", text)) == names
+    defaults = {name: value for name, _, value in table(REFERENCE, "Variables") if name.endswith(("_ROLE", "_LOGIN"))}
+    assert {f"shop{value.rpartition(' ')[2]}" for value in defaults.values()} == names
 
 
 def test_secret() -> None:

@@ -19,6 +19,7 @@ _ACTIONS = {
     "migrate": "apply what is pending",
     "plan": "show what migrate would do; writes nothing",
     "status": "show what is applied and what is pending; writes nothing",
+    "rotate": "give limited users new passwords; the old ones work until the next rotation",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
 }
@@ -62,6 +63,9 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
         action.add_argument("--dry-run", action="store_true", help="the same as plan")
     if name == "status":
         action.add_argument("--check", action="store_true", help="exit with 3 when something is pending")
+    if name == "rotate":
+        action.add_argument("user", nargs="?", help="user, table_creator or readonly (default: all)")
+        action.add_argument("--yes", action="store_true", help="do not ask")
     if name == "new":
         action.add_argument("name", help='what it does, such as "add orders"')
 
@@ -80,7 +84,8 @@ def _add_function(action: argparse.ArgumentParser, name: str) -> None:
 
 def refuse_mixture(arguments: argparse.Namespace) -> None:
     """Raise UsageError where options of a local run and of a deployed function's are mixed."""
-    given = [option for option in ("profile", "region", "yes") if getattr(arguments, option, None) not in {None, False}]
+    options = ("profile", "region") if arguments.action == "rotate" else ("profile", "region", "yes")
+    given = [option for option in options if getattr(arguments, option, None) not in {None, False}]
     if arguments.function is None:
         if given:
             raise UsageError(f"--{given[0]} without --function", cure="name the deployed function: --function NAME")

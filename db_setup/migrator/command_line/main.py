@@ -42,6 +42,10 @@ def main(words: Sequence[str]) -> int:
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:
     refuse_mixture(arguments)
+    if arguments.action == "rotate":
+        from migrator.command_line.confirmation import confirm_rotation  # noqa: PLC0415
+
+        confirm_rotation(arguments)
     if arguments.function is not None:
         # the driver is not needed for this, and a local run needs nothing of it
         from migrator.command_line.remote import run_function  # noqa: PLC0415
@@ -89,7 +93,9 @@ def _settings(arguments: Namespace) -> Settings:
 def _event(arguments: Namespace) -> dict[str, Any]:
     """Return the event that asks a function for what the command line asks for."""
     action = "migrate" if arguments.action == "number" else arguments.action
-    event = {"action": action, "target_revision": getattr(arguments, "target", "head")}
+    event: dict[str, Any] = {"action": action, "target_revision": getattr(arguments, "target", "head")}
+    if user := getattr(arguments, "user", None):
+        event["user"] = user
     return {**event, "dry_run": True} if getattr(arguments, "dry_run", False) else event
 
 
