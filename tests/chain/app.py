@@ -37,6 +37,7 @@ class Release(NamedTuple):
     run_on: str = "deploy"
     auto_migrate: str = ""
     kind: str = "instance"
+    create_users: bool | None = None
 
 
 RELEASES = {
@@ -53,6 +54,8 @@ RELEASES = {
     "change-next": Release(shop.NEXT, run_on="change"),
     "cluster": Release(shop.BASE, kind="cluster"),
     "existing": Release(shop.BASE, kind="existing"),
+    "users": Release(shop.BASE, create_users=True),
+    "users-next": Release(shop.NEXT, create_users=True),
 }
 
 
@@ -72,6 +75,7 @@ class Shop(aws_cdk.Stack):
         self.initializer = DatabaseInitializer(
             self, "Migrations", vpc=vpc, database=_database(self, vpc, release.kind), migrations=migrations,
             runtime=_runtime(), architecture=_architecture(), run_on=release.run_on, execute_before=[application],
+            create_users=release.create_users,
             environment={"AUTO_MIGRATE": release.auto_migrate} if release.auto_migrate else None,
         )  # fmt: skip
 

@@ -126,6 +126,13 @@ class Chain:
             "lambda", REGION, endpoint_url=self.service.url, aws_access_key_id="testing", aws_secret_access_key="testing"
         )
 
+    def secret(self, construct: str) -> tuple[str, dict[str, Any]]:
+        """Return the current version of a secret that the stack has made, and what is in it."""
+        made = self.release("users").template.of_type("AWS::SecretsManager::Secret")
+        (name,) = [logical_id for logical_id in made if logical_id[:-8] == construct]
+        answer = self._secrets.get_secret_value(SecretId=f"{self.stack.name}-{name}")
+        return answer["VersionId"], json.loads(answer["SecretString"])
+
     def make_secret(self, name: str) -> str:
         """Make the admin's secret of a database that no stack has made, and return its name."""
         content = {"engine": "postgres", "dbname": self._endpoint.name, "username": ADMIN, "password": CANARY}

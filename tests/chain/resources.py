@@ -54,7 +54,7 @@ class DatabaseServer(AnyResource):
 
 
 class Secret(AnyResource):
-    """A secret in Secrets Manager, with a generated password."""
+    """A secret in Secrets Manager, with a generated password where one is asked for, else without a value."""
 
     def __init__(self, client: SecretsManagerClient, password: str) -> None:
         self._client = client
@@ -66,9 +66,11 @@ class Secret(AnyResource):
             self._client.delete_secret(SecretId=change.physical_id, ForceDeleteWithoutRecovery=True)
         if change.action != CREATE:
             return change.physical_id
-        wanted = change.properties["GenerateSecretString"]
-        content = {**json.loads(wanted["SecretStringTemplate"]), wanted["GenerateStringKey"]: self._password}
         name = f"{change.stack}-{change.logical_id}"
+        wanted = change.properties.get("GenerateSecretString")
+        if wanted is None:
+            return self._client.create_secret(Name=name)["ARN"]
+        content = {**json.loads(wanted["SecretStringTemplate"]), wanted["GenerateStringKey"]: self._password}
         return self._client.create_secret(Name=name, SecretString=json.dumps(content))["ARN"]
 
 
