@@ -40,16 +40,18 @@ def build(migrations: Path, target: Target | None, ca_bundle: Path | None) -> As
     parts = dict(_parts(migrations, ca_bundle))
     if target is not None:
         found = drivers(target)
-        parts.update((str(path.relative_to(found)), path) for path in files_in(found))
+        parts.update((path.relative_to(found).as_posix(), path) for path in files_in(found))
     digest = _digest(parts)
     folder = CACHE / f"asset-{digest[:32]}"
+    sizes = {name: path.stat().st_size for name, path in parts.items()}
+    if folder.is_dir() and _sizes(folder) != sizes:
+        shutil.rmtree(folder)  # somebody has been in it
     if folder.is_dir():
         os.utime(folder)
     else:
         with new_folder(folder) as unfinished:
             _fill(unfinished, parts)
         _forget_old()
-    sizes = {name: path.stat().st_size for name, path in parts.items()}
     return Asset(folder, digest, sum(sizes.values()), max(sizes, key=lambda name: sizes[name]))
 
 
@@ -58,14 +60,15 @@ def _parts(migrations: Path, ca_bundle: Path | None) -> Iterator[tuple[str, Path
     yield "initializer.py", DB_SETUP / "initializer.py"
     for path in files_in(DB_SETUP / "migrator"):
         if path.suffix == ".py" and "command_line" not in path.parts:  # which is for a developer's machine
-            yield str(path.relative_to(DB_SETUP)), path
-    for path in files_in(migrations):
-        if path.suffix == ".sql":
-            yield str(Path("migrations") / path.relative_to(migrations)), path
-    if ca_bundle is not None:
-        if not ca_bundle.is_file():
-            raise Refused(f"ca_bundle: there is no file {ca_bundle}", cure="give the path of the RDS CA bundle")
-        yield CA_BUNDLE, ca_bundle
+            yield path.relative_to(DB_SETUP).as_posix(), path
+    for path in sorted(migrations.glob("*.sql")):
+        if path.is_file():
+            yield f"migrations/{path.name}", path
+    bundle = ca_bundle or DB_SETUP / CA_BUNDLE
+    if ca_bundle is not None and not (ca_bundle.is_file() and ca_bundle.stat().st_size):
+        raise Refused(f"ca_bundle: there is no file {ca_bundle}", cure="give the path of the RDS CA bundle")
+    if bundle.is_file():
+        yield CA_BUNDLE, bundle
 
 
 def files_in(folder: Path) -> Iterator[Path]:
@@ -85,6 +88,10 @@ def _digest(parts: dict[str, Path]) -> str:
                 content.update(piece)
         whole.update(f"{Path(name).as_posix()}\0{content.hexdigest()}\n".encode())
     return whole.hexdigest()
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files_in(folder)}
 
 
 def _fill(folder: Path, parts: dict[str, Path]) -> None:

@@ -19,16 +19,18 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda, triggers
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_secretsmanager as secretsmanager
-from constructs import Construct, IDependable
+from constructs import Construct, IConstruct
 
-from cdk import network
 from cdk.databases import Database, facts_of
+from cdk.endpoints import at_the_end, look_around
 from cdk.function import make_function
+from cdk.network import Place, allow
 from cdk.package import Package
-from cdk.permissions import refuse_foreign
+from cdk.permissions import allow_secret, refuse_foreign
 from cdk.timing import MAX_TIMEOUT, socket_timeout
-from cdk.trigger_properties import check_run_on, refuse_circle, set_properties
+from cdk.trigger_properties import check_run_on, follow, refuse_circle, set_properties
 from cdk.user_secrets import UserSecrets
+from cdk.variables import checked
 
 
 @jsii.implements(ec2.IConnectable, iam.IGrantable)
@@ -74,7 +76,7 @@ class DatabaseInitializer(Construct):
         environment_name: str | None = None,
         log_retention: logs.RetentionDays = logs.RetentionDays.THREE_MONTHS,
         run_on: str = "deploy",
-        execute_after: Sequence[Construct] = (), execute_before: Sequence[Construct] = (),
+        execute_after: Sequence[IConstruct] = (), execute_before: Sequence[Construct] = (),
         environment: Mapping[str, str] | None = None,
         layers: Sequence[aws_lambda.ILayerVersion] = (), ca_bundle: str | Path | None = None,
     ) -> None:  # fmt: skip
@@ -83,22 +85,23 @@ class DatabaseInitializer(Construct):
         limit = timeout or aws_cdk.Duration.seconds(MAX_TIMEOUT)
         listening = socket_timeout(limit.to_seconds())
         facts = facts_of(database, admin_secret)
-        self._awaited = facts.wait_for
         refuse_foreign(self, facts.secret, "the admin's secret")
         package = Package(self, migrations, runtime, architecture, layers, ca_bundle)
         users = UserSecrets(self, user_secret, table_creator_secret, readonly_secret, create_users)
         self.user_secret, self.table_creator_secret, self.readonly_secret = users.all
         given = {"DB_NAME": database_name, "MIGRATION_ENV": environment_name}
-        variables = {**facts.variables(given), **users.variables(), **(environment or {})}
-        place = network.Place(self, vpc, vpc_subnets, security_groups)
+        variables = {**facts.variables(given), **users.variables(), **checked(self, environment or {})}
+        place = Place(self, vpc, vpc_subnets, security_groups)
         self.function = make_function(self, package, place, variables, memory_size, limit, log_retention)
         set_properties(self.trigger, package, listening, every_deploy=run_on == "deploy")
-        facts.secret.grant_read(self.function)
-        users.grant_to(self, self.function)
-        rules = network.allow(self.connections, facts.connections)
-        self.execute_after(*facts.wait_for, *rules, place.connectivity, *place.security_groups, *execute_after)
+        follow(self.function, facts.host, facts.port)
+        allow_secret(self.function, facts.secret)
+        users.grant_to(self, self.function, facts.secret)
+        self._awaited: list[IConstruct] = [self, vpc]
+        self.execute_after(*facts.wait_for, *allow(self.connections, facts.connections), *execute_after)
+        self.trigger.node.add_dependency(*place.awaited())
         self.execute_before(*execute_before)
-        network.at_the_end(self, lambda: self._look_around(place))
+        at_the_end(self, lambda: self.execute_after(*look_around(self, place, self.connections)))
 
     @property
     def trigger(self) -> triggers.Trigger:
@@ -115,23 +118,14 @@ class DatabaseInitializer(Construct):
         """Whom to grant something, such as the right to read a bucket."""
         return self.function.grant_principal
 
-    def execute_after(self, *scopes: IDependable) -> None:
+    def execute_after(self, *scopes: IConstruct) -> None:
         """Apply the migrations after these are there."""
-        self.trigger.node.add_dependency(*scopes)
+        self._awaited += scopes
+        if scopes:
+            self.trigger.node.add_dependency(*scopes)
 
     def execute_before(self, *scopes: Construct) -> None:
         """Let these go live after the migrations, and not at all when they fail. Raises Refused for a circle."""
         for scope in scopes:
-            refuse_circle(scope, [self, *self._awaited])
+            refuse_circle(scope, self._awaited)
         self.trigger.execute_before(*scopes)
-
-    def _look_around(self, place: network.Place) -> None:
-        """Wait for the endpoints of the VPC, and say when the one that is needed is missing."""
-        if endpoints := place.awaited():
-            self.execute_after(*endpoints)
-        if missing := place.missing():
-            annotations = aws_cdk.Annotations.of(self)
-            if place.is_imported:
-                annotations.add_warning_v2("db_setup:no-endpoint", f"as far as this app knows, {missing}")
-            else:
-                annotations.add_error(missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import aws_cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
-from constructs import Construct, IConstruct
+from constructs import IConstruct
 
 from cdk.refusals import Refused
 
@@ -39,13 +39,16 @@ class Facts(NamedTuple):
     secret: secretsmanager.ISecret
     connections: ec2.Connections
     wait_for: tuple[IConstruct, ...]
+    name: str = ""
 
     def variables(self, given: Mapping[str, str | None]) -> dict[str, str]:
         """Return the variables of the function that say which database; ``given`` are further ones, if not empty."""
         found = {"DB_SECRET_NAME": self.secret.secret_arn, "DB_HOST": self.host, "DB_PORT": self.port}
+        found |= {"DB_NAME": self.name} if self.name else {}
         return {**found, **{name: value for name, value in given.items() if value}}
 
 
+_DEFAULT_NAME = "postgres"
 _AWAITED = (rds.CfnDBInstance, rds.CfnDBCluster, secretsmanager.CfnSecretTargetAttachment)
 """Not everything of the database: rules for other functions may wait for these functions, and they for us."""
 
@@ -64,21 +67,51 @@ def facts_of(database: Database, admin_secret: secretsmanager.ISecret | None) ->
             f"the database {database.node.path} has no secret of its own",
             cure="make it with credentials=rds.Credentials.from_generated_secret(...), or name one in admin_secret",
         )
-    port_text = aws_cdk.Token.as_string(endpoint.port)
-    return Facts(endpoint.hostname, port_text, secret, database.connections, tuple(_awaited(database)))
+    awaited = tuple(child for child in database.node.find_all() if isinstance(child, _AWAITED))
+    port_text = aws_cdk.Tokenization.stringify_number(endpoint.port)
+    name = _database_name(awaited, complete=admin_secret is None)
+    return Facts(endpoint.hostname, port_text, secret, database.connections, awaited, name)
 
 
 def _endpoint(database: rds.IDatabaseInstance | rds.IDatabaseCluster) -> rds.Endpoint:
-    if hasattr(database, "cluster_endpoint"):
-        return database.cluster_endpoint  # the writer
-    if hasattr(database, "instance_endpoint"):
-        return database.instance_endpoint
+    _refuse_other_engines(database)
+    for name in ("cluster_endpoint", "instance_endpoint"):  # that of a cluster is the writer's
+        try:
+            found: rds.Endpoint | None = getattr(database, name, None)
+        except RuntimeError as error:  # the CDK's, for an imported cluster
+            raise Refused(
+                f"nothing says where the imported database {database.node.path} is",
+                cure="give cluster_endpoint_address and port where it is imported",
+            ) from error
+        if found is not None:
+            return found
     raise Refused(
         f"database is a {type(database).__name__}",
         cure="give an rds.DatabaseInstance, an rds.DatabaseCluster, or an ExistingDatabase",
     )
 
 
-def _awaited(database: Construct | IConstruct) -> Iterable[IConstruct]:
-    """Yield the instances (of a cluster each one, the writer too) and the attachment of the secret."""
-    return [child for child in database.node.find_all() if isinstance(child, _AWAITED)]
+def _refuse_other_engines(database: rds.IDatabaseInstance | rds.IDatabaseCluster) -> None:
+    engine = getattr(getattr(database, "engine", None), "engine_type", "postgres")
+    if "postgres" not in engine:
+        raise Refused(f"the engine of {database.node.path} is {engine}", cure="only PostgreSQL is supported")
+    if isinstance(database, rds.DatabaseInstanceReadReplica):
+        raise Refused(f"{database.node.path} is a read replica, which nothing can write to", cure="name its source")
+
+
+def _database_name(awaited: Sequence[IConstruct], *, complete: bool) -> str:
+    """Return the database that RDS makes, where the secret does not say it; "" where it does, or nobody knows.
+
+    The CDK's attachment completes the database's own secret; one that RDS manages itself holds no name. A database
+    that is given no name is called "postgres".
+    """
+    complete &= any(isinstance(resource, secretsmanager.CfnSecretTargetAttachment) for resource in awaited)
+    for resource in awaited:
+        name = ""
+        if isinstance(resource, rds.CfnDBCluster):
+            name = resource.database_name or _DEFAULT_NAME
+        elif isinstance(resource, rds.CfnDBInstance) and resource.db_cluster_identifier is None:
+            name = resource.db_name or _DEFAULT_NAME
+        if name:
+            return "" if complete and name != _DEFAULT_NAME else name
+    return ""

@@ -63,12 +63,15 @@ def _fetch(target: Target, folder: Path) -> None:
     words += ["--no-deps", "--no-compile", "--only-binary=:all:", "--require-hashes", "--requirement", str(LOCK)]
     words += ["--target", str(folder), "--implementation", "cp", "--python-version", target.python]
     words += [word for platform in _PLATFORMS[target.architecture] for word in ("--platform", platform)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    environ = {**os.environ, "PIP_USER": "0"}  # where it is on by itself, pip knows no --target
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        said = [line for line in lines if line.startswith("ERROR")] or lines or [f"exit status {done.returncode}"]
         raise Refused(
-            f"psycopg2 for Python {target.python} on {target.architecture} could not be fetched ({said[-1].strip()})",
-            cure="this needs pip and a package index once, then never again; or bring your own in layers=[...]",
+            f"psycopg2 for Python {target.python} on {target.architecture} could not be fetched ({said[-1]})",
+            cure="this needs pip (in an environment without: python -m ensurepip) and a package index, once for each "
+            "version; or bring your own psycopg2 in layers=[...]",
         )
 
 
@@ -87,9 +90,14 @@ class new_folder:  # noqa: N801 - it is used like a function
         self._final = final
 
     def __enter__(self) -> Path:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        (CACHE / ".gitignore").write_text("*\n")
-        self._unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=CACHE))
+        try:
+            CACHE.mkdir(parents=True, exist_ok=True)
+            (CACHE / ".gitignore").write_text("*\n")
+            self._unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=CACHE))
+        except OSError as error:
+            raise Refused(
+                f"{CACHE} cannot be written ({error.strerror})", cure="synth once where the project can be written"
+            ) from error
         return self._unfinished
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -14,12 +14,17 @@ _BACKUP = aws_cdk.Duration.days(7)
 _ADMIN = "shop_admin"
 
 
-def make_database(scope: Construct, vpc: ec2.IVpc, *, aurora: bool) -> rds.DatabaseInstance | rds.DatabaseCluster:
-    """Make a database that keeps a snapshot when it is deleted."""
-    return _make_cluster(scope, vpc) if aurora else _make_instance(scope, vpc)
+def make_database(
+    scope: Construct, vpc: ec2.IVpc, *, aurora: bool, protected: bool
+) -> rds.DatabaseInstance | rds.DatabaseCluster:  # fmt: skip
+    """Make a database that keeps a snapshot when it is deleted; a protected one cannot be deleted at all.
+
+    CloudFormation cannot take back a first deploy with a protected database that fails.
+    """
+    return _make_cluster(scope, vpc, protected) if aurora else _make_instance(scope, vpc, protected)
 
 
-def _make_instance(scope: Construct, vpc: ec2.IVpc) -> rds.DatabaseInstance:
+def _make_instance(scope: Construct, vpc: ec2.IVpc, protected: bool) -> rds.DatabaseInstance:
     return rds.DatabaseInstance(
         scope, "Database",
         engine=rds.DatabaseInstanceEngine.postgres(version=rds.PostgresEngineVersion.VER_18_3),
@@ -27,11 +32,11 @@ def _make_instance(scope: Construct, vpc: ec2.IVpc) -> rds.DatabaseInstance:
         instance_type=ec2.InstanceType.of(ec2.InstanceClass.T4G, ec2.InstanceSize.MICRO),
         vpc=vpc, vpc_subnets=_SUBNETS, multi_az=False,
         storage_encrypted=True, backup_retention=_BACKUP, iam_authentication=True,
-        deletion_protection=True, removal_policy=aws_cdk.RemovalPolicy.SNAPSHOT,
+        deletion_protection=protected, removal_policy=aws_cdk.RemovalPolicy.SNAPSHOT,
     )  # fmt: skip
 
 
-def _make_cluster(scope: Construct, vpc: ec2.IVpc) -> rds.DatabaseCluster:
+def _make_cluster(scope: Construct, vpc: ec2.IVpc, protected: bool) -> rds.DatabaseCluster:
     return rds.DatabaseCluster(
         scope, "Database",
         engine=rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_9),
@@ -41,5 +46,5 @@ def _make_cluster(scope: Construct, vpc: ec2.IVpc) -> rds.DatabaseCluster:
         serverless_v2_min_capacity=0, serverless_v2_max_capacity=4,
         vpc=vpc, vpc_subnets=_SUBNETS,
         storage_encrypted=True, backup=rds.BackupProps(retention=_BACKUP), iam_authentication=True,
-        deletion_protection=True, removal_policy=aws_cdk.RemovalPolicy.SNAPSHOT,
+        deletion_protection=protected, removal_policy=aws_cdk.RemovalPolicy.SNAPSHOT,
     )  # fmt: skip

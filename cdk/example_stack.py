@@ -26,7 +26,7 @@ class ExampleStack(aws_cdk.Stack):
     ) -> None:  # fmt: skip
         super().__init__(scope, id, **options)
         vpc = self._make_network()
-        database = make_database(self, vpc, aurora=aurora)
+        database = make_database(self, vpc, aurora=aurora, protected=environment_name == "prod")
         self.migrations = DatabaseInitializer(
             self, "Migrations", vpc=vpc, database=database, create_users=True,
             environment_name=environment_name, architecture=_ARCHITECTURE,

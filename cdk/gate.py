@@ -17,8 +17,6 @@ from migrator.plan import Policy, make_plan
 from migrator.report import listed
 from migrator.script import read_script
 
-from cdk.refusals import Refused
-
 
 class Findings(NamedTuple):
     """What synth says about a folder. ``files`` are its migrations in the order of their application."""
@@ -29,18 +27,19 @@ class Findings(NamedTuple):
 
 
 def inspect(path: Path) -> Findings:
-    """Read the folder and every file in it; raises Refused when it is not there."""
+    """Read the folder and every file in it."""
     try:
         folder = read_folder(path)
     except FolderNotFound:
-        raise Refused(
-            f"migrations: there is no folder {path}", cure="make it, or give the path of the folder with the .sql files"
-        ) from None
+        cure = "Make it, or give the path of the folder with the .sql files."
+        return Findings(errors=(f"migrations: there is no folder {path}. {cure}",))
     except DbSetupError as error:
         return Findings(errors=(str(error),))
     plan = make_plan(folder.files, (), False, Policy("", False, False))
     errors = [f"{problem.what}. Cure: {problem.cure}" for problem in plan.problems]
     warnings = [*folder.warnings, *_unnumbered(folder), *_late(folder)]
+    if not folder.files:
+        warnings.append(f"there are no migrations in {path}")
     for file in folder.files:
         try:
             warnings += read_script(file, keep=False).warnings

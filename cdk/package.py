@@ -15,6 +15,8 @@ from cdk import DB_SETUP, asset, gate
 from cdk.drivers import PYTHONS, Target
 from cdk.refusals import Refused
 
+_STAND_IN = aws_lambda.Code.from_inline("raise RuntimeError('what synth has refused was deployed')")
+"""In place of a folder that synth refuses; it is never deployed by the CDK's command."""
 _LISTED = 200  # names; CloudFormation limits the size of a template and of an event
 
 
@@ -30,27 +32,25 @@ class Package:
         layers: Sequence[aws_lambda.ILayerVersion],
         ca_bundle: str | Path | None,
     ) -> None:
-        self.runtime = runtime or aws_lambda.Runtime.PYTHON_3_14
+        self.runtime = runtime or latest_runtime()
         self.architecture = architecture or aws_lambda.Architecture.X86_64
         self.layers = list(layers)
         folder = Path(migrations or default_path(DB_SETUP))
         self._findings = gate.inspect(folder)
-        target = None if layers else Target(self._python(), self.architecture.name)
-        built = asset.build(folder, target, Path(ca_bundle) if ca_bundle else None)
-        self.code = aws_lambda.Code.from_asset(str(built.path), asset_hash=built.digest)
-        self._annotate(aws_cdk.Annotations.of(scope), built)
-
-    def _python(self) -> str:
-        name = self.runtime.name
-        if not name.startswith("python"):
-            raise Refused(f"runtime is {name}", cure=f"use a runtime of Python {', '.join(PYTHONS)}")
-        return name.removeprefix("python")
-
-    def _annotate(self, annotations: aws_cdk.Annotations, built: asset.Asset) -> None:
+        target = Target(_python(self.runtime), self.architecture.name)
+        annotations = aws_cdk.Annotations.of(scope)
         for text in self._findings.errors:
             annotations.add_error(text)
         for number, text in enumerate(self._findings.warnings, 1):
             annotations.add_warning_v2(f"db_setup:migrations-{number}", text)
+        if self._findings.errors:
+            self.code: aws_lambda.Code = _STAND_IN
+        else:
+            built = asset.build(folder, None if layers else target, Path(ca_bundle) if ca_bundle else None)
+            self.code = aws_lambda.Code.from_asset(str(built.path), asset_hash=built.digest)
+            self._refuse_size(annotations, built)
+
+    def _refuse_size(self, annotations: aws_cdk.Annotations, built: asset.Asset) -> None:
         if built.size > asset.MAX_BYTES:
             annotations.add_error(
                 f"the function would be {built.size >> 20} MB unzipped, and Lambda takes {asset.MAX_BYTES >> 20} MB. "
@@ -68,6 +68,21 @@ class Package:
     def digest(self) -> str:
         """Return a digest of all migrations, of their names and their texts."""
         return _digest([f"{file.name} {file.checksum}" for file in self._findings.files])
+
+
+def latest_runtime() -> aws_lambda.Runtime:
+    """Return the newest Python that Lambda has and psycopg2 is built for, also where the CDK is older than that."""
+    known: aws_lambda.Runtime | None = getattr(aws_lambda.Runtime, f"PYTHON_{PYTHONS[-1].replace('.', '_')}", None)
+    return known or aws_lambda.Runtime(
+        f"python{PYTHONS[-1]}", aws_lambda.RuntimeFamily.PYTHON, supports_inline_code=True
+    )
+
+
+def _python(runtime: aws_lambda.Runtime) -> str:
+    version = runtime.name.removeprefix("python")
+    if version not in PYTHONS:
+        raise Refused(f"runtime is {runtime.name}", cure=f"use a runtime of Python {', '.join(PYTHONS)}")
+    return version
 
 
 def _digest(lines: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from cdk.acknowledgment import acknowledge
 from cdk.refusals import Refused
 
 _INTERFACES = (
@@ -22,6 +23,8 @@ _WHY_ANY_RESOURCE = (
     "Lambda attaches a function to a VPC with these six permissions; the Describe actions know no resources, and the "
     "interface has no name before it exists. The managed policy for it grants the same, and every log group besides."
 )
+_READ = ("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret")
+_WRITE = ("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage")
 
 
 def execution_role(scope: Construct, log_group: logs.LogGroup) -> iam.Role:
@@ -33,9 +36,28 @@ def execution_role(scope: Construct, log_group: logs.LogGroup) -> iam.Role:
     )  # fmt: skip
     log_group.grant_write(role)
     role.add_to_principal_policy(iam.PolicyStatement(actions=list(_INTERFACES), resources=["*"]))
-    finding = aws_cdk.Acknowledgment(id="AwsSolutions::AwsSolutions-IAM5[Resource::*]", reason=_WHY_ANY_RESOURCE)
-    aws_cdk.Validations.of(role).acknowledge(finding)
+    acknowledge(role, "AwsSolutions::AwsSolutions-IAM5[Resource::*]", _WHY_ANY_RESOURCE)
     return role
+
+
+def allow_secret(grantee: iam.IGrantable, secret: secretsmanager.ISecret, *, write: bool = False) -> None:
+    """Let the function read a secret, or write it, too, and use the secret's key through Secrets Manager.
+
+    All of it is in the function's own policy. ``secret.grant_read`` writes into the policy of the key, which may be in
+    another stack (a circle) or imported (nothing happens then).
+    """
+    principal = grantee.grant_principal
+    arn = secret.secret_full_arn or f"{secret.secret_arn}-??????"  # the end of the ARN is not known from a name
+    actions = [*_READ, *(_WRITE if write else ())]
+    principal.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=[arn]))
+    if secret.encryption_key is None:
+        return
+    service = f"secretsmanager.{aws_cdk.Stack.of(secret).region}.amazonaws.com"
+    principal.add_to_principal_policy(iam.PolicyStatement(
+        actions=["kms:Decrypt", *(["kms:GenerateDataKey"] if write else [])],
+        resources=[secret.encryption_key.key_arn],
+        conditions={"StringEquals": {"kms:ViaService": service}},
+    ))  # fmt: skip
 
 
 def refuse_foreign(scope: Construct, secret: secretsmanager.ISecret, name: str) -> None:

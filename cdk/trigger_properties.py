@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import aws_cdk
-from aws_cdk import triggers
+from aws_cdk import aws_lambda, triggers
 from constructs import IConstruct
 
+from cdk import timing
 from cdk.package import Package
 from cdk.refusals import Refused
 
@@ -32,10 +33,22 @@ def set_properties(trigger: triggers.Trigger, package: Package, listening: float
     resource = custom_resource.node.default_child
     assert isinstance(resource, aws_cdk.CfnResource)
     resource.add_property_override("Timeout", str(round(listening * 1000)))
+    resource.add_property_override("ServiceTimeout", str(timing.PROVIDER_END))  # else an hour, should it end unheard
     resource.add_property_override("Migrations", package.migrations)
     resource.add_property_override("MigrationsDigest", package.digest)
     if every_deploy:
         resource.add_property_override("Deploy", datetime.now(UTC).isoformat(timespec="milliseconds"))
+
+
+def follow(function: aws_lambda.Function, *values: str) -> None:
+    """Publish a new version of the function when one of the values changes, such as the address of the database.
+
+    The trigger invokes a version, which keeps the variables it was published with. The CDK publishes one when the
+    template's text of the function changes; a database that is replaced changes only what the text stands for.
+    """
+    version = function.current_version.node.default_child
+    assert isinstance(version, aws_cdk.CfnResource)
+    version.add_property_override("Description", aws_cdk.Fn.join(" ", list(values)))
 
 
 def refuse_circle(scope: IConstruct, awaited: Iterable[IConstruct]) -> None:
@@ -48,3 +61,9 @@ def refuse_circle(scope: IConstruct, awaited: Iterable[IConstruct]) -> None:
                 f"execute_before names {scope.node.path}, which the migrations need themselves",
                 cure="name only what is to go live after them: a service, a function",
             )
+    if any(isinstance(node, triggers.Trigger) for node in scope.node.find_all()):
+        raise Refused(
+            f"execute_before names {scope.node.path}, which has a trigger of its own; all triggers of a stack share "
+            "one function of the CDK, so they would wait for each other",
+            cure="name these migrations in execute_after of the other trigger",
+        )

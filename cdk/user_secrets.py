@@ -7,7 +7,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
-from cdk.permissions import refuse_foreign
+from cdk.acknowledgment import acknowledge
+from cdk.permissions import allow_secret, refuse_foreign
+from cdk.refusals import Refused
 
 Secret = secretsmanager.ISecret
 _WHY_NOT_ROTATED = "The function makes the password, and makes a new one with the action rotate"
@@ -41,14 +43,18 @@ class UserSecrets:
             return {"CREATE_USERS": "false"}
         return {name: secret.secret_arn for name, secret in self._named().items()}
 
-    def grant_to(self, scope: Construct, function: iam.IGrantable) -> None:
-        """Let the function read and write exactly these secrets; raises Refused for one that is out of its reach."""
+    def grant_to(self, scope: Construct, function: iam.IGrantable, admin: Secret) -> None:
+        """Let the function read and write exactly these secrets; raises Refused for one that cannot be given."""
         if self._create_users is False:
             return
+        stack, used = aws_cdk.Stack.of(scope), {"the admin": admin}
         for name, secret in self._named().items():
             refuse_foreign(scope, secret, name)
-            secret.grant_read(function)
-            secret.grant_write(function)
+            for other, its in used.items():
+                if stack.resolve(its.secret_arn) == stack.resolve(secret.secret_arn):
+                    raise Refused(f"{name} is the secret of {other}, too", cure="give each user a secret of its own")
+            used[name] = secret
+            allow_secret(function, secret, write=True)
 
 
 def _empty(scope: Construct, id: str, what: str) -> secretsmanager.Secret:  # noqa: A002 - the CDK's name for it
@@ -56,6 +62,5 @@ def _empty(scope: Construct, id: str, what: str) -> secretsmanager.Secret:  # no
     resource = secret.node.default_child
     assert isinstance(resource, aws_cdk.CfnResource)
     resource.add_property_deletion_override("GenerateSecretString")  # a random text is no user
-    acknowledged = aws_cdk.Acknowledgment(id="AwsSolutions::AwsSolutions-SMG4", reason=_WHY_NOT_ROTATED)
-    aws_cdk.Validations.of(secret).acknowledge(acknowledged)
+    acknowledge(secret, "AwsSolutions::AwsSolutions-SMG4", _WHY_NOT_ROTATED)
     return secret

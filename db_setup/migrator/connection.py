@@ -23,12 +23,11 @@ from migrator.errors import (
     UnsupportedServer,
 )
 from migrator.light import Any, Protocol
-from migrator.reachability import unreachable
+from migrator.reachability import patience, unreachable
 
 OLDEST_SERVER = 120000
 _CHECKS_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14
 _COPY_CHUNK = 65536
-_CONNECT_TIMEOUT = 15
 _LOST_STATES = ("57P01", "57P02", "57P03", "08")  # the server ends or has ended the session
 
 Row = tuple[Any, ...]
@@ -201,7 +200,7 @@ def connect(
 
 def _open(credentials: Credentials, deadline: Deadline, label: str) -> Any:
     arguments: dict[str, Any] = dict(credentials.parameters)
-    arguments.setdefault("connect_timeout", max(2, int(min(_CONNECT_TIMEOUT, deadline.remaining()))))
+    arguments.setdefault("connect_timeout", max(2, int(min(patience(credentials.host), deadline.remaining()))))
     try:
         raw = psycopg2.connect(
             host=credentials.host, port=credentials.port, dbname=credentials.name, user=credentials.user,

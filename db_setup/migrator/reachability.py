@@ -6,6 +6,11 @@ from migrator.credentials import Credentials
 from migrator.errors import ServerUnfit
 
 
+def patience(host: str) -> float:
+    """Return how many seconds a server may take to answer; an Aurora Serverless that is paused takes 15 and more."""
+    return 60.0 if ".rds.amazonaws.com" in host else 15.0
+
+
 def unreachable(credentials: Credentials, text: str) -> ServerUnfit:
     """Return the error for a connection that could not be made, from what the driver says, without the password."""
     if credentials.password:

@@ -9,9 +9,10 @@ from typing import Any
 import aws_cdk
 import pytest
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_lambda
+from aws_cdk import aws_lambda, triggers
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
 
 from cdk.database_initializer import DatabaseInitializer
 from cdk.refusals import Refused
@@ -32,13 +33,62 @@ def _secret(site: Site, account: str, region: str) -> secretsmanager.ISecret:
     return secretsmanager.Secret.from_secret_complete_arn(site.stack, "Foreign", arn)
 
 
+def _cluster(site: Site) -> rds.IDatabaseCluster:
+    return rds.DatabaseCluster.from_database_cluster_attributes(site.stack, "Other", cluster_identifier="x")
+
+
+def _mysql(site: Site) -> rds.DatabaseInstance:
+    engine = rds.DatabaseInstanceEngine.mysql(version=rds.MysqlEngineVersion.VER_8_0)
+    return rds.DatabaseInstance(site.stack, "Other", engine=engine, vpc=site.vpc, vpc_subnets=_ISOLATED)
+
+
+def _replica(site: Site) -> rds.DatabaseInstanceReadReplica:
+    kind = ec2.InstanceType.of(ec2.InstanceClass.T4G, ec2.InstanceSize.MICRO)
+    return rds.DatabaseInstanceReadReplica(
+        site.stack, "Other", source_database_instance=site.database, vpc=site.vpc, vpc_subnets=_ISOLATED, instance_type=kind
+    )
+
+
+def _layer(site: Site) -> aws_lambda.ILayerVersion:
+    return aws_lambda.LayerVersion.from_layer_version_arn(site.stack, "L", "arn:aws:lambda:eu-west-1:123456789012:layer:x:1")
+
+
+def _trigger(site: Site) -> Construct:
+    scope = Construct(site.stack, "Other")
+    code = aws_lambda.Code.from_inline("def handler(event, context): pass")
+    triggers.TriggerFunction(scope, "T", code=code, handler="index.handler", runtime=aws_lambda.Runtime.PYTHON_3_13)
+    return scope
+
+
+def _topic(site: Site) -> aws_cdk.CfnResource:
+    return aws_cdk.CfnResource(site.stack, "Topic", type="AWS::SNS::Topic")
+
+
+def _both_ways(scopes: list[Any]) -> dict[str, Any]:
+    return {"execute_after": scopes, "execute_before": scopes}
+
+
+_ISOLATED = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
 CASES: dict[str, tuple[Properties, str, str]] = {
     "no secret": (lambda site: {"database": _imported(site)}, "Imported has no secret of its own", "admin_secret"),
     "no database": (lambda site: {"database": site.vpc}, "database is a Vpc", "rds.DatabaseInstance"),
-    "no folder": (lambda _: {"migrations": "/nowhere"}, "there is no folder /nowhere", "give the path"),
+    "another engine": (lambda site: {"database": _mysql(site)}, "the engine of Shop/Other is mysql", "Only PostgreSQL"),
+    "a replica": (lambda site: {"database": _replica(site)}, "Shop/Other is a read replica", "Name its source"),
+    "an unknown place": (lambda site: {"database": _cluster(site)}, "where the imported database Shop/Other is", "Give cluster_endpoint_address"),
+    "one secret for two": (lambda site: {"user_secret": site.database.secret}, "is the secret of the admin, too", "of its own"),
+    "a password": (lambda _: {"environment": {"DATABASE_URL": "postgresql://x"}}, "environment names DATABASE_URL", "template"),
+    "no text": (lambda _: {"environment": {"AUTO_MIGRATE": False}}, "AUTO_MIGRATE is False", 'AUTO_MIGRATE="true"'),
+    "layers of another language": (
+        lambda site: {"runtime": aws_lambda.Runtime.NODEJS_22_X, "layers": [_layer(site)]}, "nodejs22.x", "runtime of Python",
+    ),
+    "another trigger": (lambda site: {"execute_before": [_trigger(site)]}, "has a trigger of its own", "execute_after"),
+    "what comes first": (
+        lambda site: _both_ways([_topic(site)]), "which the migrations need", "a service",
+    ),
+    "its network first": (lambda site: {"execute_before": [site.vpc]}, "Network, which the migrations need", "a service"),
     "other language": (lambda _: {"runtime": aws_lambda.Runtime.NODEJS_22_X}, "nodejs22.x", "runtime of Python 3.11"),
-    "old Python": (lambda _: {"runtime": aws_lambda.Runtime.PYTHON_3_9}, "wheel of the pinned version for Python 3.9", "layers"),
-    "Python without our rooms": (lambda _: {"runtime": aws_lambda.Runtime.PYTHON_3_10}, "Python 3.10", "3.11, 3.12"),
+    "old Python": (lambda _: {"runtime": aws_lambda.Runtime.PYTHON_3_9}, "runtime is python3.9", "3.11"),
+    "Python without our rooms": (lambda _: {"runtime": aws_lambda.Runtime.PYTHON_3_10}, "runtime is python3.10", "3.11, 3.12"),
     "unknown architecture": (
         lambda _: {"architecture": aws_lambda.Architecture.custom("riscv64")}, 'architecture "riscv64"', "x86_64, arm64",
     ),
@@ -66,6 +116,30 @@ def test_a_property_that_cannot_work_is_refused(tmp_path: Path, name: str) -> No
         site.initializer(**properties(site))
     assert what in str(refused.value)
     assert cure in str(refused.value)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("LOCK_TIMEOUT", "soon"), ("AUTO_MIGRATE", "maybe")])
+def test_a_variable_that_the_function_would_refuse_is_an_error_of_synth(tmp_path: Path, variable: str, value: str) -> None:
+    """What the function reads at its start is read at synth, too."""
+    site = make_site(tmp_path / "out")
+    site.initializer(environment={variable: value})
+    assert f'environment: {variable} is "{value}"' in errors_of(site.stack)
+
+
+def test_public_subnets_are_refused(tmp_path: Path) -> None:
+    """A function in a public subnet reaches nothing; the refusal names what to give instead."""
+    site = make_site(tmp_path / "out")
+    public = ec2.SubnetConfiguration(name="public", subnet_type=ec2.SubnetType.PUBLIC)
+    vpc = ec2.Vpc(site.stack, "Public", max_azs=2, nat_gateways=0, subnet_configuration=[public])
+    with pytest.raises(Refused, match=r"the subnets are public.*vpc_subnets"):
+        site.initializer(vpc=vpc)
+
+
+def test_a_missing_folder_is_an_error_of_synth(tmp_path: Path) -> None:
+    """The error names the folder that was looked for."""
+    site = make_site(tmp_path / "out")
+    site.initializer(migrations=tmp_path / "nowhere")
+    assert f"there is no folder {tmp_path / 'nowhere'}" in errors_of(site.stack)
 
 
 def test_it_cannot_go_before_itself(tmp_path: Path) -> None:

@@ -160,7 +160,9 @@ def test_a_key_of_its_own_may_be_used_for_its_secret(site: Site) -> None:
     secret = secretsmanager.Secret(site.stack, "Admin", encryption_key=kms.Key(site.stack, "Key"))
     site.initializer(admin_secret=secret)
     found = synthesise(site.stack)
-    assert '"kms:Decrypt"' in json.dumps(found.template.resources[found.the("AWS::KMS::Key")].properties)
+    statements = found.properties("AWS::IAM::Policy")["PolicyDocument"]["Statement"]
+    (resource,) = [s["Resource"] for s in statements if s["Action"] == "kms:Decrypt"]
+    assert resource == {"Fn::GetAtt": [found.the("AWS::KMS::Key"), "Arn"]}
     assert found.properties(FUNCTION)["Environment"]["Variables"]["DB_SECRET_NAME"] == site.stack.resolve(secret.secret_arn)
 
 
@@ -169,9 +171,9 @@ def test_the_rules_are_on_both_sides(site: Site) -> None:
     site.initializer()
     found = synthesise(site.stack)
     group = {"Fn::GetAtt": [found.the("AWS::EC2::SecurityGroup"), "GroupId"]}
-    (ingress,) = [found.template.resources[name].properties for name in found.template.of_type("AWS::EC2::SecurityGroupIngress")]
+    rules = {resource.type: resource.properties for resource in found.template.resources.values() if resource.type.startswith("AWS::EC2::SecurityGroup") and "Endpoint.Port" in json.dumps(resource.properties)}
+    ingress, egress = rules["AWS::EC2::SecurityGroupIngress"], rules["AWS::EC2::SecurityGroupEgress"]
     assert ingress["SourceSecurityGroupId"] == group
-    egress = found.properties("AWS::EC2::SecurityGroupEgress")
     assert (egress["GroupId"], egress["DestinationSecurityGroupId"]) == (group, ingress["GroupId"])
     (out,) = found.properties("AWS::EC2::SecurityGroup")["SecurityGroupEgress"]
     assert (out["FromPort"], out["ToPort"], out["IpProtocol"]) == (443, 443, "tcp")
@@ -224,9 +226,9 @@ def test_an_existing_database_is_reached_by_its_parts(site: Site) -> None:
     found = synthesise(site.stack)
     variables = found.properties(FUNCTION)["Environment"]["Variables"]
     assert (variables["DB_HOST"], variables["DB_PORT"]) == ("db.example", "6432")
-    (ingress,) = [found.template.resources[name].properties for name in found.template.of_type("AWS::EC2::SecurityGroupIngress")]
-    assert (ingress["GroupId"], ingress["FromPort"]) == ("sg-0123456789abcdef0", 6432)
-    assert found.the("AWS::EC2::SecurityGroupEgress") in found.template.waits_for(found.the(TRIGGER))
+    awaited = [found.template.resources[name] for name in found.template.waits_for(found.the(TRIGGER))]
+    groups = [r.properties["GroupId"] for r in awaited if r.type == "AWS::EC2::SecurityGroupIngress" and r.properties["FromPort"] == 6432]
+    assert groups == ["sg-0123456789abcdef0"]
 
 
 def test_a_database_of_another_stack_is_no_circle(tmp_path: Path) -> None:

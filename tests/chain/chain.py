@@ -51,7 +51,7 @@ class Chain:
         self._secrets, self._endpoint = secrets, endpoint
         function = Function(self.service)
         self._trigger = Trigger(function, self.service, providers)
-        server = DatabaseServer(endpoint)
+        server = self.database = DatabaseServer(endpoint)
         self.stack = Stack(f"shop-{os.getpid()}-{next(_NUMBERS)}", {
             "AWS::SecretsManager::Secret": Secret(secrets, CANARY),
             "AWS::SecretsManager::SecretTargetAttachment": SecretAttachment(secrets, endpoint),

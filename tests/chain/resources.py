@@ -45,11 +45,12 @@ class DatabaseServer(AnyResource):
     """A DB instance or cluster, whose endpoint is that of a real server."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
+        """May be replaced between two deploys, as CloudFormation replaces a database."""
 
     def attribute(self, physical_id: str, name: str) -> object:
         """Return the endpoint."""
-        known = {"Endpoint.Address": self._endpoint.host, "Endpoint.Port": str(self._endpoint.port)}
+        known = {"Endpoint.Address": self.endpoint.host, "Endpoint.Port": str(self.endpoint.port)}
         return known.get(name) or super().attribute(physical_id, name)
 
 
@@ -130,8 +131,9 @@ class FunctionVersions(AnyResource):
         """Publish or remove a version; the physical id is its ARN."""
         if change.action == DELETE:
             self._service.versions.pop(change.physical_id)
-        if change.action != CREATE:
-            return change.physical_id
+        described = change.properties.get("Description")
+        if change.action != CREATE and described == (change.old or {}).get("Description"):
+            return change.physical_id  # any other description replaces the version
         latest = self._service.versions[function_arn(change.properties["FunctionName"])]
         number = next(self._numbers)
         self._service.publish(latest._replace(number=number, arn=f"{latest.arn}:{number}"))

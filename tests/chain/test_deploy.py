@@ -7,8 +7,9 @@ from pathlib import Path
 from tests.chain.assembly import Release
 from tests.chain.chain import Chain
 from tests.chain.database import history
-from tests.chain.resources import TRIGGER
+from tests.chain.resources import TRIGGER, Endpoint
 from tests.plugins.databases import Database
+from tests.plugins.proxy import Proxy
 
 
 def assert_driver_is_the_packages(chain: Chain) -> None:
@@ -131,3 +132,13 @@ def test_run_on_change(chain: Chain, database: Database) -> None:
     assert chain.deploy("change-next") == "UPDATE_COMPLETE"
     assert chain.calls() == ["1", "2"]
     assert len(history(database)) == 3
+
+
+def test_a_replaced_database(chain: Chain, database: Database, proxy: Proxy) -> None:
+    """When CloudFormation replaces the database, the same files are a new version with its address, which runs."""
+    chain.deploy("base")
+    chain.database.endpoint = Endpoint(str(proxy.folder), chain.database.endpoint.port, database.name)
+    assert chain.deploy("again") == "UPDATE_COMPLETE"
+    assert chain.calls() == ["1", "2"]
+    assert chain.service.versions[f"{chain.function_arn}:2"].environment["DB_HOST"] == str(proxy.folder)
+    assert chain.finished()[-1]["message"] == "Nothing to do: the database is up to date."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 
 import psycopg2
@@ -13,6 +14,17 @@ from tests.plugins.databases import Database
 SECRETS = {"MigrationsUserSecret": "user", "MigrationsTableCreatorSecret": "table_creator", "MigrationsReadonlySecret": "readonly"}
 WRITE, CREATE = "INSERT INTO customers VALUES (2, 'Grace')", "CREATE TABLE notes (text text)"
 MAY = {"user": [WRITE], "table_creator": [WRITE, CREATE], "readonly": []}
+
+
+@pytest.fixture(autouse=True)
+def _roles_go_with_the_test(database: Database) -> Iterator[None]:
+    """Drop what belongs to the whole server: the next database of this name must not find it."""
+    yield
+    database.execute(
+        "DO $$ DECLARE name text; BEGIN FOR name IN SELECT rolname FROM pg_roles "
+        "WHERE shobj_description(oid, 'pg_authid') LIKE '%database \"' || current_database() || '\"%' LOOP "
+        "EXECUTE format('DROP OWNED BY %I CASCADE; DROP ROLE %I', name, name); END LOOP; END $$"
+    )
 
 
 def _try(secret: dict[str, str], statement: str) -> bool:

@@ -26,7 +26,7 @@ stack = aws_cdk.Stack(app, "Shop")
 subnets = [ec2.SubnetConfiguration(name="database", subnet_type=ISOLATED)]
 vpc = ec2.Vpc(stack, "Network", max_azs=2, nat_gateways=0, subnet_configuration=subnets)
 vpc.add_interface_endpoint("SecretsManager", service=ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER)
-database = make_database(stack, vpc, aurora=False)
+database = make_database(stack, vpc, aurora=False, protected=False)
 if sys.argv[2] == "with":
     DatabaseInitializer(stack, "Migrations", vpc=vpc, database=database)
 app.synth()
