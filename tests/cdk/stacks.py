@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import aws_cdk
 import pytest
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_rds as rds
 
 from cdk.database_initializer import DatabaseInitializer
@@ -100,6 +101,14 @@ def synthesise(stack: aws_cdk.Stack) -> Synthesised:
     folder = Path(app.synth().directory)
     template = Template(json.loads((folder / f"{stack.artifact_id}.template.json").read_text()))
     return Synthesised(template, _warnings(folder, stack.artifact_id), folder)
+
+
+def make_service(stack: aws_cdk.Stack, vpc: ec2.Vpc) -> ecs.FargateService:
+    """Make a service of the kind that a snippet calls its own."""
+    task = ecs.FargateTaskDefinition(stack, "Task")
+    task.add_container("Container", image=ecs.ContainerImage.from_registry("registry.example/shop"))
+    cluster = ecs.Cluster(stack, "Cluster", vpc=vpc)
+    return ecs.FargateService(stack, "Service", cluster=cluster, task_definition=task, min_healthy_percent=100)
 
 
 def errors_of(stack: aws_cdk.Stack) -> str:

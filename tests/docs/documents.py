@@ -15,7 +15,7 @@ DOCUMENTS = (README, GUIDE, REFERENCE)
 # Blocks that have a test of their own, in test_cdk_snippets.py.
 ELSEWHERE = frozenset(
     {
-        "python construct", "sql shop", "text diff", "text synth", "sql deploy", "text deploy",
+        "python construct", "python users", "sql shop", "text diff", "text synth", "sql deploy", "text deploy",
         "console own stack", "typescript own stack", "python own stack", "text not run",
     }
 )  # fmt: skip

@@ -23,6 +23,10 @@ PROMISES = {
     "`psql` is not needed, and its files run.": ("test_result_equals_that_of_psql",),
     "Bad files are found first.": ("test_refused_before_anything_is_touched",),
     "No password is told.": ("test_password_in_a_failing_statement", "test_wrong_password_is_not_told"),
+    "Limited users converge.": (
+        "test_killed_while_making_users", "test_killed_while_rotating", "test_50_deploys", "test_8_deploys_at_once",
+        "test_a_second_deploy_keeps_the_passwords", "test_the_secret_of_a_limited_user_works",
+    ),
     "A failed migration fails the deploy.": (
         "test_bad_sql", "test_bad_sql_in_the_first_deploy", "test_crash_of_the_runtime", "test_lambda_timeout",
         "test_application_goes_live_after_the_migrations",
