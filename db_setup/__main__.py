@@ -25,7 +25,7 @@ def _use_environment_of_the_project(words: Sequence[str]) -> None:
     except ModuleNotFoundError as missing:
         environment = os.path.join(_PROJECT, ".venv")
         python = os.path.join(environment, "bin", "python")
-        if not os.path.exists(python) or os.path.realpath(sys.prefix) == environment:
+        if not os.path.exists(python) or os.path.realpath(sys.prefix) == os.path.realpath(environment):
             cure = f"{sys.executable} -m pip install boto3"
             if missing.name == "psycopg2":
                 cure = "pip install -r db_setup/requirements.txt, or make run"

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 from tests.plugins.databases import Database
@@ -119,3 +120,13 @@ def test_any_folder_and_any_working_directory(folder: Folder, database: Database
         words = [sys.executable, str(tmp_path / root / "db_setup"), "status", "--json", "--database-url", database.url]
         done = subprocess.run(words, capture_output=True, text=True, check=True, cwd="/", env={})
         assert json.loads(done.stdout)["pending_migrations"] == ["001_a.sql"]
+
+
+def test_an_environment_behind_a_link_is_recognised(tmp_path: Path) -> None:
+    """Where .venv is a link and lacks the driver, the command says so; it does not start itself for ever."""
+    shutil.copytree(PRODUCT, tmp_path / "db_setup", ignore=shutil.ignore_patterns("__pycache__"))
+    venv.create(tmp_path / "elsewhere", symlinks=True)
+    (tmp_path / ".venv").symlink_to(tmp_path / "elsewhere")
+    command = [str(tmp_path / ".venv/bin/python"), str(tmp_path / "db_setup"), "status"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "error: psycopg2 is not installed")
