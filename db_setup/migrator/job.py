@@ -38,12 +38,13 @@ class Job:
         named = self.settings.migrations_dir
         return read_folder(named or default_path(self.base))
 
-    def connect(self) -> Connection:
-        """Open a session with the credentials of the request, read once."""
+    def connect(self, database: str = "") -> Connection:
+        """Open a session with the credentials of the request, read once; ``database`` names another on the server."""
         if self._credentials is None:
             self._credentials, warning = tls.secured(self._find_credentials(), self.settings, self.base)
             self.warnings += [warning] if warning else []
-        return connect(self._credentials, self.settings.lock_timeout, self.deadline, self.request_id)
+        found = self._credentials._replace(name=database) if database else self._credentials
+        return connect(found, self.settings.lock_timeout, self.deadline, self.request_id)
 
     def _find_credentials(self) -> Credentials:
         settings, named = self.settings, self.request.secret_name

@@ -23,6 +23,7 @@ PENDING = "pending_migrations"
 UP_TO_DATE = "up_to_date"
 INCONSISTENT = "inconsistent"
 AHEAD = "ahead"
+DRIFTED = "drifted"
 
 
 class Pending(NamedTuple):

@@ -12,8 +12,8 @@ _UNITS = (("ms", 0.001), ("min", 60.0), ("s", 1.0))
 _MAX_SECONDS = 7 * 86400.0
 DEFAULT_LOCK_TIMEOUT = 1.0
 
-ACTIONS = ("migrate", "plan", "status")
-_REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name")
+ACTIONS = ("migrate", "plan", "status", "verify", "adopt", "baseline")
+_REQUEST_KEYS = ("action", "target_revision", "dry_run", "confirm", "secret_name")
 
 
 class Settings(NamedTuple):
@@ -34,6 +34,8 @@ class Settings(NamedTuple):
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT
     strict_order: bool = False
     allow_missing: bool = False
+    adopt: str = "auto"
+    verify: bool = False
 
     def __repr__(self) -> str:
         """Return the public settings only; a URL and a password never reach a log."""
@@ -59,6 +61,8 @@ class Settings(NamedTuple):
             lock_timeout=get.seconds("LOCK_TIMEOUT") or DEFAULT_LOCK_TIMEOUT,
             strict_order=get.boolean("STRICT_ORDER", default=False),
             allow_missing=get.boolean("ALLOW_MISSING", default=False),
+            adopt=get.choice("ADOPT", ("auto", "manual")),
+            verify=get.boolean("VERIFY", default=False),
         )
 
 
@@ -81,6 +85,13 @@ class _Reader:
         if value:
             raise InvalidSetting(f'{name} is "{value}"', cure=f"set {name} to true or false")
         return default
+
+    def choice(self, name: str, words: tuple[str, ...]) -> str:
+        """Return one of the words; the first is the default."""
+        value = self.text(name).lower() or words[0]
+        if value not in words:
+            raise InvalidSetting(f'{name} is "{value}"', cure=f"set {name} to {' or '.join(words)}")
+        return value
 
     def seconds(self, name: str) -> float | None:
         value = self.text(name)
@@ -113,6 +124,7 @@ class Request(NamedTuple):
     target: str = ""
     dry_run: bool = False
     secret_name: str = ""
+    confirm: bool = False
     by_deploy: bool = False
 
     @classmethod
@@ -129,10 +141,17 @@ class Request(NamedTuple):
             raise InvalidRequest(
                 f"unknown key in the event: {', '.join(unknown)}", cure=f"use only: {', '.join(_REQUEST_KEYS)}"
             )
+        action = _action(event.get("action", "migrate"))
+        if action == "baseline" and "target_revision" not in event:
+            raise InvalidRequest(
+                "baseline without a target",
+                cure='say up to which migration everything is applied: a number, the name of a file, "head" or "none"',
+            )
         return cls(
-            action=_action(event.get("action", "migrate")),
+            action=action,
             target=_target(event.get("target_revision", "head")),
-            dry_run=_boolean(event.get("dry_run", False)),
+            dry_run=_boolean("dry_run", event.get("dry_run", False)),
+            confirm=_boolean("confirm", event.get("confirm", False)),
             secret_name=_secret_name(event),
         )
 
@@ -143,9 +162,9 @@ def _action(value: object) -> str:
     return str(value)
 
 
-def _boolean(value: object) -> bool:
+def _boolean(key: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise InvalidRequest(f'dry_run is "{value}"', cure="set dry_run to true or false, without quotes")
+        raise InvalidRequest(f'{key} is "{value}"', cure=f"set {key} to true or false, without quotes")
     return value
 
 

@@ -80,7 +80,7 @@ class _Attempt:
         if view.nothing_to_do and not earlier:
             remark = f"Done meanwhile by {history.last_run(connection)}." if waited else ""
             return self._describe(view)._replace(remark=remark)
-        if not view.facts.exists:
+        if not view.facts.exists or view.imported:
             history.create(connection)
         self.run_id = history.begin_run(connection, "migrate", job.request_id)
         runner = self._apply(connection, view)

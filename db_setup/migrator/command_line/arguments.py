@@ -9,7 +9,7 @@ _PROGRAM = "python db_setup"
 _EPILOG = """\
 the database: --database-url, or DATABASE_URL, or DB_SECRET_NAME, or DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD;
 without any, the local one that `make run` has made
-exit status: 0 done, 1 failed, 2 wrong usage, 3 something is pending (status --check)
+exit status: 0 done, 1 failed, 2 wrong usage, 3 something is pending (status --check), 4 drifted (verify)
 """
 
 
@@ -17,6 +17,9 @@ _ACTIONS = {
     "migrate": "apply what is pending",
     "plan": "show what migrate would do; writes nothing",
     "status": "show what is applied and what is pending; writes nothing",
+    "verify": "compare the database with what its applied files build",
+    "adopt": "find out which files are applied to a database without a history, and record it",
+    "baseline": "record files as applied without proof",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
 }
@@ -58,5 +61,9 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
         action.add_argument("--dry-run", action="store_true", help="the same as plan")
     if name == "status":
         action.add_argument("--check", action="store_true", help="exit with 3 when something is pending")
+    if name in {"adopt", "baseline"}:
+        told = "the last one that is applied" if name == "baseline" else "the last one, for Alembic's revision"
+        action.add_argument("--target", default="head", metavar="N|NAME", help=told, required=name == "baseline")
+        action.add_argument("--yes", action="store_true", help="record it; without it, only tell")
     if name == "new":
         action.add_argument("name", help='what it does, such as "add orders"')

@@ -15,11 +15,11 @@ from migrator.deadline import Deadline
 from migrator.errors import DbSetupError
 from migrator.job import Job
 from migrator.light import Any
-from migrator.plan import INCONSISTENT
+from migrator.plan import DRIFTED, INCONSISTENT
 from migrator.report import Report
 from migrator.settings import Request, Settings
 
-DONE, FAILED, PENDING, INTERRUPTED = 0, 1, 3, 130
+DONE, FAILED, PENDING, DRIFT, INTERRUPTED = 0, 1, 3, 4, 130
 
 
 def main(words: Sequence[str]) -> int:
@@ -79,7 +79,8 @@ def _settings(arguments: Namespace) -> Settings:
 def _request(arguments: Namespace) -> Request:
     action = "migrate" if arguments.action == "number" else arguments.action
     event: dict[str, Any] = {"action": action, "target_revision": getattr(arguments, "target", "head")}
-    return Request.parse({**event, "dry_run": getattr(arguments, "dry_run", False)})
+    confirm, dry_run = getattr(arguments, "yes", False), getattr(arguments, "dry_run", False)
+    return Request.parse({**event, "dry_run": dry_run, "confirm": confirm})
 
 
 def _with_local_database(arguments: Namespace, settings: Settings) -> tuple[Settings, str]:
@@ -122,6 +123,8 @@ def _print_report(arguments: Namespace, terminal: Terminal, report: Report, hint
 
 
 def _status(arguments: Namespace, report: Report) -> int:
+    if report.action == "verify" and report.state == DRIFTED:
+        return DRIFT
     if not getattr(arguments, "check", False):
         return DONE
     if report.state == INCONSISTENT:

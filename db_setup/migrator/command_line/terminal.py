@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from migrator.light import TYPE_CHECKING, Any, TextIO
 from migrator.report import Line, Report
@@ -81,6 +81,8 @@ class Terminal:
         lines = report.applied or report.pending
         if lines:
             self._print(table(lines))
+        for line in detailed(report.details):
+            self._print(line)
         if report.success:
             self._print(report.message)
         state = styled(report.state, "green" if report.state == "up_to_date" else "bold", self._out)
@@ -112,6 +114,22 @@ def table(lines: Sequence[Line]) -> str:
         time_taken = "" if line.duration_ms is None else f"{line.duration_ms:,} ms"
         rows.append(f"  {line.number:>{number}}  {line.name:<{name}}  {line.mode:<11}  {time_taken:>9}".rstrip())
     return "\n".join(rows)
+
+
+def detailed(details: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines for what only some actions tell: what is adopted, what differs, what could not be compared."""
+    for item in details.get("adopted_migrations", ()):
+        yield f"  {item['number']}  {item['name']}  {item['evidence']}"
+    differences = details.get("differences", ())
+    if differences:
+        yield "- as the files build it, + as it is in the database"
+    for item in differences:
+        along = f" (with {item['along']})" if item["along"] else ""
+        yield f"{item['kind']} {item['identity']}: {item['difference']}{along}"
+        yield from (f"  {line}" for line in item["lines"])
+    if (more := details.get("difference_count", 0) - len(differences)) > 0:
+        yield f"... {more} more"
+    yield from (f"not compared: {text}" for text in (*details.get("not_compared", ()), *details.get("not_verifiable", ())))
 
 
 def styled(text: str, style: str, stream: TextIO) -> str:
