@@ -1,4 +1,4 @@
-"""A build: files applied one after another to a scratch database, by the machinery that applies them to the live one."""
+"""A build: files applied one after another to a scratch database, by what applies them to the live one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Build:
 
     def _knows(self, role: str) -> bool:
         name = self.connection.literal(role)
-        return bool(self.connection.rows(f"SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}"))
+        return bool(self.connection.rows(f"SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {name}"))
 
     def _failed(self, item: Pending, error: RunError) -> RunError:
         if isinstance(error, ScratchFailed) or error.code in {"deadline_reached", "interrupted"}:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from migrator.catalogue_entry import Catalogue, Entry
 from migrator.catalogue_others import OTHERS
 from migrator.catalogue_queries import CODE, RELATIONS
-from migrator.connection import Connection
+from migrator.connection import Connection, Row
 
 _BEGIN = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = ''; SET LOCAL jit = off;
 SET LOCAL quote_all_identifiers = off; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres';
@@ -50,6 +50,14 @@ def read(
         connection.rollback()
     entries = (Entry(kind, identity, parent or "", _steady(text or "")) for kind, identity, parent, text in rows)
     return {entry.key: entry for entry in sorted(entries)}
+
+
+def look(connection: Connection, query: str) -> list[Row]:
+    """Return the rows of a short query of the system catalogue, which no setting of a file can lead astray."""
+    try:
+        return connection.rows(_BEGIN + query)
+    finally:
+        connection.rollback()
 
 
 def _filled(query: str, version: int, own: str, owners: bool) -> str:

@@ -12,7 +12,7 @@ from migrator import history
 from migrator.connection import Connection
 from migrator.migration import AppliedMigration, Migration, split_name
 
-_EVIDENCE = "named in public.schema_migrations, the history of an earlier version of this tool"
+EVIDENCE = "named in public.schema_migrations, the history of an earlier version of this tool"
 
 
 def read_names(connection: Connection) -> list[str]:
@@ -51,4 +51,4 @@ def _row(stem: str, number: str, file: Migration | None) -> AppliedMigration:
 
 def record(connection: Connection, rows: Iterable[AppliedMigration], run_id: int) -> None:
     """Write the rows into our history, in one transaction; the old table stays as it is."""
-    history.record_known(connection, ((row, _EVIDENCE) for row in rows), "imported", run_id)
+    history.record_known(connection, ((row, EVIDENCE) for row in rows), "imported", run_id)

@@ -225,6 +225,12 @@ def _find_target(target: str, pending: Sequence[Pending], found: Match) -> tuple
     )
 
 
+def up_to(target: str, items: Sequence[Pending]) -> list[Pending]:
+    """Return the files up to a target, all for an empty one; raises UnknownTarget."""
+    last = _find_target(target, items, match((), ()))
+    return [item for item in items if item.order <= last]
+
+
 def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMigration], has_tables: bool) -> str:
     if broken:
         return INCONSISTENT

@@ -23,8 +23,8 @@ _LISTS = frozenset({
     "shared_preload_libraries",
 })  # fmt: skip
 _CURE = (
-    "as an administrator: ALTER ROLE {user} CREATEDB; without it nothing can be proven, and baseline --target N records "
-    "what you know to be applied"
+    "as an administrator: ALTER ROLE {user} CREATEDB; without it nothing can be proven or verified, "
+    "and baseline --target N records what you know to be applied"
 )
 
 
@@ -92,18 +92,19 @@ def _create(connection: Connection) -> str:
 
 def _locale(connection: Connection) -> str:
     """Return the options that give a new database the live one's encoding and collation."""
-    encoding, collate, ctype, provider, locale = connection.rows(
+    encoding, collate, ctype, provider, locale, rules = connection.rows(
         "SELECT pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, j.row->>'datlocprovider', "
-        "coalesce(j.row->>'datlocale', j.row->>'daticulocale') FROM pg_catalog.pg_database d "
+        "coalesce(j.row->>'datlocale', j.row->>'daticulocale'), j.row->>'daticurules' FROM pg_catalog.pg_database d "
         "CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(d) AS row) j WHERE d.datname = pg_catalog.current_database()"
     )[0]
     literal = connection.literal
     options = f"TEMPLATE template0 ENCODING {literal(encoding)} LC_COLLATE {literal(collate)} LC_CTYPE {literal(ctype)}"
     if provider == "i":
-        options += f" LOCALE_PROVIDER icu ICU_LOCALE {literal(locale)}"
+        icu = f" LOCALE_PROVIDER icu ICU_LOCALE {literal(locale)}"
+        return f"{options}{icu}{f' ICU_RULES {literal(rules)}' if rules else ''}"
     if provider == "b":
-        options += f" LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(locale)}"
-    return options
+        return f"{options} LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(locale)}"
+    return f"{options} LOCALE_PROVIDER libc" if provider else options  # before PostgreSQL 15 there was no other
 
 
 def _settings(connection: Connection, name: str) -> str:

@@ -1,4 +1,4 @@
-"""verify: is the database what its applied files build? Writes nothing to it; a scratch database is made and dropped."""
+"""verify: is the database what its applied files build? Writes nothing to it, and makes a scratch database."""
 
 from __future__ import annotations
 

@@ -42,6 +42,8 @@ class Terminal:
             self._line = f", line {fields['line']:,}"
         elif event == "migration.applied":
             self._running = ""
+        elif event == "run.refused" and not self._quiet:
+            self._say("\n".join(detailed(fields)))
         elif event in _REMARKS and not self._quiet:
             self._say(_REMARKS[event].format_map(fields))
 
@@ -129,7 +131,8 @@ def detailed(details: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {line}" for line in item["lines"])
     if (more := details.get("difference_count", 0) - len(differences)) > 0:
         yield f"... {more} more"
-    yield from (f"not compared: {text}" for text in (*details.get("not_compared", ()), *details.get("not_verifiable", ())))
+    for key in ("not_compared", "not_verifiable"):
+        yield from (f"not compared: {text}" for text in details.get(key, ()))
 
 
 def styled(text: str, style: str, stream: TextIO) -> str:

@@ -1,0 +1,207 @@
+"""A proof of what is applied: the files are built one after another until they make what the database has.
+
+The longest run of files, from the first, that equals the database is what was applied to it.
+To read a whole catalogue after each file would take longer than to apply them all. So counts of objects, one short
+query, sort out the files after which it cannot be; and where nothing was written to the catalogue since it was read
+last, it is not read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from migrator import catalogue
+from migrator.build import Build, building
+from migrator.catalogue_entry import Catalogue, Entry
+from migrator.catalogue_queries import HISTORY_TABLES, member
+from migrator.connection import Connection
+from migrator.differences import Difference, compare
+from migrator.evidence_errors import ScratchFailed
+from migrator.job import Job
+from migrator.light import NamedTuple
+from migrator.plan import Pending
+
+_TOOLS = ", ".join(f"'{name}'" for name in HISTORY_TABLES)
+_USERS = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'db_setup')"
+_COUNTS = f"""
+WITH rel AS MATERIALIZED (
+    SELECT c.oid, c.relnamespace FROM pg_class c
+    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname NOT IN ({_TOOLS})
+        AND NOT {member("pg_class", "c.oid")}
+)
+SELECT n.nspname,
+    (SELECT count(*) FROM rel WHERE rel.relnamespace = n.oid),
+    (SELECT count(*) FROM rel JOIN pg_attribute a ON a.attrelid = rel.oid
+        WHERE rel.relnamespace = n.oid AND a.attnum > 0 AND NOT a.attisdropped),
+    (SELECT count(*) FROM pg_proc p WHERE p.oid >= 16384 AND p.pronamespace = n.oid
+        AND NOT {member("pg_proc", "p.oid")}),
+    ARRAY(SELECT e.extname::text FROM pg_extension e WHERE e.extnamespace = n.oid)
+FROM pg_namespace n WHERE {_USERS} OR n.nspname = 'pg_catalog'"""
+_CATALOGUES = (
+    "pg_class", "pg_attribute", "pg_attrdef", "pg_constraint", "pg_index", "pg_proc", "pg_trigger", "pg_rewrite",
+    "pg_policy", "pg_type", "pg_enum", "pg_namespace", "pg_sequence", "pg_extension", "pg_default_acl",
+    "pg_inherits", "pg_statistic_ext", "pg_aggregate", "pg_operator", "pg_opclass", "pg_cast", "pg_collation",
+    "pg_event_trigger", "pg_publication", "pg_ts_config", "pg_ts_config_map", "pg_ts_dict", "pg_range",
+    "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_language", "pg_publication_rel",
+    "pg_description",
+)  # fmt: skip
+_STAMPS = " UNION ALL ".join(f"SELECT count(*), sum(xmin::text::bigint) FROM {name}" for name in _CATALOGUES)
+_OWN_IDENTITY = frozenset({"schema", "extension", "grants", "default privileges", "comment", "language"})
+
+_NONE = [0, 0, 0]
+
+Counts = dict[str, list[int]]
+
+
+class Proof(NamedTuple):
+    """What the comparison has shown: ``applied`` files from the first are proven, or these are the differences.
+
+    ``unrelated`` tells that the database has no object of a name that the files give to one. ``nearest`` is how many
+    files come closest. ``failed`` says why not all files could be built.
+    """
+
+    applied: int
+    unrelated: bool
+    nearest: int
+    differences: list[Difference]
+    not_compared: tuple[str, ...]
+    not_verifiable: tuple[str, ...]
+    failed: str
+
+
+class _Scope:
+    """What the files have to do with: schemas and extensions that they make, roles that they grant to."""
+
+    def __init__(self) -> None:
+        self.schemas: set[str] = set()
+        self.extensions: set[str] = set()
+
+    def widen(self, counts: Counts, extensions: set[str]) -> None:
+        self.schemas |= counts.keys()
+        self.extensions |= extensions
+
+
+def prove(job: Job, live: Connection, items: Sequence[Pending]) -> Proof:
+    """Return what is proven of the files to be applied to the live database, in their order."""
+    with building(job, live, job.warnings.append) as build:
+        search = _Search(live, build)
+        failed = search.through(items)
+        found = search.longest()
+        unrelated = not found and search.unrelated()
+        differences: list[Difference] = []
+        nearest = search.nearest
+        if not found and not unrelated and nearest == build.files:
+            differences = search.differences()
+        notes, not_compared = build.not_verifiable, search.not_compared()
+    if not found and not unrelated and not differences:
+        with building(job, live, job.warnings.append) as build:
+            for item in items[:nearest]:
+                build.apply(item)
+            differences = _Search(live, build, search.scope).differences()
+    return Proof(found, unrelated, nearest, differences, not_compared, notes, failed)
+
+
+class _Search:
+    """The search for the number of files after which the scratch database equals the live one."""
+
+    def __init__(self, live: Connection, build: Build, scope: _Scope | None = None) -> None:
+        self._live, self._build = live, build
+        self._counts, self._extensions = _count(live)
+        self.scope = scope or _Scope()
+        self.nearest = 0
+        self._distance = float("inf")
+        self._stamps: object = None
+        self._last: Catalogue = {}
+        self._cached: tuple[object, Catalogue] = (None, {})
+        self._candidates: list[tuple[int, Catalogue]] = []
+
+    def through(self, items: Sequence[Pending]) -> str:
+        """Build all files and remember after which the two are equal; return why it ended early, if it did."""
+        self._look(0)
+        for number, item in enumerate(items, 1):
+            try:
+                self._build.apply(item)
+            except ScratchFailed as error:
+                return error.what
+            self._look(number)
+        return ""
+
+    def _look(self, number: int) -> None:
+        counts, extensions = _count(self._build.connection)
+        self.scope.widen(counts, extensions)
+        there = {name: found for name, found in self._counts.items() if name in self.scope.schemas}
+        distance = _distance(counts, there)
+        if distance <= self._distance:
+            self.nearest, self._distance = number, distance
+        if counts == there and number:
+            built = self._read_built()
+            if built == self._read_live(built):
+                self._candidates.append((number, built))
+
+    def _read_built(self) -> Catalogue:
+        """Return the catalogue of the scratch database, read again only where something was written to it."""
+        stamps = catalogue.look(self._build.connection, _STAMPS)
+        if stamps != self._stamps:
+            self._stamps, self._last = stamps, catalogue.read(self._build.connection, self._own(), owners=False)
+        return self._last
+
+    def _read_live(self, *built: Catalogue) -> Catalogue:
+        """Return the live catalogue, as far as the files have to do with it."""
+        hidden = tuple(sorted(self._counts.keys() - self.scope.schemas))
+        if self._cached[0] != hidden:
+            self._cached = hidden, catalogue.read(self._live, self._own(), owners=False, hidden=hidden)
+        roles = {line.partition(": ")[0] for found in built for line in _grant_lines(found)} | {"PUBLIC"}
+        entries = (self._within(entry, roles) for entry in self._cached[1].values())
+        return {entry.key: entry for entry in entries if entry is not None}
+
+    def _within(self, entry: Entry, roles: set[str]) -> Entry | None:
+        if entry.kind == "extension" and entry.identity.strip('"') not in self.scope.extensions:
+            return None
+        if entry.kind not in {"grants", "default privileges"}:
+            return entry
+        kept = [line for line in entry.definition.splitlines() if line.partition(": ")[0] in roles | {"nobody"}]
+        return entry._replace(definition="\n".join(kept)) if kept else None
+
+    def _own(self) -> list[str]:
+        return [str(name) for (name,) in self._live.rows("SELECT SESSION_USER::text UNION SELECT CURRENT_USER")]
+
+    def longest(self) -> int:
+        """Return the highest number of files that is still equal with all the files have to do with in view."""
+        last = self._read_built() if self._candidates else {}
+        for number, built in reversed(self._candidates):
+            if built == self._read_live(built, last):
+                return number
+        return 0
+
+    def unrelated(self) -> bool:
+        """Tell whether nothing that the files have built has the name of anything in the live database."""
+        mine = {key for key in self._read_built() if key[0] not in _OWN_IDENTITY}
+        return not mine.intersection(self._read_live(self._last))
+
+    def differences(self) -> list[Difference]:
+        """Return what differs between the files built so far and the live database."""
+        built = self._read_built()
+        return compare(built, self._read_live(built))
+
+    def not_compared(self) -> tuple[str, ...]:
+        """Return what of the live database the files have nothing to do with."""
+        schemas = sorted(self._counts.keys() - self.scope.schemas)
+        extensions = sorted(self._extensions - self.scope.extensions)
+        return (*(f"schema {name}" for name in schemas), *(f"extension {name}" for name in extensions))
+
+
+def _grant_lines(found: Catalogue) -> list[str]:
+    kinds = {"grants", "default privileges"}
+    return [line for entry in found.values() if entry.kind in kinds for line in entry.definition.splitlines()]
+
+
+def _count(connection: Connection) -> tuple[Counts, set[str]]:
+    """Return by schema how many relations, columns and functions there are; and the extensions."""
+    rows = catalogue.look(connection, _COUNTS)
+    counts = {name: figures for name, *figures, _ in rows if name != "pg_catalog"}
+    return counts, {extension for *_, extensions in rows for extension in extensions}
+
+
+def _distance(mine: Counts, theirs: Counts) -> int:
+    pairs = [(mine.get(name, _NONE), theirs.get(name, _NONE)) for name in mine.keys() | theirs.keys()]
+    return sum(abs(a - b) for one, other in pairs for a, b in zip(one, other, strict=True))
