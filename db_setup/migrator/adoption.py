@@ -16,6 +16,7 @@ from migrator.light import Any, NamedTuple
 from migrator.migration import AppliedMigration, Migration
 from migrator.other_tools import read_histories
 from migrator.plan import UNTRACKED, Pending, up_to
+from migrator.report import listed
 
 ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
 NONE = "none"
@@ -25,6 +26,7 @@ _WAYS_OUT = (
     "adopt shows all differences; write a file that makes them, or change the database, so that it is what some of the "
     'files build; or record what you know: baseline --target N ("none": run all files)'
 )
+_UNSEEN = "it changes no object, so whether it is applied does not show, and it is taken as applied"
 _BY_WORD = "said by the user, and not compared with the database"
 
 
@@ -100,7 +102,14 @@ def _read_file(file: Migration) -> bytes:
 def _by_building(job: Job, connection: Connection, items: Sequence[Pending]) -> Finding:
     found = proof.prove(job, connection, items)
     last = items[found.applied - 1].migration.name if found.applied else ""
-    known = (Known(item, f"the database is what the files up to {last} build") for item in items[: found.applied])
+    proven = f"the database is what the files up to {last} build"
+    unseen = {item.migration.name for item in items[found.applied - found.unseen : found.applied]}
+    known = (
+        Known(item, f"{proven}; {_UNSEEN}" if item.migration.name in unseen else proven)
+        for item in items[: found.applied]
+    )
+    if unseen:
+        job.warnings.append(f"{listed(sorted(unseen))}: {_UNSEEN}; look whether the data is there")
     details = {
         "not_compared": list(found.not_compared),
         "not_verifiable": list(found.not_verifiable),

@@ -2,8 +2,8 @@
 
 The longest run of files, from the first, that equals the database is what was applied to it.
 To read a whole catalogue after each file would take longer than to apply them all. So counts of objects, one short
-query, sort out the files after which it cannot be; and where nothing was written to the catalogue since it was read
-last, it is not read again.
+query, sort out the files after which it cannot be; where nothing was written to the catalogue since it was read last,
+it is not read again; and only where the last files do not decide it, all are built once more and looked at in full.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from migrator import catalogue
 from migrator.build import Build, building
 from migrator.catalogue_entry import Catalogue, Entry
 from migrator.catalogue_queries import HISTORY_TABLES, member
-from migrator.connection import Connection
+from migrator.connection import Connection, Row
 from migrator.differences import Difference, compare
 from migrator.evidence_errors import ScratchFailed
 from migrator.job import Job
@@ -46,9 +46,17 @@ _CATALOGUES = (
     "pg_description",
 )  # fmt: skip
 _STAMPS = " UNION ALL ".join(f"SELECT count(*), sum(xmin::text::bigint) FROM {name}" for name in _CATALOGUES)
+# Planned once for all files; a file may have left another role in the session.
+_COUNTER = f"""
+CREATE FUNCTION db_setup.stamps() RETURNS TABLE (n bigint, x numeric) LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $stamps$ BEGIN RETURN QUERY {_STAMPS}; END $stamps$;
+CREATE FUNCTION db_setup.count() RETURNS TABLE (s name, r bigint, c bigint, f bigint, e text[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $count$ BEGIN RETURN QUERY {_COUNTS}; END $count$"""
+_AS_SELF = "RESET SESSION AUTHORIZATION; RESET ROLE"
 _OWN_IDENTITY = frozenset({"schema", "extension", "grants", "default privileges", "comment", "language"})
 
 _NONE = [0, 0, 0]
+_MAX_READS, _LIKELY = 20, 10
 
 Counts = dict[str, list[int]]
 
@@ -56,11 +64,13 @@ Counts = dict[str, list[int]]
 class Proof(NamedTuple):
     """What the comparison has shown: ``applied`` files from the first are proven, or these are the differences.
 
+    The last ``unseen`` of the proven ones change no object (they load data), so they leave nothing to compare.
     ``unrelated`` tells that the database has no object of a name that the files give to one. ``nearest`` is how many
     files come closest. ``failed`` says why not all files could be built.
     """
 
     applied: int
+    unseen: int
     unrelated: bool
     nearest: int
     differences: list[Difference]
@@ -83,22 +93,36 @@ class _Scope:
 
 def prove(job: Job, live: Connection, items: Sequence[Pending]) -> Proof:
     """Return what is proven of the files to be applied to the live database, in their order."""
-    with building(job, live, job.warnings.append) as build:
-        search = _Search(live, build)
-        failed = search.through(items)
-        found = search.longest()
-        unrelated = not found and search.unrelated()
-        differences: list[Difference] = []
-        nearest = search.nearest
-        if not found and not unrelated and nearest == build.files:
-            differences = search.differences()
-        notes, not_compared = build.not_verifiable, search.not_compared()
-    if not found and not unrelated and not differences:
+    for reads in (_MAX_READS, len(items)):
         with building(job, live, job.warnings.append) as build:
-            for item in items[:nearest]:
-                build.apply(item)
-            differences = _Search(live, build, search.scope).differences()
-    return Proof(found, unrelated, nearest, differences, not_compared, notes, failed)
+            search = _Search(live, build)
+            failed = search.through(items, reads)
+            found = search.longest()
+            unrelated = not found and search.unrelated()
+        if search.skipped <= found:
+            break
+    nearest, differences = 0, list[Difference]()
+    if not found and not unrelated:
+        nearest, differences = _nearest(job, live, items, search)
+    return Proof(
+        found, search.unseen(found), unrelated, nearest, differences,
+        search.not_compared(), build.not_verifiable, failed,
+    )  # fmt: skip
+
+
+def _nearest(job: Job, live: Connection, items: Sequence[Pending], search: _Search) -> tuple[int, list[Difference]]:
+    """Return after how many files the fewest objects differ, and these; looks at those whose counts come closest."""
+    likely = {number for _, number in sorted(search.distances)[:_LIKELY]}
+    best: tuple[int, list[Difference]] | None = None
+    with building(job, live, job.warnings.append) as build:
+        look = _Search(live, build, search.scope)
+        for number in range(max(likely) + 1):
+            if number:
+                build.apply(items[number - 1])
+            if number in likely:
+                found = look.differences()
+                best = (number, found) if best is None or len(found) <= len(best[1]) else best
+    return best or (0, [])
 
 
 class _Search:
@@ -106,44 +130,71 @@ class _Search:
 
     def __init__(self, live: Connection, build: Build, scope: _Scope | None = None) -> None:
         self._live, self._build = live, build
-        self._counts, self._extensions = _count(live)
+        self._counts, self._extensions = _sorted_out(catalogue.look(live, _COUNTS))
+        build.connection.run(_COUNTER)
         self.scope = scope or _Scope()
-        self.nearest = 0
-        self._distance = float("inf")
+        self.distances: list[tuple[int, int]] = []
         self._stamps: object = None
         self._last: Catalogue = {}
         self._cached: tuple[object, Catalogue] = (None, {})
         self._candidates: list[tuple[int, Catalogue]] = []
+        self._looked_at = 0
+        self._unchanged: set[int] = set()
+        self.skipped = 0
 
-    def through(self, items: Sequence[Pending]) -> str:
-        """Build all files and remember after which the two are equal; return why it ended early, if it did."""
-        self._look(0)
+    def through(self, items: Sequence[Pending], reads: int) -> str:
+        """Build all files and remember after which the two are equal; return why it ended early, if it did.
+
+        The catalogue is read up to ``reads`` times, and after the last file; ``skipped`` is the last file after which
+        it should have been read once more.
+        """
+        self._look(0, reads)
         for number, item in enumerate(items, 1):
             try:
                 self._build.apply(item)
             except ScratchFailed as error:
                 return error.what
-            self._look(number)
+            reads -= self._look(number, reads if number < len(items) else 1)
         return ""
 
-    def _look(self, number: int) -> None:
-        counts, extensions = _count(self._build.connection)
+    def _look(self, number: int, reads: int) -> bool:
+        """Compare the two as far as is called for; return whether the catalogue was read for that."""
+        counts, extensions = _sorted_out(self._build.connection.rows(f"{_AS_SELF}; SELECT * FROM db_setup.count()"))
         self.scope.widen(counts, extensions)
         there = {name: found for name, found in self._counts.items() if name in self.scope.schemas}
-        distance = _distance(counts, there)
-        if distance <= self._distance:
-            self.nearest, self._distance = number, distance
-        if counts == there and number:
-            built = self._read_built()
-            if built == self._read_live(built):
-                self._candidates.append((number, built))
+        self.distances.append((_distance(counts, there), number))
+        if counts != there or not number:
+            return False
+        stamps = self._stamp()
+        changed = stamps != self._stamps
+        if changed and not reads:
+            self.skipped = number
+            return False
+        if not changed and self._looked_at == number - 1:
+            self._unchanged.add(number)
+        self._looked_at = number
+        built = self._read_built(stamps)
+        if built == self._read_live(built):
+            self._candidates.append((number, built))
+        return changed
 
-    def _read_built(self) -> Catalogue:
+    def _stamp(self) -> object:
+        """Return what tells whether anything was written to the scratch database's catalogue."""
+        return self._build.connection.rows(f"{_AS_SELF}; SELECT * FROM db_setup.stamps()")
+
+    def _read_built(self, stamps: object = None) -> Catalogue:
         """Return the catalogue of the scratch database, read again only where something was written to it."""
-        stamps = catalogue.look(self._build.connection, _STAMPS)
+        stamps = stamps or self._stamp()
         if stamps != self._stamps:
             self._stamps, self._last = stamps, catalogue.read(self._build.connection, self._own(), owners=False)
         return self._last
+
+    def unseen(self, found: int) -> int:
+        """Return how many of the first ``found`` files, the last ones, have written nothing to the catalogue."""
+        first = found
+        while first in self._unchanged:
+            first -= 1
+        return found - first
 
     def _read_live(self, *built: Catalogue) -> Catalogue:
         """Return the live catalogue, as far as the files have to do with it."""
@@ -195,9 +246,8 @@ def _grant_lines(found: Catalogue) -> list[str]:
     return [line for entry in found.values() if entry.kind in kinds for line in entry.definition.splitlines()]
 
 
-def _count(connection: Connection) -> tuple[Counts, set[str]]:
+def _sorted_out(rows: Sequence[Row]) -> tuple[Counts, set[str]]:
     """Return by schema how many relations, columns and functions there are; and the extensions."""
-    rows = catalogue.look(connection, _COUNTS)
     counts = {name: figures for name, *figures, _ in rows if name != "pg_catalog"}
     return counts, {extension for *_, extensions in rows for extension in extensions}
 

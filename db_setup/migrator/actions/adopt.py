@@ -88,7 +88,7 @@ def before_applying(job: Job, folder: Folder, connection: Connection, view: View
     if not whole.facts.exists and adoptable(whole):
         finding = find(job, connection, whole)
     if finding.refusal:
-        job.listen("run.refused", finding.details)  # the whole; an error has room for its beginning
+        job.listen("run.refused", dict(finding.details))  # the whole; an error has room for its beginning
         raise finding.refusal
     if finding.rows:
         record(job, connection, finding)
