@@ -10,55 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from migrator import catalogue
+from migrator import catalogue, figures
 from migrator.build import Build, building
 from migrator.catalogue_entry import Catalogue, Entry
-from migrator.catalogue_queries import HISTORY_TABLES, member
-from migrator.connection import Connection, Row
+from migrator.connection import Connection
 from migrator.differences import Difference, compare
 from migrator.evidence_errors import ScratchFailed
+from migrator.figures import Counts
 from migrator.job import Job
 from migrator.light import NamedTuple
 from migrator.plan import Pending
 
-_TOOLS = ", ".join(f"'{name}'" for name in HISTORY_TABLES)
-_USERS = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'db_setup')"
-_COUNTS = f"""
-WITH rel AS MATERIALIZED (
-    SELECT c.oid, c.relnamespace FROM pg_class c
-    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname NOT IN ({_TOOLS})
-        AND NOT {member("pg_class", "c.oid")}
-)
-SELECT n.nspname,
-    (SELECT count(*) FROM rel WHERE rel.relnamespace = n.oid),
-    (SELECT count(*) FROM rel JOIN pg_attribute a ON a.attrelid = rel.oid
-        WHERE rel.relnamespace = n.oid AND a.attnum > 0 AND NOT a.attisdropped),
-    (SELECT count(*) FROM pg_proc p WHERE p.oid >= 16384 AND p.pronamespace = n.oid
-        AND NOT {member("pg_proc", "p.oid")}),
-    ARRAY(SELECT e.extname::text FROM pg_extension e WHERE e.extnamespace = n.oid)
-FROM pg_namespace n WHERE {_USERS} OR n.nspname = 'pg_catalog'"""
-_CATALOGUES = (
-    "pg_class", "pg_attribute", "pg_attrdef", "pg_constraint", "pg_index", "pg_proc", "pg_trigger", "pg_rewrite",
-    "pg_policy", "pg_type", "pg_enum", "pg_namespace", "pg_sequence", "pg_extension", "pg_default_acl",
-    "pg_inherits", "pg_statistic_ext", "pg_aggregate", "pg_operator", "pg_opclass", "pg_cast", "pg_collation",
-    "pg_event_trigger", "pg_publication", "pg_ts_config", "pg_ts_config_map", "pg_ts_dict", "pg_range",
-    "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_language", "pg_publication_rel",
-    "pg_description",
-)  # fmt: skip
-_STAMPS = " UNION ALL ".join(f"SELECT count(*), sum(xmin::text::bigint) FROM {name}" for name in _CATALOGUES)
-# Planned once for all files; a file may have left another role in the session.
-_COUNTER = f"""
-CREATE FUNCTION db_setup.stamps() RETURNS TABLE (n bigint, x numeric) LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $stamps$ BEGIN RETURN QUERY {_STAMPS}; END $stamps$;
-CREATE FUNCTION db_setup.count() RETURNS TABLE (s name, r bigint, c bigint, f bigint, e text[])
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $count$ BEGIN RETURN QUERY {_COUNTS}; END $count$"""
-_AS_SELF = "RESET SESSION AUTHORIZATION; RESET ROLE"
 _OWN_IDENTITY = frozenset({"schema", "extension", "grants", "default privileges", "comment", "language"})
 
-_NONE = [0, 0, 0]
 _MAX_READS, _LIKELY = 20, 10
-
-Counts = dict[str, list[int]]
 
 
 class Proof(NamedTuple):
@@ -130,8 +95,8 @@ class _Search:
 
     def __init__(self, live: Connection, build: Build, scope: _Scope | None = None) -> None:
         self._live, self._build = live, build
-        self._counts, self._extensions = _sorted_out(catalogue.look(live, _COUNTS))
-        build.connection.run(_COUNTER)
+        self._counts, self._extensions = figures.count(live)
+        figures.prepare(build.connection)
         self.scope = scope or _Scope()
         self.distances: list[tuple[int, int]] = []
         self._stamps: object = None
@@ -159,13 +124,13 @@ class _Search:
 
     def _look(self, number: int, reads: int) -> bool:
         """Compare the two as far as is called for; return whether the catalogue was read for that."""
-        counts, extensions = _sorted_out(self._build.connection.rows(f"{_AS_SELF}; SELECT * FROM db_setup.count()"))
+        counts, extensions = figures.count_again(self._build.connection)
         self.scope.widen(counts, extensions)
         there = {name: found for name, found in self._counts.items() if name in self.scope.schemas}
-        self.distances.append((_distance(counts, there), number))
+        self.distances.append((figures.distance(counts, there), number))
         if counts != there or not number:
             return False
-        stamps = self._stamp()
+        stamps = figures.stamp(self._build.connection)
         changed = stamps != self._stamps
         if changed and not reads:
             self.skipped = number
@@ -178,13 +143,9 @@ class _Search:
             self._candidates.append((number, built))
         return changed
 
-    def _stamp(self) -> object:
-        """Return what tells whether anything was written to the scratch database's catalogue."""
-        return self._build.connection.rows(f"{_AS_SELF}; SELECT * FROM db_setup.stamps()")
-
     def _read_built(self, stamps: object = None) -> Catalogue:
         """Return the catalogue of the scratch database, read again only where something was written to it."""
-        stamps = stamps or self._stamp()
+        stamps = stamps or figures.stamp(self._build.connection)
         if stamps != self._stamps:
             self._stamps, self._last = stamps, catalogue.read(self._build.connection, self._own(), owners=False)
         return self._last
@@ -244,14 +205,3 @@ class _Search:
 def _grant_lines(found: Catalogue) -> list[str]:
     kinds = {"grants", "default privileges"}
     return [line for entry in found.values() if entry.kind in kinds for line in entry.definition.splitlines()]
-
-
-def _sorted_out(rows: Sequence[Row]) -> tuple[Counts, set[str]]:
-    """Return by schema how many relations, columns and functions there are; and the extensions."""
-    counts = {name: figures for name, *figures, _ in rows if name != "pg_catalog"}
-    return counts, {extension for *_, extensions in rows for extension in extensions}
-
-
-def _distance(mine: Counts, theirs: Counts) -> int:
-    pairs = [(mine.get(name, _NONE), theirs.get(name, _NONE)) for name in mine.keys() | theirs.keys()]
-    return sum(abs(a - b) for one, other in pairs for a, b in zip(one, other, strict=True))

@@ -52,7 +52,7 @@ class Report(NamedTuple):
         if self.applied:
             reached = f" to reach {self.final_revision}" if self.final_revision else ""
             return f"Applied {counted(len(self.applied))}{reached}."
-        return "" if self.pending or (self.action != "migrate" and self.remark) else _NOTHING.get(self.state, "")
+        return "" if self.pending or (self.action == "verify" and self.remark) else _NOTHING.get(self.state, "")
 
     def _left(self) -> str:
         if not self.pending or self.problems:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import zlib
+from collections.abc import Mapping
 
 import pytest
 from migrator.errors import InvalidRequest, ObjectExists, UnknownTarget
@@ -329,7 +330,7 @@ def crc(text: str) -> int:
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
-def flyway(*rows: dict[str, object]) -> str:
+def flyway(*rows: Mapping[str, object]) -> str:
     """Return Flyway's table with the rows."""
     plain = {"type": "SQL", "checksum": "NULL", "ok": "true"}
     return FLYWAY + "".join(FLYWAY_ROW.format_map({**plain, "rank": rank, **row}) for rank, row in enumerate(rows, 1))

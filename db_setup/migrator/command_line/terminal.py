@@ -80,7 +80,8 @@ class Terminal:
             self._say(styled(f"warning: {warning}", "yellow", self._err))
         for problem in report.problems:
             self._say(styled(f"problem: {problem}", "red", self._err))
-        lines = report.applied or report.pending
+        told = {item["name"] for item in report.details.get("adopted_migrations", ())}
+        lines = [line for line in report.applied or report.pending if line.name not in told]
         if lines:
             self._print(table(lines))
         for line in detailed(report.details):
