@@ -21,7 +21,7 @@ _ROLES = frozenset({"role", "user", "group"})
 _SHARED = _ROLES | {"database", "tablespace", "system", "subscription", "parameter"}
 _BEYOND = re.compile(
     r"\b(?:dblink\w*|lo_export|pg_(?:create|drop)\w*_replication_slot|pg_reload_conf|pg_rotate_logfile|pg_promote"
-    r"|pg_(?:terminate|cancel)_backend|cron\.\w+)\s*\(",
+    r"|pg_(?:terminate|cancel)_backend|(?:cron|aws_\w+)\.\w+)\s*\(",
     re.IGNORECASE,
 )
 _SPEAKS_OF_SHARED = re.compile(r"\b(?:role|user|group|database|tablespace|owned)\b", re.IGNORECASE)

@@ -92,7 +92,10 @@ class Known(NamedTuple):
 
 
 def prove(tool: Tool, rows: Sequence[Row], items: Sequence[Pending], read: ReadFile) -> list[Known]:
-    """Return the files that the rows prove to be applied, in their order; raises ContradictoryEvidence."""
+    """Return the files that the rows prove to be applied, in their order; raises ContradictoryEvidence.
+
+    Rows of which none fits a file are the history of other files, and prove nothing of these.
+    """
     failed = [row for row in rows if not row.succeeded]
     if failed:
         names = _listed([row.version or row.name for row in failed])
@@ -110,7 +113,7 @@ def prove(tool: Tool, rows: Sequence[Row], items: Sequence[Pending], read: ReadF
         for item in fitting:
             _check(tool, row, item.migration, read)
             found[item.migration.name] = Known(item, _sentence(tool, row))
-    if unknown:
+    if unknown and found:
         raise ContradictoryEvidence(
             f"{tool.name} has recorded {_listed(unknown)} in {tool.table}, and no file has that number or name",
             cure="put the files back with their numbers, or say with baseline --target which of these are applied",

@@ -85,7 +85,7 @@ def _create(connection: Connection) -> str:
     remark = connection.literal("Made by db_setup to compare with; it is dropped when the run ends, or by the next one")
     connection.run(
         f"REVOKE ALL ON DATABASE {quoted(name)} FROM PUBLIC; COMMENT ON DATABASE {quoted(name)} IS {remark}; "
-        f"{_settings(connection, name)}"
+        + "; ".join([*_grants(connection, name), *_settings(connection, name)])
     )
     return name
 
@@ -107,7 +107,18 @@ def _locale(connection: Connection) -> str:
     return f"{options} LOCALE_PROVIDER libc" if provider else options  # before PostgreSQL 15 there was no other
 
 
-def _settings(connection: Connection, name: str) -> str:
+def _grants(connection: Connection, name: str) -> list[str]:
+    """Return what lets roles make schemas and temporary tables in a database as they may in the live one."""
+    rows = connection.rows(
+        "SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) "
+        "END, x.privilege_type FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.aclexplode("
+        "coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) x WHERE d.datname = pg_catalog.current_database() "
+        "AND x.privilege_type <> 'CONNECT' AND x.grantee <> d.datdba"
+    )
+    return [f"GRANT {right} ON DATABASE {quoted(name)} TO {role}" for role, right in rows]
+
+
+def _settings(connection: Connection, name: str) -> list[str]:
     """Return what gives a database the settings that the live one has by ALTER DATABASE ... SET."""
     rows = connection.rows(
         "SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d "
@@ -118,7 +129,7 @@ def _settings(connection: Connection, name: str) -> str:
         parameter, _, value = setting.partition("=")
         text = value if parameter in _LISTS and value else connection.literal(value)
         statements.append(f"ALTER DATABASE {quoted(name)} SET {quoted(parameter)} = {text}")
-    return "; ".join(statements)
+    return statements
 
 
 def _drop(connection: Connection, name: str, tell: Callable[[str], None]) -> None:

@@ -379,7 +379,6 @@ CONTRADICTIONS = {
     "another text in sqlx": (SQLX + sqlx("001_a.sql", 1, text="SELECT 1"), "001_a.sql is not the text that sqlx has applied"),
     "another name": (flyway({"version": "'1'", "what": "orders"}), 'has applied 1 as "orders", and the file with that number is 001_a.sql'),
     "no such file": (DBMATE + "INSERT INTO schema_migrations VALUES ('017');", "has recorded 017 in schema_migrations, and no file"),
-    "no such version": (f"{GOLANG} INSERT INTO schema_migrations VALUES (9, false);", "has recorded 9 in schema_migrations"),
     "no such name": (PGMIGRATIONS + "INSERT INTO pgmigrations (name, run_on) VALUES ('000_zero', now());", "has recorded 000_zero"),
     "two tools": (DBMATE + GOOSE, "several tools have a history here"),
 }
@@ -393,6 +392,21 @@ def test_contradictory_evidence(invoke: Invoke, files: Folder, database: Databas
     with pytest.raises(ContradictoryEvidence, match=message):
         invoke()
     assert no_history(database)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [f"{GOLANG} INSERT INTO schema_migrations VALUES (9, false);", RAILS.replace("('2'), ('1')", "('20200101120000')")],
+    ids=["golang-migrate", "Rails"],
+)
+def test_history_of_other_files(invoke: Invoke, files: Folder, database: Database, rows: str) -> None:
+    """A tool's history of which no row fits a file was about other files: the comparison decides."""
+    for text in list(FILES.values())[:2]:
+        database.execute(text)
+    database.execute(rows)
+    body = invoke(ADOPT)
+    assert named(body) == ["001_a.sql", "002_b.sql"]
+    assert body["adopted_migrations"][0]["evidence"] == "the database is what the files up to 002_b.sql build"
 
 
 def test_alembic(invoke: Invoke, files: Folder, database: Database) -> None:

@@ -215,6 +215,27 @@ def test_roles_of_files_stay_as_they_are(
     assert all(text.startswith("002_roles.sql:1  ") for text in body["not_verifiable"])
 
 
+def test_role_that_makes_schemas(
+    invoke: Invoke, folder: Folder, database: Database, role: str, drop_roles: object
+) -> None:
+    """What roles may do in the live database they may do in a scratch one, where the grant itself is left out."""
+    folder.write("001_role.sql", f"CREATE ROLE {role}; GRANT CREATE ON DATABASE {database.name} TO {role};")
+    folder.write("002_schema.sql", f"SET ROLE {role}; CREATE SCHEMA app; CREATE TABLE app.t (i int);")
+    invoke()
+    assert invoke(VERIFY)["state"] == "up_to_date"
+
+
+def test_file_that_is_applied_in_part(invoke: Invoke, folder: Folder) -> None:
+    """A stepwise file that stopped half way is named as not verifiable; what it has done is a difference."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write("002_b.sql", "CREATE INDEX CONCURRENTLY b ON a (i);\nSELECT 1 / 0;")
+    with pytest.raises(Exception, match="division by zero"):
+        invoke()
+    body = invoke(VERIFY)
+    assert [item["identity"] for item in body["differences"]] == ["public.b"]
+    assert body["not_verifiable"] == ["002_b.sql is applied in part"]
+
+
 def test_role_that_is_gone(invoke: Invoke, folder: Folder, database: Database, role: str, drop_roles: object) -> None:
     """A role that a file makes and the server does not have is said, and not made again."""
     folder.write("001_a.sql", f"CREATE ROLE {role};")

@@ -32,6 +32,7 @@ def verify(job: Job) -> Report:
         view.plan.refuse_problems()
         items = _applied_files(folder, view)
         differences, details = _drift(job, connection, items, live)
+    details["not_verifiable"] += [f"{row.name} is applied in part" for row in view.applied if row.state != "applied"]
     report = describe(job, view, (*folder.warnings, *job.warnings), action="verify")._replace(details=details)
     if not differences:
         return report._replace(remark=f"The database is what {counted(len(items))} build{'s' * (len(items) == 1)}.")
