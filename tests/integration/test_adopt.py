@@ -157,6 +157,14 @@ def test_objects_that_files_drop_again(invoke: Invoke, folder: Folder, database:
     assert named(invoke(ADOPT)) == ["001_x.sql", "002_x.sql", "003_x.sql"]
 
 
+def test_schema_that_files_drop_again(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A schema that was the files' is compared also after the file that drops it."""
+    folder.write("001_app.sql", "CREATE SCHEMA app; CREATE TABLE app.a (i int); CREATE TABLE b (i int);")
+    folder.write("002_drop.sql", "DROP SCHEMA app CASCADE;")
+    database.execute("CREATE SCHEMA app; CREATE TABLE app.a (i int); CREATE TABLE b (i int);")
+    assert named(invoke(ADOPT)) == ["001_app.sql"]
+
+
 def test_many_files_of_which_the_counts_tell_nothing(invoke: Invoke, folder: Folder, database: Database) -> None:
     """Where each file replaces one function, the right one of many is found, although catalogues are read rarely."""
     folder.write("000_t.sql", "CREATE TABLE t (i int);")
@@ -266,6 +274,8 @@ def test_baseline_of_nothing(invoke: Invoke, files: Folder, database: Database) 
     database.execute("CREATE TABLE b (i bigint)")
     invoke({"action": "baseline", "target_revision": "none", "confirm": True})
     assert history(database) == []
+    with pytest.raises(ObjectExists, match='relation "b" already exists'):
+        invoke(ADOPT="manual")
     with pytest.raises(ObjectExists, match='relation "b" already exists'):
         invoke()
     assert history(database) == [("001_a.sql", "transaction")]

@@ -215,6 +215,19 @@ def test_roles_of_files_stay_as_they_are(
     assert all(text.startswith("002_roles.sql:1  ") for text in body["not_verifiable"])
 
 
+def test_grant_in_a_block_is_not_made_again(
+    invoke: Invoke, folder: Folder, database: Database, role: str, drop_roles: object
+) -> None:
+    """A grant on the live database that a block makes is refused in a scratch build, and the block is left out."""
+    folder.write("001_role.sql", f"CREATE ROLE {role};")
+    folder.write("002_grant.sql", f"DO $$ BEGIN EXECUTE 'GRANT TEMPORARY, CREATE ON DATABASE {database.name} TO {role}'; END $$;")
+    invoke()
+    database.execute(f"REVOKE ALL ON DATABASE {database.name} FROM {role}")
+    body = invoke(VERIFY)
+    assert (body["state"], len(body["not_verifiable"])) == ("up_to_date", 2)
+    assert database.query(f"SELECT has_database_privilege('{role}', '{database.name}', 'CREATE')") == [(False,)]
+
+
 def test_role_that_makes_schemas(
     invoke: Invoke, folder: Folder, database: Database, role: str, drop_roles: object
 ) -> None:

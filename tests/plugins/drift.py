@@ -15,7 +15,7 @@ CREATE TABLE shop.customers (
     code varchar CHECK (code IN ('x', 'y') OR code IS NULL),
     email shop.email, mood shop.mood DEFAULT 'ok',
     price numeric(10,2), tax numeric GENERATED ALWAYS AS (price * 0.2) STORED,
-    since timestamptz DEFAULT now() - interval '1 day', day date DEFAULT '2020-01-31',
+    since timestamptz DEFAULT now() - interval '1 day', day date DEFAULT '2020-01-31', starts timestamptz DEFAULT '2024-01-01 00:00+00',
     tags text[] DEFAULT ARRAY['a', 'b'], raw jsonb DEFAULT '{"a": [1]}',
     parent bigint CONSTRAINT parent_fk REFERENCES shop.customers DEFERRABLE INITIALLY DEFERRED,
     dropped int,
