@@ -12,7 +12,6 @@ from migrator.connection import Connection
 from migrator.errors import DbSetupError, RunError, ServerError
 from migrator.evidence_errors import ScratchFailed
 from migrator.job import Job
-from migrator.kinds import first_code
 from migrator.light import Any
 from migrator.plan import Pending
 from migrator.runner import Runner
@@ -64,7 +63,7 @@ class Build:
 
     def _note_for(self, script: Script) -> Callable[[Statement, str], None]:
         def note(statement: Statement, what: str) -> None:
-            start = " ".join(statement.text[first_code(statement.text) :].split()[:3])
+            start = " ".join(statement.words[:3]) or "select"  # bare words only: what is quoted may be a secret
             self._notes[f'{script.migration.name}:{statement.line}  "{start} ..." ({what})'] = None
             if (role := new_role(statement)) and not self._knows(role):
                 raise ScratchFailed(

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from migrator.catalogue_entry import Catalogue, Entry, Key
+from migrator.excerpt import mask_passwords
 from migrator.light import Any, NamedTuple
 
 ONLY_IN_FILES = "only in the files"
@@ -94,7 +95,8 @@ def _changed(files: Entry, database: Entry) -> tuple[str, ...]:
 
 
 def _bounded(lines: Iterator[str]) -> tuple[str, ...]:
-    kept = [line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]} ..." for line in lines]
+    masked = map(mask_passwords, lines)
+    kept = [line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]} ..." for line in masked]
     if len(kept) > _MAX_LINES:
         kept[_MAX_LINES:] = [f"  ... {len(kept) - _MAX_LINES} more lines"]
     return tuple(kept)

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from migrator.command_line.local_server import LocalServer
 from migrator.errors import InconsistentHistory
 from migrator.evidence_errors import NothingProven, ScratchFailed, ScratchRefused
 
-from tests.plugins.databases import Database, MakeDatabase
+from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.drift import SCHEMA
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Cli, Invoke, command
@@ -258,6 +259,35 @@ def test_role_that_is_gone(invoke: Invoke, folder: Folder, database: Database, r
     with pytest.raises(ScratchFailed, match=f'001_a.sql makes the role "{role}", which this server does not have'):
         invoke(VERIFY)
     assert roles(database, role) == []
+
+
+def test_no_password_is_told(invoke: Invoke, folder: Folder, database: Database, role: str, drop_roles: object) -> None:
+    """What is quoted in a statement that is left out, and what follows the word PASSWORD in a definition, stays secret."""
+    folder.write(
+        "001_a.sql",
+        f"CREATE ROLE {role} PASSWORD 'canary-1';\n"
+        f"CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ ALTER ROLE {role} PASSWORD 'canary-2' $$;\n"
+        "SELECT 'canary-3 dblink(' WHERE false;\nSELECT length('password=canary-3'), 'pg_reload_conf()';",
+    )
+    invoke()
+    database.execute("DROP FUNCTION f()")
+    body = invoke(VERIFY)
+    assert [item["identity"] for item in body["differences"]] == ["public.f()"]
+    assert len(body["not_verifiable"]) == 3
+    assert "canary" not in json.dumps(body)
+
+
+def test_restored_dump(
+    invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase, server: LocalServer, pg_dump: Dump
+) -> None:
+    """A database restored from a dump, its history with it, has not drifted."""
+    folder.write("001_shop.sql", SCHEMA)
+    invoke()
+    restored = make_database()
+    psql = [str(server.binaries.program("psql")), "-qX", "-v", "ON_ERROR_STOP=1", f"--dbname={restored.url}"]
+    subprocess.run(psql, input=pg_dump(database), capture_output=True, text=True, check=True)
+    body = invoke(VERIFY, DATABASE_URL=restored.url)
+    assert (body["state"], body["differences"]) == ("up_to_date", [])
 
 
 def test_leftovers(invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase) -> None:
