@@ -27,7 +27,7 @@ synth: $(VENV)/.cdk ## make the CloudFormation templates of the example stacks, 
 	@$(WITH_NODE) $(NODE_PACKAGES)/node_modules/.bin/cdk synth --quiet $(SYNTH)
 
 layer: $(VENV)/.cdk ## build the Lambda layer with psycopg2, in .db_setup/layer.zip
-	@$(WITH_NODE) $(PY) -m cdk.driver_layer $(LAYER)
+	@$(PY) -m cdk.layer $(LAYER)
 
 test: check ## lint, check the types and run every test
 	@$(PY) -m pytest -n auto

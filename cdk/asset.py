@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ CA_BUNDLE = "global-bundle.pem"
 MAX_BYTES = 250 * 1024 * 1024
 """Lambda's limit for a package and its layers, unzipped."""
 _KEPT = 8  # packages of earlier synths
+_IN_USE = 3600  # seconds; another synth may be copying what was asked for a moment ago
 _PIECE = 1 << 20
 
 
@@ -99,4 +101,5 @@ def _fill(folder: Path, parts: dict[str, Path]) -> None:
 def _forget_old() -> None:
     built = sorted(CACHE.glob("asset-*"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in built[_KEPT:]:
-        shutil.rmtree(path, ignore_errors=True)
+        if time.time() - path.stat().st_mtime > _IN_USE:
+            shutil.rmtree(path, ignore_errors=True)

@@ -34,6 +34,8 @@ class ExampleStack(aws_cdk.Stack):
         application = self._make_application(vpc)
         database.connections.allow_default_port_from(application, "application")
         self.migrations.execute_before(application)
+        # for people: python db_setup status --function NAME
+        aws_cdk.CfnOutput(self, "MigrationsFunction", value=self.migrations.function.function_name)
 
     def _make_network(self) -> ec2.Vpc:
         """Make a VPC that has no way out; what the functions need of AWS comes in by an endpoint."""

@@ -25,7 +25,7 @@ def set_properties(trigger: triggers.Trigger, package: Package, listening: float
     """Make the trigger listen long enough (seconds), show its migrations in ``cdk diff``, and run in every deploy.
 
     A property that is new each time is enough for that. A date in the function, such as in its description, would
-    publish a version of the function each time, and they are never removed.
+    publish a version of the function each time.
     """
     custom_resource = trigger.node.default_child
     assert isinstance(custom_resource, aws_cdk.CustomResource)

@@ -7,24 +7,34 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 _PROJECT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 
-def _use_environment_of_the_project() -> None:
-    """Run again with the project's own Python when this one lacks the driver, as the system's does."""
+_FUNCTION = "--function"  # a deployed function is called with boto3, and has the driver itself
+
+
+def _use_environment_of_the_project(words: Sequence[str]) -> None:
+    """Run again with the project's own Python when this one lacks what the command needs, as the system's does."""
     try:
-        import psycopg2  # noqa: F401, PLC0415 - is it there?
-    except ModuleNotFoundError:
+        if any(word.partition("=")[0] == _FUNCTION for word in words):
+            import boto3  # noqa: F401, PLC0415 - is it there?
+        else:
+            import psycopg2  # noqa: F401, PLC0415
+    except ModuleNotFoundError as missing:
         environment = os.path.join(_PROJECT, ".venv")
         python = os.path.join(environment, "bin", "python")
-        if not os.path.exists(python) or os.path.realpath(sys.prefix) == environment:
-            sys.exit("error: psycopg2 is not installed\nCure: pip install -r db_setup/requirements.txt, or make run")
+        if not os.path.exists(python) or os.path.realpath(sys.prefix) == os.path.realpath(environment):
+            cure = f"{sys.executable} -m pip install boto3"
+            if missing.name == "psycopg2":
+                cure = "pip install -r db_setup/requirements.txt, or make run"
+            sys.exit(f"error: {missing.name} is not installed\nCure: {cure}")
         os.execv(python, [python, *sys.orig_argv[1:]])  # noqa: S606 - the same command line
 
 
 if __name__ == "__main__":
-    _use_environment_of_the_project()
+    _use_environment_of_the_project(sys.argv[1:])
     from migrator.command_line.main import main
 
     sys.exit(main(sys.argv[1:]))

@@ -8,4 +8,6 @@ pytest_plugins = [
     "tests.plugins.folders",
     "tests.plugins.proxy",
     "tests.plugins.runs",
+    "tests.plugins.crashes",
+    "tests.plugins.secrets",
 ]

@@ -20,6 +20,8 @@ SET LOCAL quote_all_identifiers = off; SET LOCAL datestyle = 'ISO'; SET LOCAL in
 SET LOCAL timezone = 'UTC'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
 """
 _PARENT_OF_TRIGGER_SINCE = 130000
+_PUBLIC_MAY_NOT_CREATE_SINCE = 150000  # before that, caring for users takes it from PUBLIC, which is no drift
+_OLD, _PUBLIC = "schema public", re.compile("^PUBLIC: CREATE, USAGE$", re.MULTILINE)
 _MIGRATING_USER = "the migrating user"
 # PostgreSQL prints the elements of a list cast as a whole, and reads its own print as elements cast one by one.
 _CAST_LIST = re.compile(r"\(ARRAY\[((?:'(?:[^']|'')*'::character varying(?:, )?)+)\]\)::text\[\]")
@@ -48,6 +50,8 @@ def read(
         connection.run("COMMIT")
     finally:
         connection.rollback()
+    if connection.server_version < _PUBLIC_MAY_NOT_CREATE_SINCE:
+        rows = [(*row[:3], _PUBLIC.sub("PUBLIC: USAGE", row[3] or "")) if row[1] == _OLD else row for row in rows]
     entries = (Entry(kind, identity, parent or "", _steady(text or "")) for kind, identity, parent, text in rows)
     return {entry.key: entry for entry in sorted(entries)}
 

@@ -29,7 +29,8 @@ SELECT 'comment', t.id, t.parent, t.description FROM told t
 UNION ALL SELECT 'default privileges', concat_ws(' ', d.what, 'of', ROLE(d.defaclrole),
         'in schema ' || quote_ident(n.nspname)), quote_ident(n.nspname), coalesce(d.lines, 'nobody')
     FROM defaults d LEFT JOIN spaces n ON n.oid = d.defaclnamespace
-    WHERE d.defaclnamespace = 0 OR (n.oid IS NOT NULL AND d.lines IS NOT NULL)
+    WHERE (n.oid IS NOT NULL AND d.lines IS NOT NULL) OR (d.defaclnamespace = 0 AND d.lines IS DISTINCT FROM
+        CASE d.defaclobjtype WHEN 'f' THEN 'PUBLIC: EXECUTE' WHEN 'T' THEN 'PUBLIC: USAGE' END)
 UNION ALL SELECT 'collation', format('%I.%I', n.nspname, c.collname), NULL,
         concat_ws(E'\\n', 'provider ' || c.collprovider::text, c.collcollate, c.collctype,
             CASE WHEN NOT c.collisdeterministic THEN 'not deterministic' END)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, adapt
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, adapt, encrypt_password
 
 from migrator.credentials import Credentials
 from migrator.deadline import Deadline
@@ -58,6 +58,7 @@ class Connection:
         self._deadline = deadline
         self.pid: int = raw.info.backend_pid
         self.server_version: int = raw.server_version
+        self.has_made_users = False
 
     def rows(self, sql: str) -> list[Row]:
         """Send one message and return the rows of its last statement; ``%`` has no meaning in it."""
@@ -88,6 +89,10 @@ class Connection:
         if hasattr(adapted, "prepare"):
             adapted.prepare(self._raw)
         return str(adapted.getquoted().decode())
+
+    def verifier(self, password: str, user: str) -> str:
+        """Return what the server keeps of a password, computed here: the password itself is never sent."""
+        return str(encrypt_password(password, user, self._raw, "scram-sha-256"))
 
     @property
     def idle(self) -> bool:
@@ -213,9 +218,11 @@ def _check(connection: Connection) -> None:
     if connection.server_version < OLDEST_SERVER:
         version = connection.server_version // 10000
         raise UnsupportedServer(f"the server is PostgreSQL {version}", cure="upgrade it to PostgreSQL 12 or newer")
-    standby, read_only, pid = connection.rows(
+    standby, read_only, pid, connection.has_made_users = connection.rows(
         f"{connection.settings_sql()}; SELECT pg_catalog.pg_is_in_recovery(), "
-        "pg_catalog.current_setting('transaction_read_only') = 'on', pg_catalog.pg_backend_pid()"
+        "pg_catalog.current_setting('transaction_read_only') = 'on', pg_catalog.pg_backend_pid(), "
+        "EXISTS (SELECT FROM pg_catalog.pg_shdescription WHERE pg_catalog.starts_with(description, pg_catalog.concat("
+        "'made by db_setup for database \"', pg_catalog.replace(pg_catalog.current_database(), '\"', '\"\"'), '\":')))"
     )[0]
     if standby or read_only:
         raise ReadOnlyServer(

@@ -156,6 +156,8 @@ def from_secret(secret: Mapping[str, object], label: str, settings: Settings) ->
         "username": secret.get("username"),
         "password": secret.get("password"),
     }
+    if settings.iam_auth:
+        found["password"] = "-"  # a token takes its place
     missing = [key for key, value in found.items() if not (isinstance(value, str) and value)]
     if missing:
         raise SecretError(

@@ -153,6 +153,19 @@ def begin_run(connection: Connection, action: str, request_id: str) -> int:
     return int(connection.rows(sql)[0][0])
 
 
+def rotation(connection: Connection, request_id: str) -> tuple[int, str]:
+    """Return number and start of a rotation: one of the last hour that did not succeed, or a new one."""
+    unfinished = (
+        f"SELECT id, started_at::text FROM {SCHEMA}.runs WHERE id = (SELECT max(id) FROM {SCHEMA}.runs "
+        "WHERE action = 'rotate') AND outcome <> 'succeeded' "
+        "AND started_at > pg_catalog.clock_timestamp() - interval '1 hour'"
+    )
+    if not connection.rows(unfinished):
+        begin_run(connection, "rotate", request_id)
+    number, started = connection.rows(unfinished)[0]
+    return int(number), str(started)
+
+
 def end_run(connection: Connection, run_id: int, outcome: str, message: str, durations: dict[str, int]) -> None:
     """Record how a run ended, and how many milliseconds each of its migrations took."""
     literal = connection.literal

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 
 from migrator import credentials, history, tls
 from migrator.connection import Connection, connect
 from migrator.credentials import Credentials
 from migrator.deadline import Deadline
+from migrator.errors import InvalidSetting
 from migrator.folder import Folder, default_path, read_folder
+from migrator.light import Any
 from migrator.migration import AppliedMigration
 from migrator.plan import Plan, Policy, make_plan
 from migrator.report import Listener
@@ -32,28 +35,53 @@ class Job:
         self.started = time.monotonic()
         self.warnings: list[str] = []
         self._credentials: Credentials | None = None
+        self._admin_secret: dict[str, Any] = {}
 
     def read_folder(self) -> Folder:
         """Read the migrations folder that the settings name, or the one beside the code."""
         named = self.settings.migrations_dir
         return read_folder(named or default_path(self.base))
 
-    def connect(self, database: str = "") -> Connection:
-        """Open a session with the credentials of the request, read once; ``database`` names another on the server."""
+    def credentials(self) -> Credentials:
+        """Return whom the request says to connect as, and how; read once."""
         if self._credentials is None:
             self._credentials, warning = tls.secured(self._find_credentials(), self.settings, self.base)
             self.warnings += [warning] if warning else []
-        found = self._credentials._replace(name=database) if database else self._credentials
+        return self._credentials
+
+    def connect(self, database: str = "") -> Connection:
+        """Open a session with the credentials of the request; ``database`` names another one on the server."""
+        found = self.credentials()
+        if database:
+            found = found._replace(name=database)
+        if self.settings.iam_auth:
+            if found.is_socket:
+                raise InvalidSetting("DB_IAM_AUTH is set, and the host is a socket", cure="IAM is for RDS: set DB_HOST")
+            from migrator.secret_store import iam_token  # noqa: PLC0415 - like boto3, for those who use IAM
+
+            found = found._replace(password=iam_token(found.host, found.port, found.user))  # good for 15 minutes
         return connect(found, self.settings.lock_timeout, self.deadline, self.request_id)
 
+    @property
+    def admin_secret_name(self) -> str:
+        """The name or ARN of the secret that this run connects with, if there is one."""
+        if self.settings.database_url and not self.request.secret_name:
+            return ""
+        return self.request.secret_name or self.settings.secret_name
+
+    def admin_place(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return what the admin's secret says under some keys."""
+        return {key: self._admin_secret[key] for key in keys if key in self._admin_secret}
+
     def _find_credentials(self) -> Credentials:
-        settings, named = self.settings, self.request.secret_name
-        if settings.database_url and not named:
-            return credentials.from_url(settings.database_url)
-        if secret := named or settings.secret_name:
+        settings = self.settings
+        if secret := self.admin_secret_name:
             from migrator import secret_store  # noqa: PLC0415 - like boto3, for those who read secrets
 
-            return credentials.from_secret(secret_store.read_secret(secret), secret, settings)
+            self._admin_secret = secret_store.read_secret(secret)
+            return credentials.from_secret(self._admin_secret, secret, settings)
+        if settings.database_url:
+            return credentials.from_url(settings.database_url)
         return credentials.from_variables(settings)
 
     def elapsed_ms(self) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from migrator import plan as states
 from migrator.light import Any, NamedTuple
 
+_MOST_NAMED = 20  # in a sentence; an answer, which Lambda limits to 6 MB, has lists of all of them beside it
+
 Listener = Callable[[str, dict[str, Any]], None]
 """Takes the events of a run: a dotted name and its fields."""
 
@@ -18,6 +20,15 @@ class Line(NamedTuple):
     name: str
     mode: str
     duration_ms: int | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """Return the line as the answer has it, null for what is not known."""
+        return {"number": self.number, "name": self.name, "mode": self.mode or None, "duration_ms": self.duration_ms}
+
+    @classmethod
+    def of_entry(cls, entry: dict[str, Any]) -> Line:
+        """Return the line that an answer's entry tells of."""
+        return cls(entry["number"], entry["name"], entry["mode"] or "", entry["duration_ms"])
 
 
 class Report(NamedTuple):
@@ -47,6 +58,8 @@ class Report(NamedTuple):
         return " ".join(part for part in (self._done(), self._left(), self.remark) if part)
 
     def _done(self) -> str:
+        if self.action == "rotate":
+            return ""
         if self.problems:
             return "; ".join(self.problems)
         if self.applied:
@@ -58,7 +71,7 @@ class Report(NamedTuple):
         if not self.pending or self.problems:
             return ""
         verb = "would be applied" if self.action == "plan" else "pending"
-        return f"{counted(len(self.pending))} {verb}: {', '.join(line.name for line in self.pending)}."
+        return f"{counted(len(self.pending))} {verb}: {listed([line.name for line in self.pending], _MOST_NAMED)}."
 
     def body(self) -> dict[str, Any]:
         """Return the answer's body, ready for JSON."""
@@ -68,10 +81,12 @@ class Report(NamedTuple):
             "state": self.state,
             "applied_migrations": [line.name for line in self.applied],
             "pending_migrations": [line.name for line in self.pending],
+            "migrations": [line.entry() for line in self.applied or self.pending],
             "previous_revision": self.previous_revision or None,
             "final_revision": self.final_revision or None,
             "target_revision": self.target or "head",
             "warnings": list(self.warnings),
+            "problems": list(self.problems),
             "duration_ms": self.duration_ms,
             **self.details,
         }

@@ -12,8 +12,19 @@ _UNITS = (("ms", 0.001), ("min", 60.0), ("s", 1.0))
 _MAX_SECONDS = 7 * 86400.0
 DEFAULT_LOCK_TIMEOUT = 1.0
 
-ACTIONS = ("migrate", "plan", "status", "verify", "adopt", "baseline")
-_REQUEST_KEYS = ("action", "target_revision", "dry_run", "confirm", "secret_name")
+ACTIONS = ("migrate", "plan", "status", "verify", "adopt", "baseline", "rotate")
+_REQUEST_KEYS = ("action", "target_revision", "dry_run", "confirm", "secret_name", "user")
+KINDS = ("user", "table_creator", "readonly")
+
+
+class UserSettings(NamedTuple):
+    """One kind of limited user: its secret or IAM, if it is declared; its names, where they are set."""
+
+    kind: str
+    secret: str = ""
+    iam: bool = False
+    role: str = ""
+    login: str = ""
 
 
 class Settings(NamedTuple):
@@ -36,6 +47,16 @@ class Settings(NamedTuple):
     allow_missing: bool = False
     adopt: str = "auto"
     verify: bool = False
+    iam_auth: bool = False
+    create_users: bool = True
+    users: tuple[UserSettings, ...] = tuple(map(UserSettings, KINDS))
+    schemas: tuple[str, ...] = ()
+    revoke_public_connect: bool = False
+
+    @property
+    def declares_users(self) -> bool:
+        """Tell whether a run has limited users to care for."""
+        return self.create_users and any(user.secret or user.iam for user in self.users)
 
     def __repr__(self) -> str:
         """Return the public settings only; a URL and a password never reach a log."""
@@ -63,6 +84,11 @@ class Settings(NamedTuple):
             allow_missing=get.boolean("ALLOW_MISSING", default=False),
             adopt=get.choice("ADOPT", ("auto", "manual")),
             verify=get.boolean("VERIFY", default=False),
+            iam_auth=get.boolean("DB_IAM_AUTH", default=False),
+            create_users=get.boolean("CREATE_USERS", default=True),
+            users=_users(get),
+            schemas=get.names("DB_SCHEMAS"),
+            revoke_public_connect=get.boolean("REVOKE_PUBLIC_CONNECT", default=False),
         )
 
 
@@ -93,9 +119,30 @@ class _Reader:
             raise InvalidSetting(f'{name} is "{value}"', cure=f"set {name} to {' or '.join(words)}")
         return value
 
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return the names of a list with commas, each once."""
+        value = self.text(name)
+        return tuple(dict.fromkeys(filter(None, map(str.strip, value.split(","))))) if value else ()
+
     def seconds(self, name: str) -> float | None:
         value = self.text(name)
         return parse_seconds(value, name) if value else None
+
+
+def _users(get: _Reader) -> tuple[UserSettings, ...]:
+    by_iam = get.names("DB_IAM_USERS")
+    if unknown := [kind for kind in by_iam if kind not in KINDS]:
+        raise InvalidSetting(f'DB_IAM_USERS names "{unknown[0]}"', cure=f"use only: {', '.join(KINDS)}")
+    clear, old = get.text("DB_TABLE_CREATOR_SECRET_NAME"), get.text("DB_PROXY")
+    if clear and old and clear != old:
+        raise InvalidSetting("DB_PROXY and DB_TABLE_CREATOR_SECRET_NAME name two secrets", cure="set only one of them")
+    secrets = (get.text("DB_USER_SECRET_NAME"), clear or old, get.text("DB_READONLY_SECRET_NAME"))
+    return tuple(
+        UserSettings(
+            kind, secret, kind in by_iam, get.text(f"DB_{kind.upper()}_ROLE"), get.text(f"DB_{kind.upper()}_LOGIN")
+        )
+        for kind, secret in zip(KINDS, secrets, strict=True)
+    )
 
 
 def parse_seconds(value: str, name: str) -> float:
@@ -126,6 +173,7 @@ class Request(NamedTuple):
     secret_name: str = ""
     confirm: bool = False
     by_deploy: bool = False
+    user: str = ""
 
     @classmethod
     def parse(cls, event: object) -> Request:
@@ -147,13 +195,16 @@ class Request(NamedTuple):
                 "baseline without a target",
                 cure='say up to which migration everything is applied: a number, the name of a file, "head" or "none"',
             )
-        return cls(
+        request = cls(
             action=action,
             target=_target(event.get("target_revision", "head")),
             dry_run=_boolean("dry_run", event.get("dry_run", False)),
             confirm=_boolean("confirm", event.get("confirm", False)),
-            secret_name=_secret_name(event),
+            secret_name=_filled("secret_name", event, cure="name a secret, or leave the key out"),
+            user=_filled("user", event, cure=f"send one of: {', '.join(KINDS)}; or leave the key out for all of them"),
         )
+        _check_keys_of_action(request)
+        return request
 
 
 def _action(value: object) -> str:
@@ -177,11 +228,18 @@ def _target(value: object) -> str:
     return "" if text == "head" else text
 
 
-def _secret_name(event: Mapping[str, object]) -> str:
-    name = _text("secret_name", event.get("secret_name", ""))
-    if "secret_name" in event and not name:
-        raise InvalidRequest("secret_name is empty", cure="name a secret, or leave the key out")
-    return name
+def _check_keys_of_action(request: Request) -> None:
+    if request.action == "rotate" and (request.target or request.dry_run):
+        raise InvalidRequest("rotate knows no target_revision and no dry_run", cure='send only "action" and "user"')
+    if request.user and request.action != "rotate":
+        raise InvalidRequest(f"user has no meaning for {request.action}", cure='send it with "action": "rotate"')
+
+
+def _filled(key: str, event: Mapping[str, object], *, cure: str) -> str:
+    text = _text(key, event.get(key, ""))
+    if key in event and not text:
+        raise InvalidRequest(f"{key} is empty", cure=cure)
+    return text
 
 
 def _text(key: str, value: object) -> str:

@@ -15,8 +15,8 @@ import pytest
 
 from cdk import asset, drivers
 from cdk.asset import build, files_in
-from cdk.driver_layer import layer_folder, main, write_zip
 from cdk.drivers import PYTHONS, Target
+from cdk.layer import layer_folder, main, write_zip
 from cdk.refusals import Refused
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,6 +12,14 @@ GUIDE = PROJECT / "databaseModificationGuide.md"
 REFERENCE = PROJECT / "db_setup" / "README.md"
 DOCUMENTS = (README, GUIDE, REFERENCE)
 
+# Blocks that have a test of their own, in test_cdk_snippets.py.
+ELSEWHERE = frozenset(
+    {
+        "python construct", "sql shop", "text diff", "text synth", "sql deploy", "text deploy",
+        "console own stack", "typescript own stack", "python own stack", "text not run",
+    }
+)  # fmt: skip
+
 _FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"-- (migrations/\S+\.sql)$", re.MULTILINE)
 _CELL_END = re.compile(r"(?<!\\)\|")
@@ -47,6 +55,12 @@ def blocks(document: Path) -> list[Block]:
         Block(text.count("\n", 0, found.start()) + 1, found["info"].strip(), found["text"])
         for found in _FENCE.finditer(text)
     ]
+
+
+def only(document: Path, info: str) -> str:
+    """Return the text of the one block of a kind."""
+    (text,) = [block.text for block in blocks(document) if block.info == info]
+    return text
 
 
 def commands(block: Block) -> list[Command]:

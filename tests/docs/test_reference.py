@@ -9,9 +9,8 @@ import re
 from argparse import Namespace
 from collections.abc import Iterator
 
-import initializer
 import pytest
-from migrator import credentials, plan, script
+from migrator import credentials, grants, plan, script
 from migrator.adoption import ADOPTED, BASELINE, IMPORTED
 from migrator.command_line import main
 from migrator.command_line.arguments import parser
@@ -19,12 +18,15 @@ from migrator.errors import DbSetupError, UsageError
 from migrator.evidence import TOOLS
 from migrator.migration import _KNOWN_DIRECTIVES, is_migration, looks_like_a_mistake, number_of
 from migrator.report import Report
-from migrator.settings import _REQUEST_KEYS, ACTIONS, Request, Settings
+from migrator.roles import users_of
+from migrator.settings import _REQUEST_KEYS, ACTIONS, KINDS, Request, Settings
 
-from tests.docs.documents import README, REFERENCE, Block, blocks, column, table
+from tests.docs.documents import REFERENCE, column, only, table
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import PRODUCT, Invoke
+
+USERS = ("CREATE_USERS", "DB_IAM_AUTH", "REVOKE_PUBLIC_CONNECT")
 
 
 class Environment(dict[str, str]):
@@ -38,12 +40,6 @@ class Environment(dict[str, str]):
         """Return the default, and remember the key."""
         self.asked.append(key)
         return default
-
-
-def only(document_blocks: list[Block], info: str) -> str:
-    """Return the text of the one block of a kind."""
-    (text,) = [block.text for block in document_blocks if block.info == info]
-    return text
 
 
 def all_errors(kind: type[DbSetupError]) -> Iterator[type[DbSetupError]]:
@@ -63,7 +59,8 @@ def test_variables() -> None:
 def test_defaults() -> None:
     """A default that is a value is the one that the settings have."""
     values = {name: value for name, _, value in table(REFERENCE, "Variables") if re.fullmatch(r"true|false|\d+m?s?", value)}
-    assert set(values) == {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING", "VERIFY"}
+    known = {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING", "VERIFY", *USERS}
+    assert set(values) == known
     assert Settings.from_env(values)._replace(port="") == Settings.from_env({})
     assert int(values["DB_PORT"]) == credentials.DEFAULT_PORT
 
@@ -111,7 +108,7 @@ def test_exit_status() -> None:
     """The exit statuses are those of the command line and of the errors."""
     known = {main.DONE, main.FAILED, main.PENDING, main.DRIFT, main.INTERRUPTED, DbSetupError.exit_status, UsageError.exit_status}
     assert {int(status) for status in column(REFERENCE, "Exit status")} == known
-    assert main._status(Namespace(check=False), Report("status", plan.INCONSISTENT)) == 0
+    assert main._status(Namespace(action="status", check=False), Report("status", plan.INCONSISTENT).body()) == 0
 
 
 def test_states() -> None:
@@ -131,8 +128,8 @@ def test_modes_and_directives() -> None:
 
 def test_error_codes() -> None:
     """Every code that an error can have is there; those of mere families are not, and nothing else is."""
-    for name in ("command_line.files", "command_line.local_server", "evidence_errors"):  # with errors of their own
-        importlib.import_module(f"migrator.{name}")
+    for name in ("command_line.files", "command_line.local_server", "command_line.remote", "roles", "evidence_errors"):
+        importlib.import_module(f"migrator.{name}")  # rooms with errors of their own
     families = {"error", "folder_error", "invalid_text", "plan_error"}
     codes = {kind.code for kind in all_errors(DbSetupError)} - families
     assert sorted(column(REFERENCE, "Error codes")) == sorted(codes)
@@ -146,7 +143,7 @@ def test_log_events() -> None:
     for file in PRODUCT.rglob("*.py"):
         if file.parent.name != "command_line":
             texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
-            told |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration)\.[a-z]+", text)}
+            told |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration|user)\.[a-z]+", text)}
     assert set(column(REFERENCE, "Log")) == told
 
 
@@ -173,21 +170,24 @@ def test_history_tables(invoke: Invoke, folder: Folder, database: Database, name
     assert column(REFERENCE, f"db_setup.{name}") == [found for (found,) in rows]
 
 
+def test_users() -> None:
+    """The privileges of each kind of user are those that are granted, and the names those that derive."""
+    rows = table(REFERENCE, "Users")
+    assert [row[0] for row in rows] == list(KINDS)
+    for kind, *said in rows:
+        found = [set(cell.split(", ")) for cell in said]
+        assert found == [set(grants.PRIVILEGES[kind][cls]) for cls in ("TABLE", "SEQUENCE", "SCHEMA", "DATABASE")]
+    text = REFERENCE.read_text(encoding="utf-8").partition("\n## Users\n")[2].partition("\n## ")[0]
+    names = {name for user in users_of(Settings(), "shop", "admin") for name in (user.group, user.login)}
+    assert set(re.findall(r"`(shop_\w+)`", text)) == names
+    defaults = {name: value for name, _, value in table(REFERENCE, "Variables") if name.endswith(("_ROLE", "_LOGIN"))}
+    assert {f"shop{value.rpartition(' ')[2]}" for value in defaults.values()} == names
+
+
 def test_secret() -> None:
     """The secret that is shown is understood, also without its port."""
-    secret = json.loads(only(blocks(REFERENCE), "json secret"))
+    secret = json.loads(only(REFERENCE, "json secret"))
     found = credentials.from_secret(secret, "shown", Settings())
     del secret["port"]
     assert found == credentials.from_secret(secret, "shown", Settings())
     assert (found.host, found.name, found.user) == ("db.example", "shop", "admin")
-
-
-def test_cdk_lines() -> None:
-    """The lines for a CDK stack name our handler, and variables that exist."""
-    words = {
-        node.value for node in ast.walk(ast.parse(only(blocks(README), "python"))) if isinstance(node, ast.Constant)
-    }
-    module, _, function = "initializer.handler".partition(".")
-    assert "initializer.handler" in words
-    assert getattr(initializer, function).__module__ == module
-    assert "DB_SECRET_NAME" in words & set(column(REFERENCE, "Variables"))

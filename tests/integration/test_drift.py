@@ -100,3 +100,26 @@ def test_other_tools_and_data_are_no_drift(expected: Catalogue, built: Database,
         "CREATE SCHEMA db_setup; CREATE TABLE db_setup.history (i int); CREATE TEMPORARY TABLE t (i int)"
     )
     assert compare(expected, read(database)) == []
+
+
+def test_users_that_db_setup_keeps_are_no_drift(
+    built: Database, expected: Catalogue, make_database: MakeDatabase
+) -> None:
+    """What the users are granted at each deploy, now and for objects to come, is no work of the files."""
+    database = make_database(f"TEMPLATE {built.name}")
+    role = f"kept_{database.name}"
+    database.execute(f"CREATE ROLE {role}; COMMENT ON ROLE {role} IS 'made by db_setup for database \"{database.name}\": user'")
+    try:
+        database.execute(
+            f"GRANT USAGE ON SCHEMA shop TO {role}; GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA shop TO {role};"
+            f"GRANT SELECT (price) ON shop.customers TO {role}; GRANT USAGE ON SEQUENCE shop.seq TO {role};"
+            f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {role};"
+            f"ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO {role};"
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA shop GRANT USAGE ON SEQUENCES TO {role}"
+        )
+        assert compare(expected, read(database)) == []
+        database.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+        (found,) = compare(expected, read(database))
+        assert (found.kind, found.identity) == ("default privileges", "functions of the migrating user")
+    finally:
+        database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")

@@ -18,8 +18,8 @@ from tests.plugins.proxy import Proxy
 from tests.plugins.runs import PRODUCT, Invoke, LambdaContext
 
 KEYS = {
-    "success", "message", "state", "applied_migrations", "pending_migrations", "previous_revision", "final_revision",
-    "target_revision", "warnings", "duration_ms",
+    "success", "message", "state", "applied_migrations", "pending_migrations", "migrations",
+    "previous_revision", "final_revision", "target_revision", "warnings", "problems", "duration_ms",
 }  # fmt: skip
 
 

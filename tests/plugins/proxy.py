@@ -121,10 +121,22 @@ def _reset(end: socket.socket) -> None:
 
 
 @pytest.fixture
-def proxy(server: LocalServer) -> Iterator[Proxy]:
-    """Stand between a test's client and the server."""
-    folder = Path(tempfile.mkdtemp(prefix="proxy-"))  # a socket's path has to be short
-    made = Proxy(server, folder)
-    yield made
-    made.close()
-    shutil.rmtree(folder)
+def make_proxy() -> Iterator[Callable[[LocalServer], Proxy]]:
+    """Make proxies that stand between a test's client and a server."""
+    made: list[Proxy] = []
+
+    def make(server: LocalServer) -> Proxy:
+        folder = Path(tempfile.mkdtemp(prefix="proxy-"))  # a socket's path has to be short
+        made.append(Proxy(server, folder))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+        shutil.rmtree(each.folder)
+
+
+@pytest.fixture
+def proxy(make_proxy: Callable[[LocalServer], Proxy], server: LocalServer) -> Proxy:
+    """Stand between a test's client and the session's server."""
+    return make_proxy(server)

@@ -18,9 +18,9 @@ PURE = frozenset(
         "migrator.errors", "migrator.settings", "migrator.credentials", "migrator.migration", "migrator.matching",
         "migrator.statements", "migrator.scanner", "migrator.window", "migrator.kinds", "migrator.plan",
         "migrator.report", "migrator.failure", "migrator.excerpt", "migrator.encodings", "migrator.patterns",
-        "migrator.psql_commands", "migrator.reachability", "migrator.catalogue_entry", "migrator.catalogue_queries",
-        "migrator.catalogue_others", "migrator.differences", "migrator.cluster", "migrator.evidence",
-        "migrator.evidence_errors",
+        "migrator.psql_commands", "migrator.reachability", "migrator.roles", "migrator.grant_queries",
+        "migrator.catalogue_entry", "migrator.catalogue_queries", "migrator.catalogue_others", "migrator.differences",
+        "migrator.cluster", "migrator.evidence", "migrator.evidence_errors",
     }
 )  # fmt: skip
 IMPURE = frozenset(
@@ -29,8 +29,8 @@ IMPURE = frozenset(
 DOORS = frozenset({"initializer", "__main__"})
 DRIVERS = {
     "psycopg2": {"migrator.connection", "__main__"},  # __main__ only asks whether it is installed
-    "boto3": {"migrator.secret_store"},
-    "botocore": {"migrator.secret_store"},
+    "boto3": {"migrator.secret_store", "migrator.command_line.lambda_function", "__main__"},
+    "botocore": {"migrator.secret_store", "migrator.command_line.lambda_function"},
 }
 COMPARING = ("catalogue", "catalogue_entry", "differences", "scratch", "build", "cluster", "proof", "evidence", "adoption")
 MAX_FUNCTION, MAX_FILE, MAX_ERRORS = 50, 250, 300
@@ -152,7 +152,7 @@ def test_pure_room_knows_no_world(room: str) -> None:
 
 @pytest.mark.parametrize("driver", sorted(DRIVERS))
 def test_one_room_knows_each_driver(driver: str) -> None:
-    """Only the connection knows psycopg2, only the secret store knows boto3."""
+    """Only the connection knows psycopg2; boto3 is known where secrets are read, and where a person calls a function."""
     found = [i for i in imports() if i.of.partition(".")[0] == driver and i.by not in DRIVERS[driver]]
     assert told(found) == []
 
@@ -219,17 +219,52 @@ def test_no_import_is_hidden_in_a_string() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
+CDK = {f"cdk.{'.'.join(p.relative_to(ROOT / 'cdk').with_suffix('').parts)}": p for p in sorted((ROOT / "cdk").rglob("*.py"))}
+WITHOUT_THE_CDK = frozenset({"cdk.refusals", "cdk.timing", "cdk.drivers", "cdk.asset", "cdk.layer", "cdk.gate"})
+
+
+def _imported_by(name: str) -> set[str]:
+    statements = [node for node in ast.walk(tree(CDK[name])) if isinstance(node, ast.Import | ast.ImportFrom)]
+    found = {module for node in statements for module in imported(node, name)}
+    both = {f"{n.module}.{a.name}" for n in statements if isinstance(n, ast.ImportFrom) for a in n.names}
+    return found | (both & CDK.keys())
+
+
+def test_the_folder_knows_nothing_of_the_cdk() -> None:
+    """The drop-in folder imports no construct; the constructs import its rooms."""
+    assert told([i for i in imports() if i.of.partition(".")[0] in {"cdk", "aws_cdk", "constructs", "jsii"}]) == []
+    assert "migrator.folder" in _imported_by("cdk.gate")
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_THE_CDK))
+def test_packages_are_built_without_the_cdk(name: str) -> None:
+    """What reads the folder and builds the package is plain Python, and imports no room that is not."""
+    for module in _imported_by(name):
+        assert module.partition(".")[0] not in {"aws_cdk", "constructs", "jsii"}
+        assert not module.startswith("cdk.") or module in WITHOUT_THE_CDK
+
+
+def test_no_construct_knows_the_example() -> None:
+    """Who copies cdk/ may delete the example."""
+    example = {name for name in CDK if name.startswith(("cdk.example", "cdk.application"))}
+    assert len(example) >= 2
+    assert {name for name in CDK.keys() - example if _imported_by(name) & example} == set()
+
+
+ALL = FILES | CDK
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
 def test_file_is_short(name: str) -> None:
     """No file has more than 250 lines; the list of errors may have 300."""
     limit = MAX_ERRORS if name == "migrator.errors" else MAX_FILE
-    assert len(FILES[name].read_text("utf-8").splitlines()) <= limit
+    assert len(ALL[name].read_text("utf-8").splitlines()) <= limit
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize("name", sorted(ALL))
 def test_functions_are_short(name: str) -> None:
     """No function has more than 50 lines."""
-    functions = [node for node in ast.walk(tree(FILES[name])) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [node for node in ast.walk(tree(ALL[name])) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION] == []
 
 

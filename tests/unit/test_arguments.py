@@ -18,6 +18,8 @@ from migrator.command_line.arguments import parser
         (["status", "--check"], {"check": True}),
         (["new", "add orders"], {"action": "new", "name": "add orders"}),
         (["number"], {"action": "number"}),
+        (["rotate"], {"action": "rotate", "user": None, "yes": False}),
+        (["rotate", "table_creator", "--yes"], {"user": "table_creator", "yes": True}),
         (
             ["migrate", "--database-url", "postgresql://u@h/d", "--migrations", "m"],
             {"database_url": "postgresql://u@h/d", "migrations": "m"},
@@ -31,7 +33,7 @@ def test_words_are_understood(words: list[str], expected: dict[str, object]) -> 
     assert {key: found[key] for key in expected} == expected
 
 
-@pytest.mark.parametrize("action", ["migrate", "plan", "status", "number"])
+@pytest.mark.parametrize("action", ["migrate", "plan", "status", "rotate", "number"])
 def test_every_action_takes_database_folder_and_json(action: str) -> None:
     """Each action can be told its database and folder, and to answer in JSON."""
     found = parser().parse_args([action, "--database-url", "u", "--migrations", "m", "--json"])
@@ -42,7 +44,7 @@ def test_every_action_takes_database_folder_and_json(action: str) -> None:
     "words",
     [[], ["drop"], ["Migrate"], ["migrate", "now"], ["migrate", "--targ", "3"], ["migrate", "--target"], ["new"],
      ["new", "add", "orders"], ["plan", "--dry-run"], ["status", "--target", "3"], ["migrate", "--check"],
-     ["--json", "migrate"], ["migrate", "--verbose"]],
+     ["--json", "migrate"], ["migrate", "--verbose"], ["rotate", "a", "b"]],
     ids=lambda words: " ".join(words) or "nothing",
 )  # fmt: skip
 def test_wrong_usage_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

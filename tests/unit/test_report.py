@@ -13,7 +13,7 @@ C = Line("003", "003_c.sql", "")
 
 
 def test_response_has_the_documented_shape() -> None:
-    """The Lambda answers 200 with a body of ten documented fields, ready for JSON."""
+    """The Lambda answers 200 with a body of twelve documented fields, ready for JSON."""
     report = Report(
         "migrate", "pending_migrations", (A, B), (C,), "", "002", "002", ("careful",), (), 56
     )
@@ -26,10 +26,15 @@ def test_response_has_the_documented_shape() -> None:
             "state": "pending_migrations",
             "applied_migrations": ["001_a.sql", "002_b.sql"],
             "pending_migrations": ["003_c.sql"],
+            "migrations": [
+                {"number": "001", "name": "001_a.sql", "mode": "transaction", "duration_ms": 12},
+                {"number": "002", "name": "002_b.sql", "mode": "stepwise", "duration_ms": 34},
+            ],
             "previous_revision": None,
             "final_revision": "002",
             "target_revision": "002",
             "warnings": ["careful"],
+            "problems": [],
             "duration_ms": 56,
         },
     }

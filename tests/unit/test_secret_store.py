@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from migrator.errors import SecretError
-from migrator.secret_store import read_secret
+from migrator.secret_store import UserSecret, iam_token, read_secret
 from moto import mock_aws
 
 RDS = {"engine": "postgres", "host": "h", "username": "u", "password": "S3CRET", "dbname": "d", "port": 5432}
@@ -147,3 +147,89 @@ def test_boto3_is_imported_only_when_a_secret_is_read() -> None:
     )
     package = Path(__file__).resolve().parents[2] / "db_setup"
     subprocess.run([sys.executable, "-c", program], cwd=package, check=True)
+
+
+def test_user_secret_without_a_value(secrets: Any) -> None:
+    """A secret that was made empty has no version; what is staged there is promoted and is then the only one."""
+    secrets.create_secret(Name="app")
+    secret = UserSecret("app")
+    assert (secret.current, secret.pending) == (None, None)
+    version = secret.stage({"username": "u"}, "t" * 32)
+    secret.promote(version)
+    assert secrets.describe_secret(SecretId="app")["VersionIdsToStages"] == {"t" * 32: ["AWSCURRENT"]}
+    again = UserSecret("app")
+    assert again.current == version
+    assert again.pending is None
+    again.promote(version)
+
+
+def test_user_secret_stages_and_promotes(secrets: Any) -> None:
+    """What is staged is unseen by readers; promoted, it is current and what was current is previous."""
+    secrets.create_secret(Name="app", SecretString='{"password": "old"}')
+    old = UserSecret("app").current
+    staged = UserSecret("app").stage({"password": "new"}, "t" * 32)
+    assert read_secret("app") == {"password": "old"}
+    secret = UserSecret("app")
+    assert (secret.current, secret.pending) == (old, staged)
+    assert (secret.version("t" * 32), secret.version("x")) == ("AWSPENDING", "")
+    secret.promote(staged)
+    for stage, text in (("AWSCURRENT", '{"password": "new"}'), ("AWSPREVIOUS", '{"password": "old"}')):
+        assert secrets.get_secret_value(SecretId="app", VersionStage=stage)["SecretString"] == text
+
+
+def test_first_version_that_the_service_makes_current(stubber: Stubber) -> None:
+    """Secrets Manager makes the first version current as it is staged; only the label of staging is taken off then."""
+    arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:app-AbCdEf"
+    stubber.add_response("describe_secret", {"ARN": arn, "Name": "app"}, {"SecretId": "app"})
+    stubber.add_response("put_secret_value", {"VersionId": "t" * 32, "VersionStages": ["AWSPENDING"]})
+    labels = {"t" * 32: ["AWSPENDING", "AWSCURRENT"]}
+    stubber.add_response("describe_secret", {"ARN": arn, "Name": "app", "VersionIdsToStages": labels})
+    stubber.add_response(
+        "update_secret_version_stage", {},
+        {"SecretId": "app", "VersionStage": "AWSPENDING", "RemoveFromVersionId": "t" * 32},
+    )  # fmt: skip
+    secret = UserSecret("app")
+    secret.promote(secret.stage({"username": "u"}, "t" * 32))
+    stubber.assert_no_pending_responses()
+    assert secret.known_as == {arn, "app", arn.removesuffix("-AbCdEf")}
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "EncryptionFailure", "LimitExceededException"])
+def test_refused_writing_is_told_without_the_value(stubber: Stubber, code: str) -> None:
+    """A version that cannot be stored is an error with the operation, the code and what to allow; no value is in it."""
+    stubber.add_response("describe_secret", {"ARN": "arn:aws:secretsmanager:x", "Name": "app"})
+    stubber.add_client_error("put_secret_value", code, "no")
+    with pytest.raises(SecretError, match=f"app refuses put_secret_value: {code}") as caught:
+        UserSecret("app").stage({"password": "S3CRET"}, "t" * 32)
+    assert caught.value.cure
+    assert "S3CRET" not in f"{caught.value} {caught.value!r} {caught.value.__cause__!r}"
+
+
+def test_versions_do_not_show_what_they_hold(secrets: Any) -> None:
+    """A version is shown by its number only."""
+    secrets.create_secret(Name="app", SecretString='{"password": "S3CRET"}')
+    assert "S3CRET" not in repr(UserSecret("app").current)
+
+
+def test_value_that_does_not_fit_is_refused(secrets: Any) -> None:
+    """More than Secrets Manager can keep is refused before it is sent."""
+    secrets.create_secret(Name="app", SecretString=json.dumps({"more": "x" * 65400}))
+    secret = UserSecret("app")
+    assert secret.current is not None
+    with pytest.raises(SecretError, match="65,536"):
+        secret.stage({**secret.current.value, "password": "p" * 200}, "t" * 32)
+
+
+def test_iam_token_is_signed_here() -> None:
+    """A token names host, port and user, and needs no network."""
+    token = iam_token("db.example", 5432, "app")
+    assert token.startswith("db.example:5432/?Action=connect&DBUser=app&X-Amz-Algorithm=AWS4-HMAC-SHA256")
+
+
+def test_iam_token_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without credentials there is no token, and the error says whose it would have been."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    with pytest.raises(SecretError, match="no IAM token for app"):
+        iam_token("db.example", 5432, "app")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from migrator.errors import InvalidRequest, InvalidSetting
-from migrator.settings import Request, Settings, parse_seconds
+from migrator.settings import Request, Settings, UserSettings, parse_seconds
 
 
 def test_empty_environment_has_the_documented_defaults() -> None:
@@ -25,12 +25,21 @@ def test_every_variable_is_read() -> None:
             "DATABASE_URL": "postgresql://u@h/d", "DB_HOST": "h", "DB_PORT": "5433", "DB_NAME": "d", "DB_USER": "u",
             "DB_PASSWORD": "p", "DB_SECRET_NAME": "s", "DB_SSL_MODE": "require", "DB_SSL_ROOT_CERT": "/c",
             "MIGRATIONS_DIR": "/m", "AUTO_MIGRATE": "false", "MIGRATION_TIMEOUT": "60", "LOCK_TIMEOUT": "200ms",
-            "STRICT_ORDER": "true", "ALLOW_MISSING": "1",
+            "STRICT_ORDER": "true", "ALLOW_MISSING": "1", "DB_IAM_AUTH": "yes", "CREATE_USERS": "false",
+            "DB_USER_SECRET_NAME": "su", "DB_PROXY": "sc", "DB_IAM_USERS": "readonly", "DB_USER_ROLE": "ru",
+            "DB_USER_LOGIN": "lu", "DB_TABLE_CREATOR_ROLE": "rc", "DB_TABLE_CREATOR_LOGIN": "lc", "DB_READONLY_ROLE": "rr",
+            "DB_READONLY_LOGIN": "lr", "DB_SCHEMAS": "a, b,,a", "REVOKE_PUBLIC_CONNECT": "on",
         }
     )  # fmt: skip
     assert settings == Settings(
-        "postgresql://u@h/d", "h", "5433", "d", "u", "p", "s", "require", "/c", "/m", False, 60.0, 0.2, True, True
-    )
+        "postgresql://u@h/d", "h", "5433", "d", "u", "p", "s", "require", "/c", "/m", False, 60.0, 0.2, True, True,
+        iam_auth=True, create_users=False, schemas=("a", "b"), revoke_public_connect=True,
+        users=(
+            UserSettings("user", "su", iam=False, role="ru", login="lu"),
+            UserSettings("table_creator", "sc", iam=False, role="rc", login="lc"),
+            UserSettings("readonly", "", iam=True, role="rr", login="lr"),
+        ),
+    )  # fmt: skip
 
 
 def test_other_variables_are_nobody_elses_business() -> None:
@@ -145,8 +154,11 @@ def test_no_payload_is_a_deploy(event: object) -> None:
             {"action": "migrate", "target_revision": "V1_2", "dry_run": True, "secret_name": "s"},
             Request("migrate", "V1_2", True, "s"),
         ),
+        ({"action": "rotate"}, Request("rotate")),
+        ({"action": "rotate", "user": "readonly"}, Request("rotate", user="readonly")),
     ],
-    ids=["migrate", "plan", "status", "head", "number", "integer", "name", "dry-run", "wet-run", "secret", "all"],
+    ids=["migrate", "plan", "status", "head", "number", "integer", "name", "dry-run", "wet-run", "secret", "all",
+         "rotate", "rotate-one"],
 )
 def test_event_is_read(event: object, expected: Request) -> None:
     """Each documented key is understood, and an event with a payload is no deploy."""
@@ -187,6 +199,12 @@ def test_event_is_read(event: object, expected: Request) -> None:
         ({"secret_name": None}, "secret_name"),
         ({"secret_name": "a\x00b"}, "secret_name"),
         ({"secret_name": ""}, "secret_name"),
+        ({"user": "user"}, "user has no meaning for migrate"),
+        ({"action": "rotate", "user": ""}, "user is empty"),
+        ({"action": "rotate", "user": ["user"]}, "user is not a text"),
+        ({"action": "rotate", "user": "a\x00"}, "user is not a text"),
+        ({"action": "rotate", "dry_run": True}, "no dry_run"),
+        ({"action": "rotate", "target_revision": "3"}, "no target_revision"),
     ],
     ids=repr,
 )
@@ -203,3 +221,38 @@ def test_huge_event_makes_a_bounded_message() -> None:
     with pytest.raises(InvalidRequest) as caught:
         Request.parse({"action": "x" * 1_000_000})
     assert len(str(caught.value).encode()) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("environ", "declared"),
+    [
+        ({}, False),
+        ({"DB_USER_SECRET_NAME": "s"}, True),
+        ({"DB_PROXY": "s"}, True),
+        ({"DB_PROXY": "s", "DB_TABLE_CREATOR_SECRET_NAME": "s"}, True),
+        ({"DB_READONLY_SECRET_NAME": "s"}, True),
+        ({"DB_IAM_USERS": "user"}, True),
+        ({"DB_USER_SECRET_NAME": "s", "CREATE_USERS": "false"}, False),
+        ({"DB_USER_ROLE": "r", "DB_SCHEMAS": "s"}, False),
+    ],
+    ids=repr,
+)
+def test_users_are_declared(environ: dict[str, str], declared: bool) -> None:
+    """A secret or IAM declares a user, unless CREATE_USERS says no; names alone do not."""
+    assert Settings.from_env(environ).declares_users is declared
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"DB_IAM_USERS": "user, admin"}, 'DB_IAM_USERS names "admin"'),
+        ({"DB_PROXY": "a", "DB_TABLE_CREATOR_SECRET_NAME": "b"}, "DB_PROXY and DB_TABLE_CREATOR_SECRET_NAME"),
+        ({"CREATE_USERS": "maybe"}, 'CREATE_USERS is "maybe"'),
+        ({"DB_USER_LOGIN": "a\x00b"}, "DB_USER_LOGIN holds a NUL"),
+    ],
+    ids=repr,
+)
+def test_settings_of_users_are_refused_by_name(environ: dict[str, str], named: str) -> None:
+    """A setting of users that cannot be used is refused by its name."""
+    with pytest.raises(InvalidSetting, match=re.escape(named)):
+        Settings.from_env(environ)

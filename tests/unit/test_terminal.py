@@ -23,7 +23,7 @@ class Screen(io.StringIO):
 def shown(report: Report, *, screen: bool = False, quiet: bool = False) -> tuple[str, str]:
     """Return what a report looks like on standard output and standard error."""
     out, err = (Screen(), Screen()) if screen else (io.StringIO(), io.StringIO())
-    Terminal(out, err, quiet=quiet).show(report)
+    Terminal(out, err, quiet=quiet).show(report.body())
     return out.getvalue(), err.getvalue()
 
 

@@ -10,15 +10,19 @@ from migrator.actions.plan import read_scripts
 from migrator.actions.status import as_line, describe
 from migrator.blockers import Blockers
 from migrator.connection import Connection
-from migrator.errors import ConnectionLost, DbSetupError, ServerUnfit
+from migrator.errors import ConnectionLost, DbSetupError, ServerError, ServerUnfit
 from migrator.folder import Folder
 from migrator.job import Job, View
+from migrator.light import TYPE_CHECKING
 from migrator.migration import parse_number
-from migrator.plan import PENDING, UP_TO_DATE
+from migrator.plan import AHEAD, PENDING, UP_TO_DATE
 from migrator.report import Line, Report
 from migrator.runner import Runner
 from migrator.script import Script
 from migrator.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from migrator.caretaker import Caretaker
 
 _RECONNECTIONS = 5
 _RECONNECT_PAUSE = 0.5  # seconds, growing
@@ -30,7 +34,8 @@ def apply_pending(job: Job, folder: Folder, connection: Connection, seen: View) 
     A lost connection is settled by the history: connect again, wait for the run lock (so the old session is gone),
     read what was committed, go on.
     """
-    attempts = [_Attempt(job, folder, seen.plan.revision)]
+    caretaker = _caretaker(job)
+    attempts = [_Attempt(job, folder, seen.plan.revision, caretaker)]
     attempts[0].read_scripts(seen)  # refuses before anything is touched
     try:
         return attempts[0].run(connection, ())
@@ -38,13 +43,21 @@ def apply_pending(job: Job, folder: Folder, connection: Connection, seen: View) 
         lost = error
         connection.close()  # or its session would keep the run lock from the next
     while len(attempts) <= _RECONNECTIONS and _server_is_back(job):
-        attempts.append(_Attempt(job, folder, seen.plan.revision))
+        attempts.append(_Attempt(job, folder, seen.plan.revision, caretaker))
         try:
             with closing(job.connect()) as another:
                 return attempts[-1].run(another, attempts[:-1])
         except ConnectionLost as error:
             lost = error
     raise lost
+
+
+def _caretaker(job: Job) -> Caretaker | None:
+    if not job.settings.declares_users:
+        return None
+    from migrator.caretaker import Caretaker  # noqa: PLC0415 - for those who have such users
+
+    return Caretaker(job)
 
 
 def _server_is_back(job: Job) -> bool:
@@ -64,12 +77,13 @@ def _server_is_back(job: Job) -> bool:
 class _Attempt:
     """One try on one connection; what it applied counts for those that follow."""
 
-    def __init__(self, job: Job, folder: Folder, before: str) -> None:
+    def __init__(self, job: Job, folder: Folder, before: str, caretaker: Caretaker | None) -> None:
         self.run_id = 0
         self._job = job
         self._folder = folder
         self._before = before
         self._scripts: dict[str, Script] = {}
+        self._caretaker = caretaker
 
     def run(self, connection: Connection, earlier: Sequence[_Attempt]) -> Report:
         """Apply what is pending under the run lock; ``earlier`` are the attempts that lost their connection."""
@@ -77,14 +91,28 @@ class _Attempt:
         waited = lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
         view = View(job, self._folder, connection)
         view.plan.refuse_problems()
-        if view.nothing_to_do and not earlier:
+        nothing = view.nothing_to_do and not earlier
+        if nothing and (self._caretaker is None or view.plan.state == AHEAD):
             remark = f"Done meanwhile by {history.last_run(connection)}." if waited else ""
             return self._describe(view)._replace(remark=remark)
+        if self._caretaker:
+            self._caretaker.check(connection, view.plan.pending)
         if not view.facts.exists or view.imported:
-            history.create(connection)
+            history.create(connection)  # before the grants, which close it
+        if self._caretaker and nothing:
+            return self._care_only(connection, view, self._caretaker)
         self.run_id = history.begin_run(connection, "migrate", job.request_id)
         runner = self._apply(connection, view)
         return self._report(connection, view, runner, earlier)
+
+    def _care_only(self, connection: Connection, view: View, caretaker: Caretaker) -> Report:
+        """Care for the users where no migration is pending; the run is recorded if it changed something."""
+        caretaker.prepare(connection)
+        caretaker.finish(connection)
+        if caretaker.changes:
+            self.run_id = history.begin_run(connection, "migrate", self._job.request_id)
+            history.end_run(connection, self.run_id, "succeeded", "", {})
+        return self._describe(view)._replace(remark=caretaker.remark)
 
     def read_scripts(self, view: View) -> list[Script]:
         """Return the scripts of the plan, in its order; each file is read once."""
@@ -103,12 +131,19 @@ class _Attempt:
         runner = Runner(connection, self._job.deadline, watchdog, blockers, self.run_id, untracked, self._job.listen)
         try:
             with watchdog.watching():
+                if self._caretaker:
+                    self._caretaker.prepare(connection)
+                    self._caretaker.grant(connection)  # for migrations that SET ROLE
                 runner.apply_all(list(zip(view.plan.pending, scripts, strict=True)))
+                if self._caretaker:
+                    connection.run(connection.reset_sql())
+                    self._caretaker.finish(connection)
         except ConnectionLost:
             raise  # nothing can be recorded; the row of the run stays "running"
         except DbSetupError as error:
-            self._record_end(connection, runner, "failed", str(error))
-            raise
+            ended = watchdog.reason() if watchdog.fired and isinstance(error, ServerError) else error
+            self._record_end(connection, runner, "failed", str(ended))
+            raise ended from error.__cause__
         finally:
             blockers.close()
         self._record_end(connection, runner, "succeeded", "")
@@ -135,6 +170,7 @@ class _Attempt:
             previous_revision=self._before,
             final_revision=max(revisions, key=parse_number, default=""),
             warnings=(*self._warnings(view), *view.plan.warnings, *runner.warnings),
+            remark=self._caretaker.remark if self._caretaker else "",
         )
 
     def _describe(self, view: View) -> Report:
@@ -143,4 +179,5 @@ class _Attempt:
     def _warnings(self, view: View) -> tuple[str, ...]:
         scripts = (self._scripts.get(item.migration.name) for item in view.plan.pending)
         marks = (text for script in scripts if script for text in script.warnings)
-        return (*self._folder.warnings, *self._job.warnings, *marks)
+        about = self._caretaker.warnings if self._caretaker else ()
+        return (*self._folder.warnings, *self._job.warnings, *marks, *about)

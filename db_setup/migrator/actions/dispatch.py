@@ -24,6 +24,10 @@ def perform(job: Job) -> Report:
         from migrator.actions.adopt import adopt  # noqa: PLC0415
 
         return adopt(job)
+    if job.request.action == "rotate":
+        from migrator.actions.rotate import rotate  # noqa: PLC0415
+
+        return rotate(job)
     from migrator.actions.migrate import migrate  # noqa: PLC0415
 
     return migrate(job)

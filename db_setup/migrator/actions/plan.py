@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
-from migrator.actions.status import describe
+from migrator.actions.status import about_users, describe
 from migrator.job import Job, View
 from migrator.plan import Pending
 from migrator.report import Line, Report
@@ -20,12 +20,17 @@ def plan(job: Job) -> Report:
     folder = job.read_folder()
     with closing(job.connect()) as connection:
         view = View(job, folder, connection)
-    view.plan.refuse_problems()
-    scripts = read_scripts(view.plan.pending)
+        view.plan.refuse_problems()
+        scripts = read_scripts(view.plan.pending)
+        remark, about = about_users(job, connection)
+        if job.settings.declares_users:
+            from migrator.caretaker import Caretaker  # noqa: PLC0415 - for those who have such users
+
+            Caretaker(job).check(connection, view.plan.pending)
     modes = {script.migration.name: script.mode for script in scripts}
     lines = tuple(Line(item.number, item.migration.name, modes[item.migration.name]) for item in view.plan.pending)
-    warnings = (*folder.warnings, *job.warnings, *(text for script in scripts for text in script.warnings))
-    return describe(job, view, warnings, action="plan")._replace(pending=lines)
+    warnings = (*folder.warnings, *job.warnings, *about, *(text for script in scripts for text in script.warnings))
+    return describe(job, view, warnings, action="plan")._replace(pending=lines, remark=remark)
 
 
 def read_scripts(items: Iterable[Pending]) -> list[Script]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from migrator.connection import Connection
 from migrator.job import Job, View
 from migrator.plan import Pending
 from migrator.report import Line, Report
@@ -14,8 +15,19 @@ def status(job: Job) -> Report:
     folder = job.read_folder()
     with closing(job.connect()) as connection:
         view = View(job, folder, connection)
-    report = describe(job, view, (*folder.warnings, *job.warnings), action="status")
-    return report._replace(remark=_suggestion([file.name for file in folder.files if file.number is None]))
+        remark, warnings = about_users(job, connection)
+    report = describe(job, view, (*folder.warnings, *job.warnings, *warnings), action="status")
+    suggestion = _suggestion([file.name for file in folder.files if file.number is None])
+    return report._replace(remark=" ".join(filter(None, (remark, suggestion))))
+
+
+def about_users(job: Job, connection: Connection) -> tuple[str, tuple[str, ...]]:
+    """Return which limited users are still to be made, and warnings of them; reads only."""
+    if job.settings.create_users and (job.settings.declares_users or connection.has_made_users):
+        from migrator.caretaker import Caretaker  # noqa: PLC0415 - for those who have such users
+
+        return Caretaker(job).preview(connection)
+    return "", ()
 
 
 def _suggestion(unnumbered: list[str]) -> str:

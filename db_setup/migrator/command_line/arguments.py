@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from migrator.errors import UsageError
+
 _PROGRAM = "python db_setup"
 _EPILOG = """\
 the database: --database-url, or DATABASE_URL, or DB_SECRET_NAME, or DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD;
-without any, the local one that `make run` has made
+without any, the local one that `make run` has made; --function: the one that the function in AWS works on
 exit status: 0 done, 1 failed, 2 wrong usage, 3 something is pending (status --check), 4 drifted (verify)
 """
 
@@ -20,9 +22,11 @@ _ACTIONS = {
     "verify": "compare the database with what its applied files build",
     "adopt": "find out which files are applied to a database without a history, and record it",
     "baseline": "record files as applied without proof",
+    "rotate": "give limited users new passwords; the old ones work until the next rotation",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
 }
+_ON_FILES = frozenset({"new", "number"})
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -55,6 +59,7 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
     action.add_argument("--local", action="store_true", help="start a PostgreSQL of this folder's own if none is given")
     action.add_argument("--migrations", metavar="DIR", help="the folder with the .sql files (default: migrations)")
     action.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_function(action, name)
     if name in {"migrate", "plan"}:
         action.add_argument("--target", default="head", metavar="N|NAME", help="stop after this migration")
     if name == "migrate":
@@ -65,5 +70,43 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
         told = "the last one that is applied" if name == "baseline" else "the last one, for Alembic's revision"
         action.add_argument("--target", default="head", metavar="N|NAME", help=told, required=name == "baseline")
         action.add_argument("--yes", action="store_true", help="record it; without it, only tell")
+    if name == "rotate":
+        action.add_argument("user", nargs="?", help="user, table_creator or readonly (default: all)")
+        action.add_argument("--yes", action="store_true", help="do not ask")
     if name == "new":
         action.add_argument("name", help='what it does, such as "add orders"')
+
+
+def _add_function(action: argparse.ArgumentParser, name: str) -> None:
+    """Add what is about a deployed function; an action on files knows the option only to refuse it with a reason."""
+    if name in _ON_FILES:
+        action.add_argument("--function", help=argparse.SUPPRESS)
+        return
+    action.add_argument("--function", metavar="NAME", help="have this deployed Lambda function do it (name or ARN)")
+    action.add_argument("--profile", metavar="P", help="the AWS profile to call the function with")
+    action.add_argument("--region", metavar="R", help="the AWS region the function is in")
+    if name == "migrate":
+        action.add_argument("--yes", action="store_true", help="call the function without a question on a terminal")
+
+
+def refuse_mixture(arguments: argparse.Namespace) -> None:
+    """Raise UsageError where options of a local run and of a deployed function's are mixed."""
+    confirmed = arguments.action in {"rotate", "adopt", "baseline"}
+    options = ("profile", "region") if confirmed else ("profile", "region", "yes")
+    given = [option for option in options if getattr(arguments, option, None) not in {None, False}]
+    if arguments.function is None:
+        if given:
+            raise UsageError(f"--{given[0]} without --function", cure="name the deployed function: --function NAME")
+        return
+    if arguments.action in _ON_FILES:
+        raise UsageError(
+            f"{arguments.action} works on the files of this machine, not in a function", cure="leave out --function"
+        )
+    if not arguments.function.strip():
+        raise UsageError("--function is empty", cure="name the deployed function; is a variable of the shell not set?")
+    for option in ("database_url", "migrations", "local"):
+        if getattr(arguments, option) not in {None, False}:
+            raise UsageError(
+                f"--{option.replace('_', '-')} together with --function",
+                cure="leave out one of them: a deployed function has its own database and files",
+            )

@@ -8,15 +8,12 @@ import socket
 from argparse import Namespace
 from collections.abc import Sequence
 
-from migrator.actions.dispatch import perform
-from migrator.command_line.arguments import parser
+from migrator.command_line.arguments import parser, refuse_mixture
 from migrator.command_line.terminal import Terminal, standard_terminal
 from migrator.deadline import Deadline
 from migrator.errors import DbSetupError
-from migrator.job import Job
 from migrator.light import Any
 from migrator.plan import DRIFTED, INCONSISTENT
-from migrator.report import Report
 from migrator.settings import Request, Settings
 
 DONE, FAILED, PENDING, DRIFT, INTERRUPTED = 0, 1, 3, 4, 130
@@ -35,20 +32,40 @@ def main(words: Sequence[str]) -> int:
         else:
             terminal.error(str(error))
         return error.exit_status
-    except KeyboardInterrupt:
-        terminal.error("interrupted; what was committed is recorded, and a re-run carries on")
+    except KeyboardInterrupt as interrupt:
+        terminal.close()
+        terminal.error(str(interrupt) or "interrupted; what was committed is recorded, and a re-run carries on")
         return INTERRUPTED
     finally:
         terminal.close()
 
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:
-    settings = _settings(arguments)
+    refuse_mixture(arguments)
+    if arguments.action == "rotate":
+        from migrator.command_line.confirmation import confirm_rotation  # noqa: PLC0415
+
+        confirm_rotation(arguments)
+    if arguments.function is not None:
+        # the driver is not needed for this, and a local run needs nothing of it
+        from migrator.command_line.remote import run_function  # noqa: PLC0415
+
+        event = _event(arguments)
+        Request.parse(event)  # what makes no sense is refused here already
+        return _finish(arguments, terminal, run_function(arguments, event, terminal), "")
     if arguments.action == "new":
         from migrator.command_line.files import make_next_file  # noqa: PLC0415
 
-        return _tell(arguments, {"created": make_next_file(_base(), settings, arguments.name)})
-    request = _request(arguments)
+        return _tell(arguments, {"created": make_next_file(_base(), _settings(arguments), arguments.name)})
+    return _run_here(arguments, terminal)
+
+
+def _run_here(arguments: Namespace, terminal: Terminal) -> int:
+    # the driver's part of the house, which a deployed function needs on its own machine only
+    from migrator.actions.dispatch import perform  # noqa: PLC0415
+    from migrator.job import Job  # noqa: PLC0415
+
+    settings, request = _settings(arguments), Request.parse(_event(arguments))
     settings, hint = _with_local_database(arguments, settings)
     deadline = Deadline.of_run(settings.migration_timeout, None)
     job = Job(settings, request, _base(), deadline, terminal.listen, f"{socket.gethostname()}-{os.getpid()}")
@@ -56,10 +73,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
         from migrator.command_line.files import number_files  # noqa: PLC0415
 
         return _tell(arguments, {"renamed": number_files(job)})
-    report = perform(job)
-    terminal.close()
-    _print_report(arguments, terminal, report, hint)
-    return _status(arguments, report)
+    return _finish(arguments, terminal, perform(job).body(), hint)
 
 
 def _base() -> str:
@@ -76,11 +90,15 @@ def _settings(arguments: Namespace) -> Settings:
     return settings
 
 
-def _request(arguments: Namespace) -> Request:
+def _event(arguments: Namespace) -> dict[str, Any]:
+    """Return the event that asks a function for what the command line asks for."""
     action = "migrate" if arguments.action == "number" else arguments.action
     event: dict[str, Any] = {"action": action, "target_revision": getattr(arguments, "target", "head")}
-    confirm, dry_run = getattr(arguments, "yes", False), getattr(arguments, "dry_run", False)
-    return Request.parse({**event, "dry_run": dry_run, "confirm": confirm})
+    if user := getattr(arguments, "user", None):
+        event["user"] = user
+    if arguments.action in {"adopt", "baseline"} and arguments.yes:
+        event["confirm"] = True
+    return {**event, "dry_run": True} if getattr(arguments, "dry_run", False) else event
 
 
 def _with_local_database(arguments: Namespace, settings: Settings) -> tuple[Settings, str]:
@@ -113,20 +131,23 @@ def _tell(arguments: Namespace, result: dict[str, Any]) -> int:
     return DONE
 
 
-def _print_report(arguments: Namespace, terminal: Terminal, report: Report, hint: str) -> None:
+def _finish(arguments: Namespace, terminal: Terminal, body: dict[str, Any], hint: str) -> int:
+    """Print the body of an answer, the same wherever it comes from, and return the exit status."""
+    terminal.close()
     if arguments.json:
-        print(json.dumps(report.body()))
-        return
-    terminal.show(report)
-    if hint:
-        print(hint)
+        print(json.dumps(body))
+    else:
+        terminal.show(body)
+        if hint:
+            print(hint)
+    return _status(arguments, body)
 
 
-def _status(arguments: Namespace, report: Report) -> int:
-    if report.action == "verify" and report.state == DRIFTED:
+def _status(arguments: Namespace, body: dict[str, Any]) -> int:
+    if arguments.action == "verify" and body["state"] == DRIFTED:
         return DRIFT
     if not getattr(arguments, "check", False):
         return DONE
-    if report.state == INCONSISTENT:
+    if body["state"] == INCONSISTENT:
         return FAILED
-    return PENDING if report.pending else DONE
+    return PENDING if body["pending_migrations"] else DONE

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from migrator.light import TYPE_CHECKING, Any, TextIO
-from migrator.report import Line, Report
+from migrator.report import Line
 
 if TYPE_CHECKING:
     import threading
@@ -42,7 +42,12 @@ class Terminal:
             self._line = f", line {fields['line']:,}"
         elif event == "migration.applied":
             self._running = ""
-        elif event == "run.refused" and not self._quiet:
+        else:
+            self.remark(event, fields)
+
+    def remark(self, event: str, fields: dict[str, Any]) -> None:
+        """Tell an event that is worth a line, also one of a run that is over."""
+        if event == "run.refused" and not self._quiet:
             self._say("\n".join(detailed(fields)))
         elif event in _REMARKS and not self._quiet:
             self._say(_REMARKS[event].format_map(fields))
@@ -74,22 +79,21 @@ class Terminal:
     def _say(self, text: str) -> None:
         self._err.write(f"{_CLEAR if self._live else ''}{text}\n")
 
-    def show(self, report: Report) -> None:
-        """Print a report for people."""
-        for warning in report.warnings:
+    def show(self, body: dict[str, Any]) -> None:
+        """Print the body of an answer for people."""
+        for warning in body["warnings"]:
             self._say(styled(f"warning: {warning}", "yellow", self._err))
-        for problem in report.problems:
+        for problem in body["problems"]:
             self._say(styled(f"problem: {problem}", "red", self._err))
-        told = {item["name"] for item in report.details.get("adopted_migrations", ())}
-        lines = [line for line in report.applied or report.pending if line.name not in told]
-        if lines:
-            self._print(table(lines))
-        for line in detailed(report.details):
+        told = {item["name"] for item in body.get("adopted_migrations", ())}
+        if entries := [entry for entry in body["migrations"] if entry["name"] not in told]:
+            self._print(table([Line.of_entry(entry) for entry in entries]))
+        for line in detailed(body):
             self._print(line)
-        if report.success:
-            self._print(report.message)
-        state = styled(report.state, "green" if report.state == "up_to_date" else "bold", self._out)
-        at = f", at {report.final_revision}" if report.final_revision else ""
+        if body["success"]:
+            self._print(body["message"])
+        state = styled(body["state"], "green" if body["state"] == "up_to_date" else "bold", self._out)
+        at = f", at {body['final_revision']}" if body["final_revision"] else ""
         self._print(f"State: {state}{at}.")
 
     def _print(self, text: str) -> None:

@@ -1,0 +1,148 @@
+"""Grants: the SQL that gives the groups their privileges on what is there and on what will be.
+
+A query compares what is granted with what is to be, and only the difference is run: a deploy that finds everything
+in place changes no catalog row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from migrator import grant_queries as queries
+from migrator.connection import Connection
+from migrator.converge import SAFELY
+from migrator.light import NamedTuple
+from migrator.roles import READONLY, TABLE_CREATOR, USER, User, quoted
+
+_WRITE = {
+    "DATABASE": ("CONNECT",),
+    "SCHEMA": ("USAGE",),
+    "TABLE": ("DELETE", "INSERT", "SELECT", "UPDATE"),
+    "SEQUENCE": ("SELECT", "UPDATE", "USAGE"),
+    "ROUTINE": ("EXECUTE",),
+    "TYPE": ("USAGE",),
+}
+PRIVILEGES: dict[str, dict[str, tuple[str, ...]]] = {
+    USER: _WRITE,
+    TABLE_CREATOR: {
+        **_WRITE,
+        "DATABASE": ("CONNECT", "CREATE"),
+        "SCHEMA": ("CREATE", "USAGE"),
+        "TABLE": (*_WRITE["TABLE"], "REFERENCES"),  # or its tables could have no foreign key to those of others
+    },
+    READONLY: {
+        "DATABASE": ("CONNECT",),
+        "SCHEMA": ("USAGE",),
+        "TABLE": ("SELECT",),
+        "SEQUENCE": ("SELECT",),
+        "TYPE": ("USAGE",),
+    },
+}
+_DEFAULT_TYPES = {"TABLE": "r", "SEQUENCE": "S", "ROUTINE": "f", "TYPE": "T", "SCHEMA": "n"}
+_NAMES_IN_A_STATEMENT = 500
+_MOST_SHOWN = 5
+
+
+class Grants(NamedTuple):
+    """What a look has found: the messages that are to be run, and what is out of the admin's reach."""
+
+    messages: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def look(connection: Connection, users: Sequence[User], schemas: Sequence[str], *, revoke_connect: bool) -> Grants:
+    """Compare the privileges of the groups with what they are to be; reads only."""
+    literal = connection.literal
+    listed = f"n.nspname IN ({', '.join(map(literal, schemas))})" if schemas else "true"
+    parts = {
+        "wanted": ", ".join(f"({literal(name)}, '{cls}', '{right}')" for name, cls, right in _wanted(users)),
+        "types": ", ".join(f"('{cls}', '{code}')" for cls, code in _DEFAULT_TYPES.items()),
+        "listed": listed,
+        "spaces": queries.SPACES.format(listed=listed),
+        "objects": queries.OBJECTS,
+        "groups": ", ".join(literal(user.group) for user in users),
+        "creator": ", ".join(literal(user.group) for user in users if user.kind == TABLE_CREATOR),
+        "places": "(SELECT oid, nspname FROM spaces)" if schemas else "(SELECT 0::oid AS oid, ''::name AS nspname)",
+    }
+    missing = connection.rows(SAFELY + queries.MISSING.format_map(parts))
+    within_reach = [row[:4] for row in missing if row[5]]
+    out_of_reach = sorted({(row[4], row[0], row[3]) for row in missing if not (row[5] or row[6])})
+    defaults = connection.rows(SAFELY + queries.MISSING_DEFAULTS.format_map(parts))
+    stale = connection.rows(SAFELY + queries.STALE_DEFAULTS.format_map(parts)) if schemas else []
+    closing = _closing(connection, users, queries.TOO_OPEN.format_map(parts), revoke_connect=revoke_connect)
+    messages = (*_grants(within_reach), *closing, *map(_default, defaults), *_taken_back(stale))
+    return Grants(messages, _warnings(out_of_reach))
+
+
+def _wanted(users: Sequence[User]) -> Iterator[tuple[str, str, str]]:
+    for user in users:
+        for cls, rights in PRIVILEGES[user.kind].items():
+            yield from ((user.group, cls, right) for right in rights)
+
+
+def _grants(missing: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for cls, grantee, rights, name in missing:
+        together.setdefault((cls, grantee, rights), []).append(name)
+    for (cls, grantee, rights), names in together.items():
+        for start in range(0, len(names), _NAMES_IN_A_STATEMENT):
+            some = ", ".join(names[start : start + _NAMES_IN_A_STATEMENT])
+            yield f"GRANT {rights} ON {cls} {some} TO {quoted(grantee)}"
+
+
+def _default(row: tuple[str, ...]) -> str:
+    cls, grantee, rights, owner, schema = row
+    where = f" IN SCHEMA {quoted(schema)}" if schema else ""
+    return (
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE {quoted(owner)}{where} GRANT {rights} ON {cls}S TO {quoted(grantee)}"
+    )
+
+
+def _taken_back(stale: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    classes = {code: cls for cls, code in _DEFAULT_TYPES.items()}
+    for code, owner, grantee, schema in stale:
+        where = f" IN SCHEMA {quoted(schema)}" if schema else ""
+        what = f"REVOKE ALL ON {classes[code]}S FROM {quoted(grantee)}"
+        yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {quoted(owner)}{where} {what}"
+
+
+def out_of_list(connection: Connection, user: User, before: Sequence[str], now: Sequence[str]) -> Iterator[str]:
+    """Yield what takes from a group all that it has in schemas that are listed no more; no list means all."""
+    literal = connection.literal
+    inside = f"n.nspname IN ({', '.join(map(literal, before))})" if before else "true"
+    parts = {
+        "spaces": queries.SPACES.format(listed=f"{inside} AND n.nspname NOT IN ({', '.join(map(literal, now))})"),
+        "objects": queries.OBJECTS,
+        "groups": literal(user.group),
+    }
+    for cls, name, grantee in connection.rows(SAFELY + queries.GIVEN.format_map(parts)) if now else ():
+        yield f"REVOKE ALL ON {cls} {name} FROM {quoted(grantee)}"
+
+
+def _closing(connection: Connection, users: Sequence[User], query: str, *, revoke_connect: bool) -> Iterator[str]:
+    """Yield what takes from everybody what nobody but the declared users should have."""
+    creates, connects, history_is_open, database = connection.rows(SAFELY + query)[0]
+    if creates:
+        yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+    if connects and revoke_connect:
+        yield f"REVOKE CONNECT ON DATABASE {quoted(database)} FROM PUBLIC"
+    if history_is_open:
+        names = ", ".join(("PUBLIC", *(quoted(user.group) for user in users)))
+        what = ("SCHEMA db_setup", "ALL TABLES IN SCHEMA db_setup", "ALL SEQUENCES IN SCHEMA db_setup")
+        yield "; ".join(f"REVOKE ALL ON {each} FROM {names}" for each in what)
+
+
+def _warnings(out_of_reach: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
+    by_owner: dict[str, list[str]] = {}
+    for owner, cls, name in out_of_reach:
+        if not owner.startswith(("rds", "pg_")):
+            by_owner.setdefault(owner, []).append(f"{cls.lower()} {name}")
+    return tuple(_warning(owner, names) for owner, names in by_owner.items())
+
+
+def _warning(owner: str, names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_SHOWN]) + (f" and {len(names) - _MOST_SHOWN} more" if names[_MOST_SHOWN:] else "")
+    return (
+        f"the users have no access to what {quoted(owner)} owns: {shown}; "
+        f"GRANT {quoted(owner)} TO the user who runs this, and the next run gives it"
+    )

@@ -1,0 +1,162 @@
+"""Passwords: from a secret to a login that works, in an order that leaves a working login whenever a run dies.
+
+Stage in the secret, make it work in the database, try it by logging in, promote. What is staged and not promoted is
+carried on with by the next run, whatever that was asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+from migrator.connection import Connection, connect
+from migrator.converge import persistently
+from migrator.errors import SecretError, ServerUnfit
+from migrator.job import Job
+from migrator.light import Any
+from migrator.roles import User, UserRefused, quoted
+from migrator.secret_store import CURRENT, UserSecret, Version
+
+_RANDOM_BYTES = 32  # 43 characters of the URL-safe alphabet, which RDS, libpq and URLs take as they are
+_PLACE = ("engine", "host", "port", "dbInstanceIdentifier", "dbClusterIdentifier")
+_REFUSALS = ("password authentication failed", "no password supplied", "is not permitted to log in")
+
+
+class Passwords:
+    """The password of one user, and the secret that holds it."""
+
+    def __init__(self, job: Job, user: User) -> None:
+        """Read the secret; raises SecretError for one that cannot be used. Nothing is written."""
+        self._job = job
+        self._user = user
+        self.secret = UserSecret(user.secret)
+        self._check()
+
+    def _check(self) -> None:
+        admin, secret = self._job.credentials(), self.secret
+        if self._job.admin_secret_name in secret.known_as:
+            raise SecretError(
+                f"the secret {secret.name} is the admin's own", cure=f"name another one for the {self._user.kind}"
+            )
+        for version in (secret.current, secret.pending):
+            if version is not None and version.value.get("username") == admin.user:
+                raise SecretError(
+                    f"the secret {secret.name} holds the name of the admin, {quoted(admin.user)}",
+                    cure="name the secret that is to hold the limited user's credentials",
+                )
+        secret.check_room(self._filled(self._user.alternate, "x" * 64))
+
+    @property
+    def logins(self) -> frozenset[str]:
+        """Return the logins of ours that the secret holds, now or staged."""
+        versions = (self.secret.current, self.secret.pending)
+        return frozenset(str(each.value["username"]) for each in versions if each is not None and self._ours(each))
+
+    @property
+    def stranger(self) -> str:
+        """Return the user of the current version when that is not one of ours, as an earlier tool may have left it."""
+        current = self.secret.current
+        name = current.value.get("username", "") if current is not None else ""
+        return "" if name in self._user.logins else str(name)
+
+    @property
+    def elsewhere(self) -> str:
+        """Return what in the current version leads to another place, as after a restore to a new server."""
+        current, ours = self.secret.current, self._filled("", "")
+        if current is None or not self._ours(current) or not self._job.admin_place(["host"]):
+            return ""
+        return " and ".join(key for key in ("host", "dbname") if current.value.get(key) != ours[key])
+
+    def settle(self, connection: Connection, make_login: Callable[[str], None]) -> str:
+        """Make the secret hold credentials that work; return the login whose password was set, if any was.
+
+        Credentials that work are left alone; but what is staged is finished.
+        """
+        current, pending = self.secret.current, self.secret.pending
+        if pending is not None and self._ours(pending):
+            known = current is not None and current.id == pending.id and self._works(pending)
+            login = self._finish(connection, pending, make_login)
+            return "" if known else login
+        if current is not None and self._ours(current):
+            if self._works(current):
+                return ""
+            login = str(current.value["username"])
+        else:
+            login = self._user.login
+        return self._finish(connection, self._stage(login, _new_token()), make_login, new=True)
+
+    def rotate(self, connection: Connection, make_login: Callable[[str], None], token: str) -> str:
+        """Give the other login a new password and make it the current one; return its name.
+
+        With the ``token`` of a rotation that died it carries on with that one, and rotates no second time.
+        """
+        stands, current, pending = self.secret.version(token), self.secret.current, self.secret.pending
+        if stands == CURRENT and current is not None:
+            return self._finish(connection, current, make_login)
+        if pending is not None and self._ours(pending) and (current is None or pending.id != current.id):
+            return self._finish(connection, pending, make_login)
+        was = current.value["username"] if current is not None and self._ours(current) else ""
+        login = self._user.alternate if was == self._user.login else self._user.login
+        staged = self._stage(login, _new_token() if stands else token)
+        return self._finish(connection, staged, make_login, new=True)
+
+    def _stage(self, login: str, token: str) -> Version:
+        import secrets  # noqa: PLC0415 - a run that makes no password needs none
+
+        return self.secret.stage(self._filled(login, secrets.token_urlsafe(_RANDOM_BYTES)), token)
+
+    def _finish(
+        self, connection: Connection, version: Version, make_login: Callable[[str], None], *, new: bool = False
+    ) -> str:
+        login, password = str(version.value["username"]), str(version.value["password"])
+        make_login(login)
+        if new or not self._works(version):
+            verifier = connection.literal(connection.verifier(password, login))
+            change = f"ALTER ROLE {quoted(login)} LOGIN PASSWORD {verifier} VALID UNTIL 'infinity'"
+            persistently(self._job.deadline, lambda: connection.run(change))
+            if not self._works(version):
+                raise UserRefused(
+                    f"the new password of {quoted(login)} does not log in",
+                    cure="check pg_hba.conf for this user; the password stays staged, and the next run goes on with it",
+                )
+        self.secret.promote(version)
+        return login
+
+    def _ours(self, version: Version) -> bool:
+        """Tell whether a version holds credentials of one of our logins, complete and fit to be sent."""
+        if version.value.get("username") not in self._user.logins:
+            return False
+        password = version.value.get("password")
+        return isinstance(password, str) and password.isprintable() and password.isascii() and bool(password)
+
+    def _works(self, version: Version) -> bool:
+        """Tell whether the credentials log in; raises ServerUnfit when that cannot be told."""
+        credentials = self._job.credentials()._replace(
+            user=str(version.value["username"]), password=str(version.value["password"])
+        )
+        try:
+            connect(credentials, self._job.settings.lock_timeout, self._job.deadline, self._job.request_id).close()
+        except ServerUnfit as error:
+            unknown = f'role "{credentials.user}" does not exist'
+            if unknown in error.what or any(refusal in error.what for refusal in _REFUSALS):
+                return False
+            raise
+        return True
+
+    def _filled(self, login: str, password: str) -> dict[str, Any]:
+        """Return the JSON that RDS understands, with what else the secret holds now."""
+        place, current = self._job.credentials(), self.secret.current
+        theirs: Mapping[str, Any] = current.value if current else {}
+        ours = {"engine": "postgres", "host": place.host, "port": place.port, **self._job.admin_place(_PLACE)}
+        return {**theirs, **ours, "dbname": place.name, "username": login, "password": password}
+
+
+def _new_token() -> str:
+    import secrets  # noqa: PLC0415 - see above
+
+    return secrets.token_hex(16)
+
+
+def rotation_token(database: str, run_id: int, started: str, kind: str) -> str:
+    """Return the name of the version that a rotation makes: the same when a dead rotation is carried on with."""
+    return hashlib.sha256(f"{database}/{run_id}/{started}/{kind}".encode()).hexdigest()[:32]
