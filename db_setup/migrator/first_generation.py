@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from migrator import history
 from migrator.connection import Connection
-from migrator.history import PACKAGE_VERSION, SCHEMA
 from migrator.migration import AppliedMigration, Migration, split_name
+
+EVIDENCE = "named in public.schema_migrations, the history of an earlier version of this tool"
 
 
 def read_names(connection: Connection) -> list[str]:
@@ -49,11 +51,4 @@ def _row(stem: str, number: str, file: Migration | None) -> AppliedMigration:
 
 def record(connection: Connection, rows: Iterable[AppliedMigration], run_id: int) -> None:
     """Write the rows into our history, in one transaction; the old table stays as it is."""
-    values = ", ".join(
-        f"({', '.join(map(connection.literal, row[:4]))}, 'imported', {run_id}, '{PACKAGE_VERSION}')" for row in rows
-    )
-    if values:
-        connection.run(
-            f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version) "
-            f"VALUES {values} ON CONFLICT (name) DO NOTHING"
-        )
+    history.record_known(connection, ((row, EVIDENCE) for row in rows), "imported", run_id)

@@ -6,7 +6,7 @@ search_path can lead it astray.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from migrator.connection import Connection
 from migrator.errors import ServerError
@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.history (
     applied_by text NOT NULL DEFAULT SESSION_USER,
     package_version text NOT NULL
 );
+ALTER TABLE {SCHEMA}.history ADD COLUMN IF NOT EXISTS evidence text;
 REVOKE ALL ON SCHEMA {SCHEMA} FROM PUBLIC;
 REVOKE ALL ON {SCHEMA}.history, {SCHEMA}.runs FROM PUBLIC;
 COMMENT ON SCHEMA {SCHEMA} IS 'What db_setup has applied to this database; not to be edited by hand';
@@ -59,7 +60,8 @@ COMMENT ON COLUMN {SCHEMA}.history.name IS 'The name of the file, which tells mi
 COMMENT ON COLUMN {SCHEMA}.history.number IS 'The number in the name, or the one given to an unnumbered file';
 COMMENT ON COLUMN {SCHEMA}.history.checksum IS 'SHA-256 of the text, no BOM, LF line ends; empty when unknown';
 COMMENT ON COLUMN {SCHEMA}.history.state IS 'applied, or running: a stepwise file that is to be continued';
-COMMENT ON COLUMN {SCHEMA}.history.mode IS 'transaction, stepwise, or imported from schema_migrations';
+COMMENT ON COLUMN {SCHEMA}.history.mode IS 'transaction, stepwise, or not run here: imported, adopted, baseline';
+COMMENT ON COLUMN {SCHEMA}.history.evidence IS 'How it is known that a file not run here is applied';
 COMMENT ON COLUMN {SCHEMA}.history.run_id IS 'The id of its row in runs';
 COMMENT ON COLUMN {SCHEMA}.history.steps IS 'Stepwise: how many steps are proven done';
 COMMENT ON COLUMN {SCHEMA}.history.steps_checksum IS 'Stepwise: SHA-256 chained over the texts of these steps';
@@ -194,6 +196,23 @@ def record_sql(connection: Connection, row: AppliedMigration, mode: str, run_id:
         f"{name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN {state} END, "
         f"'{mode}', {run_id}, '{PACKAGE_VERSION}')"
     )
+
+
+def record_known(
+    connection: Connection, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int
+) -> None:
+    """Record migrations that were applied before there was this history, each with how it is known; all or none."""
+    literal = connection.literal
+    values = ", ".join(
+        f"({', '.join(map(literal, row[:3]))}, CASE WHEN {HELD_SQL} THEN 'applied' END, '{mode}', {run_id}, "
+        f"'{PACKAGE_VERSION}', {literal(evidence)})"
+        for row, evidence in rows
+    )
+    if values:
+        connection.run(
+            f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, evidence) "
+            f"VALUES {values} ON CONFLICT (name) DO NOTHING"
+        )
 
 
 def lock_was_lost(error: ServerError) -> bool:

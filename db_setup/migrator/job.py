@@ -49,9 +49,11 @@ class Job:
             self.warnings += [warning] if warning else []
         return self._credentials
 
-    def connect(self) -> Connection:
-        """Open a session with the credentials of the request."""
+    def connect(self, database: str = "") -> Connection:
+        """Open a session with the credentials of the request; ``database`` names another one on the server."""
         found = self.credentials()
+        if database:
+            found = found._replace(name=database)
         if self.settings.iam_auth:
             if found.is_socket:
                 raise InvalidSetting("DB_IAM_AUTH is set, and the host is a socket", cure="IAM is for RDS: set DB_HOST")
@@ -88,10 +90,14 @@ class Job:
 
 
 class View:
-    """One look at files and history, and the plan that follows from it; reads only."""
+    """One look at files and history, and the plan that follows from it; reads only.
 
-    def __init__(self, job: Job, folder: Folder, connection: Connection) -> None:
+    ``whole`` plans for all files, whatever target the request names.
+    """
+
+    def __init__(self, job: Job, folder: Folder, connection: Connection, *, whole: bool = False) -> None:
         self._job, self._folder, self._connection = job, folder, connection
+        self._target = "" if whole else job.request.target
         self.plan = self._look(dates=False)
         if self.plan.problems:
             self.plan = self._look(dates=True)
@@ -105,7 +111,7 @@ class View:
             from migrator import first_generation  # noqa: PLC0415 - once in the life of a database
 
             self.applied = first_generation.translate(first_generation.read_names(self._connection), files)
-        policy = Policy(self._job.request.target, settings.strict_order, settings.allow_missing)
+        policy = Policy(self._target, settings.strict_order, settings.allow_missing)
         return make_plan(files, self.applied, self.facts.has_tables, policy)
 
     @property

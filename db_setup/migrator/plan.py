@@ -23,6 +23,7 @@ PENDING = "pending_migrations"
 UP_TO_DATE = "up_to_date"
 INCONSISTENT = "inconsistent"
 AHEAD = "ahead"
+DRIFTED = "drifted"
 
 
 class Pending(NamedTuple):
@@ -222,6 +223,12 @@ def _find_target(target: str, pending: Sequence[Pending], found: Match) -> tuple
     raise UnknownTarget(
         f'there is no migration "{target}"', cure=f'use "head", a number or a file name; the last ones: {known}'
     )
+
+
+def up_to(target: str, items: Sequence[Pending]) -> list[Pending]:
+    """Return the files up to a target, all for an empty one; raises UnknownTarget."""
+    last = _find_target(target, items, match((), ()))
+    return [item for item in items if item.order <= last]
 
 
 def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMigration], has_tables: bool) -> str:

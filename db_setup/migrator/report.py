@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from migrator import plan as states
 from migrator.light import Any, NamedTuple
@@ -45,6 +45,7 @@ class Report(NamedTuple):
     problems: tuple[str, ...] = ()
     duration_ms: int = 0
     remark: str = ""
+    details: Mapping[str, Any] = {}
 
     @property
     def success(self) -> bool:
@@ -64,7 +65,7 @@ class Report(NamedTuple):
         if self.applied:
             reached = f" to reach {self.final_revision}" if self.final_revision else ""
             return f"Applied {counted(len(self.applied))}{reached}."
-        return "" if self.pending else _NOTHING.get(self.state, "")
+        return "" if self.pending or (self.action == "verify" and self.remark) else _NOTHING.get(self.state, "")
 
     def _left(self) -> str:
         if not self.pending or self.problems:
@@ -87,6 +88,7 @@ class Report(NamedTuple):
             "warnings": list(self.warnings),
             "problems": list(self.problems),
             "duration_ms": self.duration_ms,
+            **self.details,
         }
 
     def response(self) -> dict[str, Any]:

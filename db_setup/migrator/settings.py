@@ -12,8 +12,8 @@ _UNITS = (("ms", 0.001), ("min", 60.0), ("s", 1.0))
 _MAX_SECONDS = 7 * 86400.0
 DEFAULT_LOCK_TIMEOUT = 1.0
 
-ACTIONS = ("migrate", "plan", "status", "rotate")
-_REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user")
+ACTIONS = ("migrate", "plan", "status", "verify", "adopt", "baseline", "rotate")
+_REQUEST_KEYS = ("action", "target_revision", "dry_run", "confirm", "secret_name", "user")
 KINDS = ("user", "table_creator", "readonly")
 
 
@@ -45,6 +45,8 @@ class Settings(NamedTuple):
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT
     strict_order: bool = False
     allow_missing: bool = False
+    adopt: str = "auto"
+    verify: bool = False
     iam_auth: bool = False
     create_users: bool = True
     users: tuple[UserSettings, ...] = tuple(map(UserSettings, KINDS))
@@ -80,6 +82,8 @@ class Settings(NamedTuple):
             lock_timeout=get.seconds("LOCK_TIMEOUT") or DEFAULT_LOCK_TIMEOUT,
             strict_order=get.boolean("STRICT_ORDER", default=False),
             allow_missing=get.boolean("ALLOW_MISSING", default=False),
+            adopt=get.choice("ADOPT", ("auto", "manual")),
+            verify=get.boolean("VERIFY", default=False),
             iam_auth=get.boolean("DB_IAM_AUTH", default=False),
             create_users=get.boolean("CREATE_USERS", default=True),
             users=_users(get),
@@ -107,6 +111,13 @@ class _Reader:
         if value:
             raise InvalidSetting(f'{name} is "{value}"', cure=f"set {name} to true or false")
         return default
+
+    def choice(self, name: str, words: tuple[str, ...]) -> str:
+        """Return one of the words; the first is the default."""
+        value = self.text(name).lower() or words[0]
+        if value not in words:
+            raise InvalidSetting(f'{name} is "{value}"', cure=f"set {name} to {' or '.join(words)}")
+        return value
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return the names of a list with commas, each once."""
@@ -160,6 +171,7 @@ class Request(NamedTuple):
     target: str = ""
     dry_run: bool = False
     secret_name: str = ""
+    confirm: bool = False
     by_deploy: bool = False
     user: str = ""
 
@@ -177,10 +189,17 @@ class Request(NamedTuple):
             raise InvalidRequest(
                 f"unknown key in the event: {', '.join(unknown)}", cure=f"use only: {', '.join(_REQUEST_KEYS)}"
             )
+        action = _action(event.get("action", "migrate"))
+        if action == "baseline" and "target_revision" not in event:
+            raise InvalidRequest(
+                "baseline without a target",
+                cure='say up to which migration everything is applied: a number, the name of a file, "head" or "none"',
+            )
         request = cls(
-            action=_action(event.get("action", "migrate")),
+            action=action,
             target=_target(event.get("target_revision", "head")),
-            dry_run=_boolean(event.get("dry_run", False)),
+            dry_run=_boolean("dry_run", event.get("dry_run", False)),
+            confirm=_boolean("confirm", event.get("confirm", False)),
             secret_name=_filled("secret_name", event, cure="name a secret, or leave the key out"),
             user=_filled("user", event, cure=f"send one of: {', '.join(KINDS)}; or leave the key out for all of them"),
         )
@@ -194,9 +213,9 @@ def _action(value: object) -> str:
     return str(value)
 
 
-def _boolean(value: object) -> bool:
+def _boolean(key: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise InvalidRequest(f'dry_run is "{value}"', cure="set dry_run to true or false, without quotes")
+        raise InvalidRequest(f'{key} is "{value}"', cure=f"set {key} to true or false, without quotes")
     return value
 
 

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 from migrator import credentials, grants, plan, script
+from migrator.adoption import ADOPTED, BASELINE, IMPORTED
 from migrator.command_line import main
 from migrator.command_line.arguments import parser
 from migrator.errors import DbSetupError, UsageError
+from migrator.evidence import TOOLS
 from migrator.migration import _KNOWN_DIRECTIVES, is_migration, looks_like_a_mistake, number_of
 from migrator.report import Report
 from migrator.roles import users_of
@@ -57,7 +59,8 @@ def test_variables() -> None:
 def test_defaults() -> None:
     """A default that is a value is the one that the settings have."""
     values = {name: value for name, _, value in table(REFERENCE, "Variables") if re.fullmatch(r"true|false|\d+m?s?", value)}
-    assert set(values) == {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING", *USERS}
+    known = {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING", "VERIFY", *USERS}
+    assert set(values) == known
     assert Settings.from_env(values)._replace(port="") == Settings.from_env({})
     assert int(values["DB_PORT"]) == credentials.DEFAULT_PORT
 
@@ -67,7 +70,7 @@ def test_events() -> None:
     rows = {key: default for key, _, default in table(REFERENCE, "Events")}
     assert tuple(rows) == _REQUEST_KEYS
     said: dict[str, object] = {key: default for key, default in rows.items() if default}
-    said["dry_run"] = json.loads(rows["dry_run"])
+    said |= {key: json.loads(rows[key]) for key in ("dry_run", "confirm")}
     assert Request.parse(said)._replace(by_deploy=True) == Request.parse({})
     assert [action for action in ACTIONS if action not in table(REFERENCE, "Events")[0][1]] == []
 
@@ -75,6 +78,12 @@ def test_events() -> None:
 def test_answer() -> None:
     """The fields of the answer are those of the report, in their order."""
     assert column(REFERENCE, "Answer") == list(Report("status", plan.EMPTY).body())
+
+
+def test_evidence() -> None:
+    """The tables that count as evidence are those that are read, in no more and no fewer words."""
+    said = [row[0].split(" of ")[0] for row in table(REFERENCE, "Adoption")]
+    assert sorted(said) == sorted([*(tool.table for tool in TOOLS), "a scratch database"])
 
 
 def test_command_line() -> None:
@@ -97,20 +106,20 @@ def usage(action: str) -> str:
 
 def test_exit_status() -> None:
     """The exit statuses are those of the command line and of the errors."""
-    known = {main.DONE, main.FAILED, main.PENDING, main.INTERRUPTED, DbSetupError.exit_status, UsageError.exit_status}
+    known = {main.DONE, main.FAILED, main.PENDING, main.DRIFT, main.INTERRUPTED, DbSetupError.exit_status, UsageError.exit_status}
     assert {int(status) for status in column(REFERENCE, "Exit status")} == known
-    assert main._status(Namespace(check=False), Report("status", plan.INCONSISTENT).body()) == 0
+    assert main._status(Namespace(action="status", check=False), Report("status", plan.INCONSISTENT).body()) == 0
 
 
 def test_states() -> None:
     """The states are those of the plan."""
-    states = {plan.EMPTY, plan.UNTRACKED, plan.PENDING, plan.UP_TO_DATE, plan.INCONSISTENT, plan.AHEAD}
+    states = {plan.EMPTY, plan.UNTRACKED, plan.PENDING, plan.UP_TO_DATE, plan.INCONSISTENT, plan.AHEAD, plan.DRIFTED}
     assert set(column(REFERENCE, "States")) == states
 
 
 def test_modes_and_directives() -> None:
     """The modes are those of scripts and of the import; the directives are those that are understood."""
-    assert column(REFERENCE, "How a file is run") == [script.TRANSACTION, script.STEPWISE, "imported"]
+    assert column(REFERENCE, "How a file is run") == [script.TRANSACTION, script.STEPWISE, IMPORTED, ADOPTED, BASELINE]
     text = REFERENCE.read_text(encoding="utf-8")
     said = re.search(r"^\| Directive .*\n\|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert said is not None
@@ -119,7 +128,7 @@ def test_modes_and_directives() -> None:
 
 def test_error_codes() -> None:
     """Every code that an error can have is there; those of mere families are not, and nothing else is."""
-    for name in ("command_line.files", "command_line.local_server", "command_line.remote", "roles"):
+    for name in ("command_line.files", "command_line.local_server", "command_line.remote", "roles", "evidence_errors"):
         importlib.import_module(f"migrator.{name}")  # rooms with errors of their own
     families = {"error", "folder_error", "invalid_text", "plan_error"}
     codes = {kind.code for kind in all_errors(DbSetupError)} - families

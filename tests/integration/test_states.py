@@ -61,9 +61,10 @@ def test_tables_without_history(invoke: Invoke, folder: Folder, database: Databa
 
 
 def test_tables_without_history_that_exist(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A file that makes what is there already fails, names the object, and keeps nothing."""
+    """Where a person says that no file is applied, one that makes what is there fails, names it, and keeps nothing."""
     database.execute("CREATE TABLE a (i int)")
     folder.write("001_a.sql", "CREATE TABLE b (i int);\nCREATE TABLE a (i int);")
+    invoke({"action": "baseline", "target_revision": "none", "confirm": True})
     with pytest.raises(ObjectExists) as caught:
         invoke()
     message = str(caught.value)

@@ -19,6 +19,8 @@ PURE = frozenset(
         "migrator.statements", "migrator.scanner", "migrator.window", "migrator.kinds", "migrator.plan",
         "migrator.report", "migrator.failure", "migrator.excerpt", "migrator.encodings", "migrator.patterns",
         "migrator.psql_commands", "migrator.reachability", "migrator.roles", "migrator.grant_queries",
+        "migrator.catalogue_entry", "migrator.catalogue_queries", "migrator.catalogue_others", "migrator.differences",
+        "migrator.cluster", "migrator.evidence", "migrator.evidence_errors",
     }
 )  # fmt: skip
 IMPURE = frozenset(
@@ -30,6 +32,7 @@ DRIVERS = {
     "boto3": {"migrator.secret_store", "migrator.command_line.lambda_function", "__main__"},
     "botocore": {"migrator.secret_store", "migrator.command_line.lambda_function"},
 }
+COMPARING = ("catalogue", "catalogue_entry", "differences", "scratch", "build", "cluster", "proof", "evidence", "adoption")
 MAX_FUNCTION, MAX_FILE, MAX_ERRORS = 50, 250, 300
 
 
@@ -163,6 +166,23 @@ def test_boto3_is_imported_late() -> None:
 def test_lambda_reaches_nothing_of_the_command_line() -> None:
     """What Lambda imports, directly or not, early or late, has nothing that only a developer's machine needs."""
     assert [name for name in reached("initializer") if name.startswith("migrator.command_line")] == []
+
+
+def test_a_normal_run_imports_nothing_of_drift_and_adoption() -> None:
+    """What compares databases is imported late, by the actions that want it."""
+    early = {i.of for i in imports() if not i.late and i.by in _reached_early("migrator.actions.apply_pending")}
+    early |= {i.of for i in imports() if not i.late and i.by in _reached_early("initializer")}
+    assert sorted(early & {f"migrator.{name}" for name in COMPARING}) == []
+
+
+def _reached_early(start: str) -> set[str]:
+    seen, waiting = set[str](), [start]
+    while waiting:
+        here = waiting.pop()
+        if here not in seen:
+            seen.add(here)
+            waiting += [i.of for i in imports() if i.by == here and not i.late and i.of in FILES]
+    return seen
 
 
 def test_no_import_goes_round_in_a_circle() -> None:

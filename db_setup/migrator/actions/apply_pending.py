@@ -97,7 +97,7 @@ class _Attempt:
             return self._describe(view)._replace(remark=remark)
         if self._caretaker:
             self._caretaker.check(connection, view.plan.pending)
-        if not view.facts.exists:
+        if not view.facts.exists or view.imported:
             history.create(connection)  # before the grants, which close it
         if self._caretaker and nothing:
             return self._care_only(connection, view, self._caretaker)

@@ -16,6 +16,14 @@ def perform(job: Job) -> Report:
         from migrator.actions.plan import plan  # noqa: PLC0415
 
         return plan(job)
+    if job.request.action == "verify":
+        from migrator.actions.verify import verify  # noqa: PLC0415
+
+        return verify(job)
+    if job.request.action in {"adopt", "baseline"}:
+        from migrator.actions.adopt import adopt  # noqa: PLC0415
+
+        return adopt(job)
     if job.request.action == "rotate":
         from migrator.actions.rotate import rotate  # noqa: PLC0415
 

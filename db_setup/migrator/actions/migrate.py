@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 
 from migrator.actions.status import about_users, describe
+from migrator.connection import Connection
+from migrator.folder import Folder
 from migrator.job import Job, View
-from migrator.plan import AHEAD
+from migrator.plan import AHEAD, UNTRACKED
 from migrator.report import Report
 
 LEFT_AS_THEY_ARE = "the users are left as they are, for the package that knows the newer migrations"
@@ -27,7 +29,23 @@ def migrate(job: Job) -> Report:
         view.plan.refuse_problems()
         if view.nothing_to_do and (view.plan.state == AHEAD or not job.settings.declares_users):
             left = (LEFT_AS_THEY_ARE,) if job.settings.declares_users else about_users(job, connection)[1]
-            return report._replace(warnings=(*report.warnings, *left))
-        from migrator.actions.apply_pending import apply_pending  # noqa: PLC0415 - half of the code, for this only
+            report = report._replace(warnings=(*report.warnings, *left))
+        else:
+            report = _apply(job, folder, connection, view)
+    if job.settings.verify:
+        from migrator.actions.verify import after_deploy  # noqa: PLC0415 - for those who ask for it
 
+        return after_deploy(job, report)
+    return report
+
+
+def _apply(job: Job, folder: Folder, connection: Connection, view: View) -> Report:
+    from migrator.actions.apply_pending import apply_pending  # noqa: PLC0415 - half of the code, for this only
+
+    unknown = view.plan.state == UNTRACKED and (view.plan.pending or view.plan.held_back)
+    if view.facts.exists or not (view.imported or unknown):
         return apply_pending(job, folder, connection, view)
+    from migrator.actions.adopt import before_applying, told  # noqa: PLC0415 - once in the life of a database
+
+    view, finding = before_applying(job, folder, connection, view)
+    return told(apply_pending(job, folder, connection, view), finding)

@@ -11,7 +11,7 @@ _PROGRAM = "python db_setup"
 _EPILOG = """\
 the database: --database-url, or DATABASE_URL, or DB_SECRET_NAME, or DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD;
 without any, the local one that `make run` has made; --function: the one that the function in AWS works on
-exit status: 0 done, 1 failed, 2 wrong usage, 3 something is pending (status --check)
+exit status: 0 done, 1 failed, 2 wrong usage, 3 something is pending (status --check), 4 drifted (verify)
 """
 
 
@@ -19,6 +19,9 @@ _ACTIONS = {
     "migrate": "apply what is pending",
     "plan": "show what migrate would do; writes nothing",
     "status": "show what is applied and what is pending; writes nothing",
+    "verify": "compare the database with what its applied files build",
+    "adopt": "find out which files are applied to a database without a history, and record it",
+    "baseline": "record files as applied without proof",
     "rotate": "give limited users new passwords; the old ones work until the next rotation",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
@@ -63,6 +66,10 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
         action.add_argument("--dry-run", action="store_true", help="the same as plan")
     if name == "status":
         action.add_argument("--check", action="store_true", help="exit with 3 when something is pending")
+    if name in {"adopt", "baseline"}:
+        told = "the last one that is applied" if name == "baseline" else "the last one, for Alembic's revision"
+        action.add_argument("--target", default="head", metavar="N|NAME", help=told, required=name == "baseline")
+        action.add_argument("--yes", action="store_true", help="record it; without it, only tell")
     if name == "rotate":
         action.add_argument("user", nargs="?", help="user, table_creator or readonly (default: all)")
         action.add_argument("--yes", action="store_true", help="do not ask")
@@ -84,7 +91,8 @@ def _add_function(action: argparse.ArgumentParser, name: str) -> None:
 
 def refuse_mixture(arguments: argparse.Namespace) -> None:
     """Raise UsageError where options of a local run and of a deployed function's are mixed."""
-    options = ("profile", "region") if arguments.action == "rotate" else ("profile", "region", "yes")
+    confirmed = arguments.action in {"rotate", "adopt", "baseline"}
+    options = ("profile", "region") if confirmed else ("profile", "region", "yes")
     given = [option for option in options if getattr(arguments, option, None) not in {None, False}]
     if arguments.function is None:
         if given:

@@ -13,10 +13,10 @@ from migrator.command_line.terminal import Terminal, standard_terminal
 from migrator.deadline import Deadline
 from migrator.errors import DbSetupError
 from migrator.light import Any
-from migrator.plan import INCONSISTENT
+from migrator.plan import DRIFTED, INCONSISTENT
 from migrator.settings import Request, Settings
 
-DONE, FAILED, PENDING, INTERRUPTED = 0, 1, 3, 130
+DONE, FAILED, PENDING, DRIFT, INTERRUPTED = 0, 1, 3, 4, 130
 
 
 def main(words: Sequence[str]) -> int:
@@ -96,6 +96,8 @@ def _event(arguments: Namespace) -> dict[str, Any]:
     event: dict[str, Any] = {"action": action, "target_revision": getattr(arguments, "target", "head")}
     if user := getattr(arguments, "user", None):
         event["user"] = user
+    if arguments.action in {"adopt", "baseline"} and arguments.yes:
+        event["confirm"] = True
     return {**event, "dry_run": True} if getattr(arguments, "dry_run", False) else event
 
 
@@ -142,6 +144,8 @@ def _finish(arguments: Namespace, terminal: Terminal, body: dict[str, Any], hint
 
 
 def _status(arguments: Namespace, body: dict[str, Any]) -> int:
+    if arguments.action == "verify" and body["state"] == DRIFTED:
+        return DRIFT
     if not getattr(arguments, "check", False):
         return DONE
     if body["state"] == INCONSISTENT:

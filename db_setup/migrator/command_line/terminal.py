@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from migrator.light import TYPE_CHECKING, Any, TextIO
 from migrator.report import Line
@@ -47,7 +47,9 @@ class Terminal:
 
     def remark(self, event: str, fields: dict[str, Any]) -> None:
         """Tell an event that is worth a line, also one of a run that is over."""
-        if event in _REMARKS and not self._quiet:
+        if event == "run.refused" and not self._quiet:
+            self._say("\n".join(detailed(fields)))
+        elif event in _REMARKS and not self._quiet:
             self._say(_REMARKS[event].format_map(fields))
 
     def close(self) -> None:
@@ -83,8 +85,11 @@ class Terminal:
             self._say(styled(f"warning: {warning}", "yellow", self._err))
         for problem in body["problems"]:
             self._say(styled(f"problem: {problem}", "red", self._err))
-        if entries := body["migrations"]:
+        told = {item["name"] for item in body.get("adopted_migrations", ())}
+        if entries := [entry for entry in body["migrations"] if entry["name"] not in told]:
             self._print(table([Line.of_entry(entry) for entry in entries]))
+        for line in detailed(body):
+            self._print(line)
         if body["success"]:
             self._print(body["message"])
         state = styled(body["state"], "green" if body["state"] == "up_to_date" else "bold", self._out)
@@ -116,6 +121,23 @@ def table(lines: Sequence[Line]) -> str:
         time_taken = "" if line.duration_ms is None else f"{line.duration_ms:,} ms"
         rows.append(f"  {line.number:>{number}}  {line.name:<{name}}  {line.mode:<11}  {time_taken:>9}".rstrip())
     return "\n".join(rows)
+
+
+def detailed(details: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines for what only some actions tell: what is adopted, what differs, what could not be compared."""
+    for item in details.get("adopted_migrations", ()):
+        yield f"  {item['number']}  {item['name']}  {item['evidence']}"
+    differences = details.get("differences", ())
+    if differences:
+        yield "- as the files build it, + as it is in the database"
+    for item in differences:
+        along = f" (with {item['along']})" if item["along"] else ""
+        yield f"{item['kind']} {item['identity']}: {item['difference']}{along}"
+        yield from (f"  {line}" for line in item["lines"])
+    if (more := details.get("difference_count", 0) - len(differences)) > 0:
+        yield f"... {more} more"
+    for key in ("not_compared", "not_verifiable"):
+        yield from (f"not compared: {text}" for text in details.get(key, ()))
 
 
 def styled(text: str, style: str, stream: TextIO) -> str:

@@ -1,0 +1,91 @@
+"""The catalogue: what objects a database has, read into entries that can be compared with another database's.
+
+Two databases with the same objects have equal catalogues, by whatever way they came to them. What is data (rows, the
+values of sequences), what belongs to extensions, and what migration tools keep for themselves is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Sequence
+
+from migrator.catalogue_entry import Catalogue, Entry
+from migrator.catalogue_others import OTHERS
+from migrator.catalogue_queries import CODE, RELATIONS
+from migrator.connection import Connection, Row
+
+_BEGIN = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = ''; SET LOCAL jit = off;
+SET LOCAL quote_all_identifiers = off; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres';
+SET LOCAL timezone = 'UTC'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
+"""
+_PARENT_OF_TRIGGER_SINCE = 130000
+_PUBLIC_MAY_NOT_CREATE_SINCE = 150000  # before that, caring for users takes it from PUBLIC, which is no drift
+_OLD, _PUBLIC = "schema public", re.compile("^PUBLIC: CREATE, USAGE$", re.MULTILINE)
+_MIGRATING_USER = "the migrating user"
+# PostgreSQL prints the elements of a list cast as a whole, and reads its own print as elements cast one by one.
+_CAST_LIST = re.compile(r"\(ARRAY\[((?:'(?:[^']|'')*'::character varying(?:, )?)+)\]\)::text\[\]")
+_ELEMENT = re.compile(r"'(?:[^']|'')*'::character varying")
+
+
+def read(
+    connection: Connection, own: Sequence[str] = (), *, owners: bool = True, hidden: Collection[str] = ()
+) -> Catalogue:
+    """Return the catalogue, as one snapshot sees it.
+
+    ``own`` are the roles that stand for whoever applies the migrations, so that a database built by one of them
+    equals that built by another; without ``owners`` nothing is said of whose an object is. What is in the ``hidden``
+    schemas is left out.
+    """
+    literals = ", ".join(map(connection.literal, own)) or "NULL"
+    names = "".join(f", {connection.literal(name)}" for name in sorted(hidden))
+    pattern = "".join(f"|{re.escape(name)}" for name in sorted(hidden)).replace("'", "''")
+    rows: list[tuple[str, str, str, str]] = []
+    opening = _BEGIN
+    try:
+        for query in (RELATIONS, CODE, OTHERS):
+            filled = _filled(query, connection.server_version, literals, owners)
+            rows += connection.rows(opening + filled.replace("HIDDEN", names).replace("PATTERN", pattern))
+            opening = ""
+        connection.run("COMMIT")
+    finally:
+        connection.rollback()
+    if connection.server_version < _PUBLIC_MAY_NOT_CREATE_SINCE:
+        rows = [(*row[:3], _PUBLIC.sub("PUBLIC: USAGE", row[3] or "")) if row[1] == _OLD else row for row in rows]
+    entries = (Entry(kind, identity, parent or "", _steady(text or "")) for kind, identity, parent, text in rows)
+    return {entry.key: entry for entry in sorted(entries)}
+
+
+def look(connection: Connection, query: str) -> list[Row]:
+    """Return the rows of a short query of the system catalogue, which no setting of a file can lead astray."""
+    try:
+        return connection.rows(_BEGIN + query)
+    finally:
+        connection.rollback()
+
+
+def _filled(query: str, version: int, own: str, owners: bool) -> str:
+    """Fill in what depends on the server's version and on whether owners are compared."""
+    name = r"pg_get_userbyid(\1)"
+    role = rf"CASE WHEN {name} IN ({own}) THEN '{_MIGRATING_USER}' ELSE quote_ident({name}) END"
+    query = query.replace("CLONES", "t.tgparentid = 0" if version >= _PARENT_OF_TRIGGER_SINCE else "true")
+    query = re.sub(r"OWNER\(([\w.]+)\)", rf"('owner ' || {role})" if owners else "NULL", query)
+    return re.sub(r"ROLE\(([\w.]+)\)", role, query)
+
+
+def _steady(definition: str) -> str:
+    """Return a definition in the form that survives a dump and restore."""
+    if "::text[]" not in definition:
+        return definition
+    return _CAST_LIST.sub(
+        lambda found: f"ARRAY[{', '.join(f'({item})::text' for item in _ELEMENT.findall(found[1]))}]", definition
+    )
+
+
+def digest(catalogue: Catalogue) -> str:
+    """Return a SHA-256 over all entries, the same for equal catalogues."""
+    sha = hashlib.sha256()
+    for entry in catalogue.values():
+        for part in entry:
+            sha.update(f"{len(part)}:{part}".encode())
+    return sha.hexdigest()

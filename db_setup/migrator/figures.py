@@ -1,0 +1,78 @@
+"""Figures of a database's catalogue that one short query yields, and that rule out most of what it cannot equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from migrator import catalogue
+from migrator.catalogue_queries import HISTORY_TABLES, member
+from migrator.connection import Connection, Row
+
+_TOOLS = ", ".join(f"'{name}'" for name in HISTORY_TABLES)
+_USERS = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'db_setup')"
+_COUNTS = f"""
+WITH rel AS MATERIALIZED (
+    SELECT c.oid, c.relnamespace FROM pg_class c
+    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname NOT IN ({_TOOLS})
+        AND NOT {member("pg_class", "c.oid")}
+)
+SELECT n.nspname,
+    (SELECT count(*) FROM rel WHERE rel.relnamespace = n.oid),
+    (SELECT count(*) FROM rel JOIN pg_attribute a ON a.attrelid = rel.oid
+        WHERE rel.relnamespace = n.oid AND a.attnum > 0 AND NOT a.attisdropped),
+    (SELECT count(*) FROM pg_proc p WHERE p.oid >= 16384 AND p.pronamespace = n.oid
+        AND NOT {member("pg_proc", "p.oid")}),
+    ARRAY(SELECT e.extname::text FROM pg_extension e WHERE e.extnamespace = n.oid)
+FROM pg_namespace n WHERE {_USERS} OR n.nspname = 'pg_catalog'"""
+_CATALOGUES = (
+    "pg_class", "pg_attribute", "pg_attrdef", "pg_constraint", "pg_index", "pg_proc", "pg_trigger", "pg_rewrite",
+    "pg_policy", "pg_type", "pg_enum", "pg_namespace", "pg_sequence", "pg_extension", "pg_default_acl",
+    "pg_inherits", "pg_statistic_ext", "pg_aggregate", "pg_operator", "pg_opclass", "pg_cast", "pg_collation",
+    "pg_event_trigger", "pg_publication", "pg_ts_config", "pg_ts_config_map", "pg_ts_dict", "pg_range",
+    "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_language", "pg_publication_rel",
+    "pg_description",
+)  # fmt: skip
+_STAMPS = " UNION ALL ".join(f"SELECT count(*), sum(xmin::text::bigint) FROM {name}" for name in _CATALOGUES)
+# Planned once for all files; a file may have left another role in the session.
+_COUNTER = f"""
+CREATE FUNCTION db_setup.stamps() RETURNS TABLE (n bigint, x numeric) LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $stamps$ BEGIN RETURN QUERY {_STAMPS}; END $stamps$;
+CREATE FUNCTION db_setup.count() RETURNS TABLE (s name, r bigint, c bigint, f bigint, e text[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $count$ BEGIN RETURN QUERY {_COUNTS}; END $count$"""
+_AS_SELF = "RESET SESSION AUTHORIZATION; RESET ROLE"
+_NONE = [0, 0, 0]
+
+Counts = dict[str, list[int]]
+"""By schema: how many relations, columns and functions."""
+
+
+def count(connection: Connection) -> tuple[Counts, set[str]]:
+    """Return the counts of a database, and its extensions."""
+    return _sorted_out(catalogue.look(connection, _COUNTS))
+
+
+def prepare(connection: Connection) -> None:
+    """Make a scratch database ready for being counted after each file."""
+    connection.run(_COUNTER)
+
+
+def count_again(connection: Connection) -> tuple[Counts, set[str]]:
+    """Return the counts of a scratch database that was prepared, and its extensions."""
+    return _sorted_out(connection.rows(f"{_AS_SELF}; SELECT * FROM db_setup.count()"))
+
+
+def stamp(connection: Connection) -> object:
+    """Return what tells whether anything was written to the catalogue of a prepared scratch database."""
+    return connection.rows(f"{_AS_SELF}; SELECT * FROM db_setup.stamps()")
+
+
+def _sorted_out(rows: Sequence[Row]) -> tuple[Counts, set[str]]:
+    """Return by schema how many relations, columns and functions there are; and the extensions."""
+    counts = {name: figures for name, *figures, _ in rows if name != "pg_catalog"}
+    return counts, {extension for *_, extensions in rows for extension in extensions}
+
+
+def distance(mine: Counts, theirs: Counts) -> int:
+    """Return by how many objects two databases differ at least."""
+    pairs = [(mine.get(name, _NONE), theirs.get(name, _NONE)) for name in mine.keys() | theirs.keys()]
+    return sum(abs(a - b) for one, other in pairs for a, b in zip(one, other, strict=True))
