@@ -26,6 +26,9 @@ from migrator.light import Any, Protocol
 from migrator.reachability import patience, unreachable
 
 OLDEST_SERVER = 120000
+SAFE_PATH_SQL = "SET search_path = pg_catalog, pg_temp"
+"""Until a file's own session begins: else an operator that somebody has made in public could be found first, and its
+function would run with the rights of the user who applies the migrations."""
 _CHECKS_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14
 _COPY_CHUNK = 65536
 _LOST_STATES = ("57P01", "57P02", "57P03", "08")  # the server ends or has ended the session
@@ -218,7 +221,7 @@ def _check(connection: Connection) -> None:
         version = connection.server_version // 10000
         raise UnsupportedServer(f"the server is PostgreSQL {version}", cure="upgrade it to PostgreSQL 12 or newer")
     standby, read_only, pid, connection.has_made_users = connection.rows(
-        f"{connection.settings_sql()}; SELECT pg_catalog.pg_is_in_recovery(), "
+        f"{SAFE_PATH_SQL}; {connection.settings_sql()}; SELECT pg_catalog.pg_is_in_recovery(), "
         "pg_catalog.current_setting('transaction_read_only') = 'on', pg_catalog.pg_backend_pid(), "
         "EXISTS (SELECT FROM pg_catalog.pg_shdescription WHERE pg_catalog.starts_with(description, pg_catalog.concat("
         "'made by db_setup for database \"', pg_catalog.replace(pg_catalog.current_database(), '\"', '\"\"'), '\":')))"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from migrator.connection import Connection
+from migrator.connection import SAFE_PATH_SQL, Connection
 from migrator.errors import ServerError
 from migrator.light import NamedTuple
 from migrator.lock import HELD_SQL
@@ -118,13 +118,19 @@ def _not_the_owner(connection: Connection) -> ServerError:
 
 
 def _tables(connection: Connection) -> tuple[bool, bool]:
-    """Tell whether there are relations that no extension made, and whether one is the first generation's."""
+    """Tell whether there are relations that no extension made, and whether one is the first generation's.
+
+    Its table is believed only from the database's owner or from this user: a view, or a table of somebody else's, could
+    say anything, and run anything.
+    """
     query = f"""
         SELECT pg_catalog.count(*) > 0, pg_catalog.bool_or(
-            n.nspname = 'public' AND c.relname = 'schema_migrations' AND 2 = (
+            n.nspname = 'public' AND c.relname = 'schema_migrations' AND c.relkind IN ('r', 'p')
+            AND c.relowner IN (d.datdba, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = SESSION_USER)) AND 2 = (
                 SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
                 WHERE a.attrelid = c.oid AND a.attname IN ('id', 'migration_name')))
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
         WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v')
           AND n.nspname NOT IN ('pg_catalog', 'information_schema', '{SCHEMA}')
           AND n.nspname !~ '^pg_(toast|temp)'
@@ -170,6 +176,7 @@ def end_run(connection: Connection, run_id: int, outcome: str, message: str, dur
     """Record how a run ended, and how many milliseconds each of its migrations took."""
     literal = connection.literal
     sql = (
+        f"{SAFE_PATH_SQL}; "  # what follows in this session is ours again
         f"UPDATE {SCHEMA}.runs SET finished_at = pg_catalog.clock_timestamp(), outcome = {literal(outcome)}, "
         f"message = {literal(message)} WHERE id OPERATOR(pg_catalog.=) {run_id}"
     )

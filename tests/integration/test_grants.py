@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg2
 import pytest
+from migrator.errors import DbSetupError
+from migrator.lock import KEY
 
 from tests.plugins.secrets import Deploy, MakeSite, Site
 
@@ -283,3 +286,44 @@ def test_operators_of_a_table_creator_are_not_found(site: Site, deploy: Deploy) 
     for event in ({}, {"action": "status"}, {"action": "plan"}, {"action": "rotate"}):
         assert deploy(event)["warnings"] == []
     assert deploy(DB_TABLE_CREATOR_SECRET_NAME="")["warnings"]
+
+
+TRAPS = ("oid, regclass", "oid, int", "name, name", "text, text", "bigint, int", "name, text")
+
+
+@pytest.mark.parametrize("files", [0, 1])
+def test_no_query_of_a_run_finds_a_trap(site: Site, deploy: Deploy, files: int) -> None:
+    """With and without a history, also while the run lock is held by somebody: no operator in public is ever run."""
+    site.declare("table_creator")
+    for number in range(files):
+        site.folder.write(f"00{number}_a.sql", "CREATE TABLE a (i int);")
+    deploy()
+    for number, types in enumerate(TRAPS):
+        left, right = types.split(", ")
+        site.as_user(
+            "table_creator",
+            f"CREATE FUNCTION trap_{number}({types}) RETURNS boolean LANGUAGE plpgsql COST 0.000001 AS "
+            "$$ BEGIN RAISE 'caught %', session_user; END $$; "
+            f"CREATE OPERATOR public.= (FUNCTION = trap_{number}, LEFTARG = {left}, RIGHTARG = {right})",
+        )
+    with closing(site.login("table_creator")) as holder, holder.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({KEY})")
+        with pytest.raises(DbSetupError, match="another runner has the run lock"):
+            deploy({"action": "rotate"}, MIGRATION_TIMEOUT="1s")
+    for event in ({}, {"action": "status"}, {"action": "plan"}, {"action": "rotate"}):
+        assert deploy(event)["success"]
+
+
+@pytest.mark.parametrize("made", ["VIEW schema_migrations AS SELECT 1 AS id, evil() AS migration_name",
+                                  "TABLE schema_migrations AS SELECT 1 AS id, '001_a' AS migration_name"])
+def test_an_old_history_is_believed_from_its_owner_only(site: Site, deploy: Deploy, made: str) -> None:
+    """What a table creator makes under the name of the first generation's table is neither run nor believed."""
+    site.declare("table_creator")
+    deploy()
+    site.as_user(
+        "table_creator",
+        "CREATE FUNCTION evil() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'caught %', session_user; END $$; "
+        f"CREATE {made}",
+    )
+    site.folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    assert deploy(ADOPT="auto")["applied_migrations"] == ["001_a.sql"]
