@@ -13,6 +13,10 @@ Listener = Callable[[str, dict[str, Any]], None]
 """Takes the events of a run: a dotted name and its fields."""
 
 
+Details = tuple[tuple[str, object], ...]
+"""Names and values of fields that only some actions answer with."""
+
+
 class Line(NamedTuple):
     """One migration of a report: its number, file name, how it runs or ran, and its time if it ran here."""
 
@@ -45,6 +49,7 @@ class Report(NamedTuple):
     problems: tuple[str, ...] = ()
     duration_ms: int = 0
     remark: str = ""
+    details: Details = ()  # further fields of the answer
 
     @property
     def success(self) -> bool:
@@ -85,6 +90,7 @@ class Report(NamedTuple):
             "warnings": list(self.warnings),
             "problems": list(self.problems),
             "duration_ms": self.duration_ms,
+            **dict(self.details),
         }
 
     def response(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ _MAX_ATTEMPTS_WITHOUT_LOCK = 5  # for deadlocks and the like, which more patienc
 _PROGRESS_EVERY = 2.0  # seconds
 _STATEMENT_TIMEOUT_SLACK = 0.25  # seconds: statement_timeout, set to the time left, may be a little early
 
+
 class Applied(NamedTuple):
     """A migration that this run applied, and how."""
 
@@ -122,7 +123,7 @@ class Runner:
             try:
                 self._in_transaction(pending, script, careful=careful)
             except ServerError as error:
-                if error.sqlstate not in _WANTS_STEPS and _PENDING_EVENTS not in error.message:
+                if not needs_steps(error):
                     raise
                 stepwise = True  # the server knows better; nothing was kept, so the file starts again
         if stepwise:
@@ -197,3 +198,8 @@ class Runner:
     def _warn(self, text: str) -> None:
         self.warnings.append(text)
         self._listen("migration.warning", {"warning": text})
+
+
+def needs_steps(error: ServerError) -> bool:
+    """Tell whether an error says that a file cannot run in one transaction, though nothing in its text does."""
+    return error.sqlstate in _WANTS_STEPS or _PENDING_EVENTS in error.message

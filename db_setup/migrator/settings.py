@@ -11,8 +11,9 @@ _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", 
 _UNITS = (("ms", 0.001), ("min", 60.0), ("s", 1.0))
 _MAX_SECONDS = 7 * 86400.0
 DEFAULT_LOCK_TIMEOUT = 1.0
+DEFAULT_REHEARSE_TIMEOUT = 60.0
 
-ACTIONS = ("migrate", "plan", "status")
+ACTIONS = ("migrate", "plan", "status", "rehearse")
 _REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name")
 
 
@@ -34,6 +35,8 @@ class Settings(NamedTuple):
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT
     strict_order: bool = False
     allow_missing: bool = False
+    rehearse_timeout: float = DEFAULT_REHEARSE_TIMEOUT
+    lock_report: bool = False
 
     def __repr__(self) -> str:
         """Return the public settings only; a URL and a password never reach a log."""
@@ -59,6 +62,8 @@ class Settings(NamedTuple):
             lock_timeout=get.seconds("LOCK_TIMEOUT") or DEFAULT_LOCK_TIMEOUT,
             strict_order=get.boolean("STRICT_ORDER", default=False),
             allow_missing=get.boolean("ALLOW_MISSING", default=False),
+            rehearse_timeout=get.seconds("REHEARSE_TIMEOUT") or DEFAULT_REHEARSE_TIMEOUT,
+            lock_report=get.boolean("LOCK_REPORT", default=False),
         )
 
 

@@ -16,6 +16,10 @@ def perform(job: Job) -> Report:
         from migrator.actions.plan import plan  # noqa: PLC0415
 
         return plan(job)
+    if job.request.action == "rehearse":
+        from migrator.actions.rehearse import rehearse  # noqa: PLC0415
+
+        return rehearse(job)
     from migrator.actions.migrate import migrate  # noqa: PLC0415
 
     return migrate(job)

@@ -18,6 +18,7 @@ exit status: 0 done, 1 failed, 2 wrong usage, 3 something is pending (status --c
 _ACTIONS = {
     "migrate": "apply what is pending",
     "plan": "show what migrate would do; writes nothing",
+    "rehearse": "run what is pending, tell what it locks, and roll it back",
     "status": "show what is applied and what is pending; writes nothing",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
@@ -56,7 +57,7 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
     action.add_argument("--migrations", metavar="DIR", help="the folder with the .sql files (default: migrations)")
     action.add_argument("--json", action="store_true", help="print one JSON object")
     _add_function(action, name)
-    if name in {"migrate", "plan"}:
+    if name in {"migrate", "plan", "rehearse"}:
         action.add_argument("--target", default="head", metavar="N|NAME", help="stop after this migration")
     if name == "migrate":
         action.add_argument("--dry-run", action="store_true", help="the same as plan")

@@ -136,6 +136,8 @@ def _finish(arguments: Namespace, terminal: Terminal, body: dict[str, Any], hint
 
 
 def _status(arguments: Namespace, body: dict[str, Any]) -> int:
+    if arguments.action == "rehearse" and not body["success"]:
+        return FAILED
     if not getattr(arguments, "check", False):
         return DONE
     if body["state"] == INCONSISTENT:
