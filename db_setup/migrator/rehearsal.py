@@ -23,8 +23,10 @@ from migrator.watchdog import Watchdog
 
 _KEPT = "nothing: a rehearsal is rolled back"
 _SLACK = 0.05  # seconds
-_DEFERRED = """SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname) FROM pg_catalog.pg_constraint c
-    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.connamespace WHERE c.condeferred"""
+_DEFERRABLE = """SELECT pg_catalog.format('%I.%I', n.nspname, c.conname), pg_catalog.bool_or(c.condeferred)
+        AND pg_catalog.bool_and(c.condeferrable)
+    FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.connamespace
+    GROUP BY 1 HAVING pg_catalog.bool_or(c.condeferrable)"""
 
 Work = Sequence[tuple[Pending, Script]]
 
@@ -115,11 +117,17 @@ class Rehearsal:
         self.trace.run(self._connection, statement)
 
     def _close(self, script: Script) -> None:
-        """Do what COMMIT does about deferred constraints, and let later files find them deferred again."""
+        """Do what COMMIT does about deferred constraints, and let later files find them deferred again.
+
+        By name, since SET CONSTRAINTS ALL would hold for constraints that are yet to come.
+        """
         self._statement = None
-        self._connection.run("SET CONSTRAINTS ALL IMMEDIATE")
-        if deferred := self._connection.rows(_DEFERRED):
-            self._connection.run(f"SET CONSTRAINTS {', '.join(name for (name,) in deferred)} DEFERRED")
+        deferrable = self._connection.rows(_DEFERRABLE)
+        deferred = [name for name, initially in deferrable if initially]
+        if deferrable:
+            self._connection.run(f"SET CONSTRAINTS {', '.join(name for name, _ in deferrable)} IMMEDIATE")
+        if deferred:
+            self._connection.run(f"SET CONSTRAINTS {', '.join(deferred)} DEFERRED")
         if script.sets_defaults:
             self._connection.run(history.DEFAULTS_SQL)
 

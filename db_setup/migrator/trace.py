@@ -27,7 +27,7 @@ _OURS = "l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()"
 _ON_RELATIONS = f"l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.database OPERATOR(pg_catalog.=) {_HERE}"
 _NEXTVAL = MODES.index("RowExclusiveLock") + 1
 _LOOKED_THROUGH = 10_000  # characters of a statement
-_EMPTIES = "truncate"  # gives a table a new, empty file; nothing is rewritten
+_EMPTIES = "truncate"  # gives a table a new, empty file: nothing is rewritten or read
 
 
 class Relation(NamedTuple):
@@ -97,7 +97,7 @@ class Trace:
             raise RunError("a statement ended the transaction it ran in", cure="remove its COMMIT or ROLLBACK")
         locked = self._by_table(held)
         new = {oid: strength for oid, strength in locked.items() if strength > self._locked.get(oid, 0)}
-        rewritten, scanned = self._rewritten(held, statement), self._scanned(held)
+        rewritten, scanned = self._rewritten(held, statement), self._scanned(held, statement)
         oids = {*new, *rewritten, *scanned}
         touched = [self._touched(oid, new.get(oid, 0), oid in rewritten, oid in scanned) for oid in oids]
         touched.sort(key=lambda item: (not item.rewritten, -item.strength, item.table))
@@ -149,11 +149,11 @@ class Trace:
         goes_back = statement.kind is Kind.SAVEPOINT  # to the file that the table had
         return set() if goes_back or statement.words[:1] == (_EMPTIES,) else changed
 
-    def _scanned(self, held: dict[int, _Held]) -> set[int]:
+    def _scanned(self, held: dict[int, _Held], statement: Statement) -> set[int]:
         now = {oid: what.scans for oid, what in held.items() if what.scans and oid in self._files}
         more = {oid for oid, scans in now.items() if scans > self._scans.get(oid, 0)}
         self._scans.update(now)
-        return more
+        return set() if statement.words[:1] == (_EMPTIES,) else more
 
     def _touched(self, oid: int, strength: int, rewritten: bool, scanned: bool) -> Touched:
         relation = self._relations[oid]
