@@ -75,7 +75,7 @@ class Entry(NamedTuple):
     line: int
     column: int
     text: str
-    duration_ms: int
+    seconds: float
     outcome: str = DONE
     touched: tuple[Touched, ...] = ()
     held: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Entry(NamedTuple):
             "line": self.line,
             "column": self.column,
             "statement": self.text,
-            "duration_ms": self.duration_ms,
+            "duration_ms": round(self.seconds * 1000),
             "outcome": self.outcome,
             "risk": self.risk or None,
             "tables": [item.body() for item in self.touched[:_MOST_TABLES]],
@@ -121,7 +121,7 @@ def entry_of(migration: str, statement: Statement, seconds: float) -> Entry:
     text = " ".join(mask_passwords(start).split())
     if len(text) > _MOST_TEXT:
         text = f"{text[: _MOST_TEXT - 3]}..."
-    return Entry(migration, statement.line + before.count("\n"), column, text, round(seconds * 1000))
+    return Entry(migration, statement.line + before.count("\n"), column, text, seconds)
 
 
 def bounded(entries: Sequence[Entry]) -> list[Entry]:
@@ -129,9 +129,9 @@ def bounded(entries: Sequence[Entry]) -> list[Entry]:
     if len(entries) <= _MOST_ENTRIES:
         return list(entries)
 
-    def weight(position: int) -> tuple[bool, int, int]:
+    def weight(position: int) -> tuple[bool, int, float]:
         entry = entries[position]
-        return entry.outcome != DONE, RISKS.index(entry.risk), entry.duration_ms
+        return entry.outcome != DONE, RISKS.index(entry.risk), entry.seconds
 
     chosen = sorted(range(len(entries)), key=weight, reverse=True)[:_MOST_ENTRIES]
     return [entries[position] for position in sorted(chosen)]
@@ -143,13 +143,13 @@ class Entries:
     def __init__(self) -> None:
         self._kept: list[Entry] = []
         self.count = 0
-        self.milliseconds = 0
+        self.seconds = 0.0
 
     def add(self, entry: Entry) -> None:
         """Take an entry."""
         self._kept.append(entry)
         self.count += 1
-        self.milliseconds += entry.duration_ms
+        self.seconds += entry.seconds
         if len(self._kept) >= 2 * _MOST_ENTRIES:
             self._kept = bounded(self._kept)
 
@@ -157,7 +157,7 @@ class Entries:
         """Take those of others, and count all that they have counted."""
         self._kept = [*self._kept, *others._kept]
         self.count += others.count
-        self.milliseconds += others.milliseconds
+        self.seconds += others.seconds
         if len(self._kept) >= 2 * _MOST_ENTRIES:
             self._kept = bounded(self._kept)
 

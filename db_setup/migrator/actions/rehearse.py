@@ -66,7 +66,7 @@ def _rehearse(job: Job, folder: Folder, connection: Connection, view: View) -> R
 def _remark(files: int, of: int, entries: Entries) -> str:
     part = f"{files} of {counted(of)}" if files < of else counted(of)
     statements = f"{entries.count} statement{'' if entries.count == 1 else 's'}"
-    return f"Rehearsed {part}: {statements} in {entries.milliseconds:,} ms, all of it rolled back."
+    return f"Rehearsed {part}: {statements} in {entries.seconds * 1000:,.0f} ms, all of it rolled back."
 
 
 def _details(entries: Entries, rehearsal: Rehearsal) -> Details:

@@ -59,6 +59,8 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
     _add_function(action, name)
     if name in {"migrate", "plan", "rehearse"}:
         action.add_argument("--target", default="head", metavar="N|NAME", help="stop after this migration")
+    if name == "plan":
+        action.add_argument("--sql", action="store_true", help="print it as a script for psql")
     if name == "migrate":
         action.add_argument("--dry-run", action="store_true", help="the same as plan")
     if name == "status":
@@ -81,6 +83,9 @@ def _add_function(action: argparse.ArgumentParser, name: str) -> None:
 
 def refuse_mixture(arguments: argparse.Namespace) -> None:
     """Raise UsageError where options of a local run and of a deployed function's are mixed."""
+    if getattr(arguments, "sql", False) and (arguments.json or arguments.function is not None):
+        other = "--json" if arguments.json else "--function"
+        raise UsageError(f"--sql together with {other}", cure="leave out one: the script is text made here")
     given = [option for option in ("profile", "region", "yes") if getattr(arguments, option, None) not in {None, False}]
     if arguments.function is None:
         if given:

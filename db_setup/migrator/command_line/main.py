@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -69,6 +70,11 @@ def _run_here(arguments: Namespace, terminal: Terminal) -> int:
         from migrator.command_line.files import number_files  # noqa: PLC0415
 
         return _tell(arguments, {"renamed": number_files(job)})
+    if getattr(arguments, "sql", False):
+        from migrator.command_line.export import export  # noqa: PLC0415
+
+        export(job, lambda text: sys.stdout.buffer.write(text.encode()))
+        return DONE
     return _finish(arguments, terminal, perform(job).body(), hint)
 
 
