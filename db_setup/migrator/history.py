@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.runs (
     outcome text NOT NULL DEFAULT 'running',
     message text NOT NULL DEFAULT '',
     run_by text NOT NULL DEFAULT SESSION_USER,
-    package_version text NOT NULL
+    package_version text NOT NULL,
+    lock_report jsonb
 );
 CREATE TABLE IF NOT EXISTS {SCHEMA}.history (
     position bigint GENERATED ALWAYS AS IDENTITY,
@@ -54,6 +55,7 @@ COMMENT ON SCHEMA {SCHEMA} IS 'What db_setup has applied to this database; not t
 COMMENT ON TABLE {SCHEMA}.runs IS 'One row for each run that found something to do';
 COMMENT ON COLUMN {SCHEMA}.runs.request_id IS 'The Lambda request, or the host and process that ran';
 COMMENT ON COLUMN {SCHEMA}.runs.outcome IS 'running, succeeded or failed; running without a runner: it was killed';
+COMMENT ON COLUMN {SCHEMA}.runs.lock_report IS 'What each statement locked, where LOCK_REPORT asked for it';
 COMMENT ON TABLE {SCHEMA}.history IS 'One row for each migration, in the order of application';
 COMMENT ON COLUMN {SCHEMA}.history.name IS 'The name of the file, which tells migrations apart';
 COMMENT ON COLUMN {SCHEMA}.history.number IS 'The number in the name, or the one given to an unnumbered file';
@@ -142,6 +144,24 @@ def create(connection: Connection) -> None:
             database, user = connection.rows("SELECT pg_catalog.current_database(), SESSION_USER")[0]
             error.cure = f"as the database's owner: GRANT CREATE ON DATABASE {database} TO {user}"
         raise
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring tables that an earlier version has made up to this one; asked for by what needs it, and by that alone."""
+    known = connection.rows(
+        f"SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '{SCHEMA}.runs'::pg_catalog.regclass "
+        "AND attname = 'lock_report' AND NOT attisdropped"
+    )
+    if not known:
+        connection.run(f"ALTER TABLE {SCHEMA}.runs ADD COLUMN IF NOT EXISTS lock_report jsonb")
+
+
+def record_locks(connection: Connection, run_id: int, report: str) -> None:
+    """Keep the lock report of a run, a text of JSON, in its row."""
+    connection.run(
+        f"UPDATE {SCHEMA}.runs SET lock_report = {connection.literal(report)}::pg_catalog.jsonb "
+        f"WHERE id OPERATOR(pg_catalog.=) {run_id}"
+    )
 
 
 def begin_run(connection: Connection, action: str, request_id: str) -> int:

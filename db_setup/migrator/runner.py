@@ -12,7 +12,7 @@ from migrator.deadline import Deadline
 from migrator.errors import ConnectionLost, DbSetupError, DeadlineReached, LockTimeout, ServerError
 from migrator.failure import LOCK_NOT_AVAILABLE, PASSING, QUERY_CANCELED, describe, lock_lost
 from migrator.journal import open_journal
-from migrator.light import NamedTuple
+from migrator.light import TYPE_CHECKING, NamedTuple
 from migrator.migration import AppliedMigration
 from migrator.plan import Pending
 from migrator.report import Listener, listed
@@ -21,6 +21,9 @@ from migrator.statements import Statement
 from migrator.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
 from migrator.transaction import Transaction
 from migrator.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from migrator.trace import Trace
 
 _WANTS_STEPS = frozenset({*NEEDS_NO_TRANSACTION, "55P04"})  # 55P04: unsafe use of a new enum value
 _PENDING_EVENTS = "pending trigger events"  # deferred checks of earlier statements, which a COMMIT would settle
@@ -66,6 +69,7 @@ class Runner:
         self._told = 0.0
         self._reset_apart = False
         self._new_defaults = False
+        self.trace: Trace | None = None  # watches transactional files, where a lock report is asked for
         self.applied: list[Applied] = []
         self.warnings: list[str] = []
 
@@ -142,8 +146,14 @@ class Runner:
             connection.run(reset)
             reset = ""
         opening = f"{reset}\n{script.opening}\n{record};"
-        transaction = Transaction(connection, self._progress, self._may_replay, careful=careful)
+        run = None
+        if self.trace is not None:
+            self.trace.expect(pending.migration.name)
+            run = self.trace.run
+        transaction = Transaction(connection, self._progress, self._may_replay, careful=careful, run=run)
         transaction.execute(opening, script.body(), lambda: "COMMIT")
+        if self.trace is not None:
+            self.trace.keep()
 
     def _reset_sql(self) -> str:
         defaults = f"; {history.DEFAULTS_SQL}" if self._new_defaults else ""

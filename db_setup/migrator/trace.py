@@ -75,8 +75,14 @@ class Trace:
         self._transaction, held = self._look()
         self._locked = self._by_table(held)
 
+    def expect(self, migration: str) -> None:
+        """Say that the next statement begins another file, in a transaction that is not open yet."""
+        self._migration, self._transaction = migration, ""
+
     def run(self, connection: Connection, statement: Statement) -> None:
         """Run a statement and keep its entry; raises what running it raises."""
+        if not self._transaction:
+            self.begin(self._migration)
         started = time.monotonic()
         run_statement(connection, statement)
         entry = entry_of(self._migration, statement, time.monotonic() - started)

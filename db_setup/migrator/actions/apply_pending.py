@@ -13,6 +13,7 @@ from migrator.connection import Connection
 from migrator.errors import ConnectionLost, DbSetupError, ServerUnfit
 from migrator.folder import Folder
 from migrator.job import Job, View
+from migrator.locking import LockReport
 from migrator.migration import parse_number
 from migrator.plan import PENDING, UP_TO_DATE
 from migrator.report import Line, Report
@@ -70,6 +71,7 @@ class _Attempt:
         self._folder = folder
         self._before = before
         self._scripts: dict[str, Script] = {}
+        self.locks = LockReport(job.settings.lock_report)
 
     def run(self, connection: Connection, earlier: Sequence[_Attempt]) -> Report:
         """Apply what is pending under the run lock; ``earlier`` are the attempts that lost their connection."""
@@ -100,7 +102,9 @@ class _Attempt:
         watchdog = Watchdog(connection, self._job.deadline)
         blockers = Blockers(self._job.connect)
         untracked = view.facts.has_tables and not view.applied
+        self.locks.begin(connection)
         runner = Runner(connection, self._job.deadline, watchdog, blockers, self.run_id, untracked, self._job.listen)
+        runner.trace = self.locks.trace
         try:
             with watchdog.watching():
                 runner.apply_all(list(zip(view.plan.pending, scripts, strict=True)))
@@ -119,6 +123,7 @@ class _Attempt:
         durations = {item.name: item.duration_ms for item in runner.applied}
         try:
             connection.run(connection.reset_sql())
+            self.locks.record(connection, self.run_id)
             history.end_run(connection, self.run_id, outcome, message, durations)
         except DbSetupError as error:
             self._job.listen("run.unrecorded", {"run": self.run_id, "reason": error.what})
@@ -135,6 +140,7 @@ class _Attempt:
             previous_revision=self._before,
             final_revision=max(revisions, key=parse_number, default=""),
             warnings=(*self._warnings(view), *view.plan.warnings, *runner.warnings),
+            details=self.locks.details([attempt.locks for attempt in earlier]),
         )
 
     def _describe(self, view: View) -> Report:

@@ -20,10 +20,11 @@ _ACTIONS = {
     "plan": "show what migrate would do; writes nothing",
     "rehearse": "run what is pending, tell what it locks, and roll it back",
     "status": "show what is applied and what is pending; writes nothing",
+    "lint": "look for mistakes and dangerous statements in the files; needs no database",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
 }
-_ON_FILES = frozenset({"new", "number"})
+_ON_FILES = frozenset({"lint", "new", "number"})
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -65,6 +66,10 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
         action.add_argument("--dry-run", action="store_true", help="the same as plan")
     if name == "status":
         action.add_argument("--check", action="store_true", help="exit with 3 when something is pending")
+    if name == "lint":
+        action.add_argument("--base", default="", metavar="BRANCH", help="compare with this git branch (default: main)")
+        action.add_argument("--github", action="store_true", help="print annotations of GitHub Actions")
+        action.add_argument("--strict", action="store_true", help="take warnings for errors")
     if name == "new":
         action.add_argument("name", help='what it does, such as "add orders"')
 

@@ -50,6 +50,10 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
         event = _event(arguments)
         Request.parse(event)  # what makes no sense is refused here already
         return _finish(arguments, terminal, run_function(arguments, event, terminal), "")
+    if arguments.action == "lint":
+        from migrator.command_line.lint_command import lint  # noqa: PLC0415
+
+        return DONE if lint(arguments, _settings(arguments), _base()) else FAILED
     if arguments.action == "new":
         from migrator.command_line.files import make_next_file  # noqa: PLC0415
 
