@@ -123,8 +123,8 @@ class _Attempt:
         durations = {item.name: item.duration_ms for item in runner.applied}
         try:
             connection.run(connection.reset_sql())
-            self.locks.record(connection, self.run_id)
             history.end_run(connection, self.run_id, outcome, message, durations)
+            self.locks.record(connection, self.run_id)
         except DbSetupError as error:
             self._job.listen("run.unrecorded", {"run": self.run_id, "reason": error.what})
 
