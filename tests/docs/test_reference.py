@@ -54,7 +54,7 @@ def test_variables() -> None:
 def test_defaults() -> None:
     """A default that is a value is the one that the settings have."""
     values = {name: value for name, _, value in table(REFERENCE, "Variables") if re.fullmatch(r"true|false|\d+m?s?", value)}
-    assert set(values) == {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING"}
+    assert set(values) == {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING", "REHEARSE_TIMEOUT", "LOCK_REPORT"}
     assert Settings.from_env(values)._replace(port="") == Settings.from_env({})
     assert int(values["DB_PORT"]) == credentials.DEFAULT_PORT
 
@@ -116,7 +116,7 @@ def test_modes_and_directives() -> None:
 
 def test_error_codes() -> None:
     """Every code that an error can have is there; those of mere families are not, and nothing else is."""
-    for name in ("files", "local_server", "remote"):  # rooms with errors of their own
+    for name in ("files", "local_server", "remote", "export"):  # rooms with errors of their own
         importlib.import_module(f"migrator.command_line.{name}")
     families = {"error", "folder_error", "invalid_text", "plan_error"}
     codes = {kind.code for kind in all_errors(DbSetupError)} - families

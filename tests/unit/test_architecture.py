@@ -18,7 +18,8 @@ PURE = frozenset(
         "migrator.errors", "migrator.settings", "migrator.credentials", "migrator.migration", "migrator.matching",
         "migrator.statements", "migrator.scanner", "migrator.window", "migrator.kinds", "migrator.plan",
         "migrator.report", "migrator.failure", "migrator.excerpt", "migrator.encodings", "migrator.patterns",
-        "migrator.psql_commands", "migrator.reachability",
+        "migrator.psql_commands", "migrator.reachability", "migrator.lock_report", "migrator.outside",
+        "migrator.command_line.finding", "migrator.command_line.lock_table",
     }
 )  # fmt: skip
 IMPURE = frozenset(

@@ -53,8 +53,10 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
     what = _ACTIONS[name]
     described = f"{what[0].upper()}{what[1:]}."
     action = actions.add_parser(name, help=what, description=described, formatter_class=_Formatter, allow_abbrev=False)
-    action.add_argument("--database-url", metavar="URL", help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-    action.add_argument("--local", action="store_true", help="start a PostgreSQL of this folder's own if none is given")
+    if name != "lint":
+        local = "start a PostgreSQL of this folder's own if none is given"
+        action.add_argument("--database-url", metavar="URL", help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        action.add_argument("--local", action="store_true", help=local)
     action.add_argument("--migrations", metavar="DIR", help="the folder with the .sql files (default: migrations)")
     action.add_argument("--json", action="store_true", help="print one JSON object")
     _add_function(action, name)

@@ -89,7 +89,7 @@ def _base() -> str:
 
 def _settings(arguments: Namespace) -> Settings:
     settings = Settings.from_env(os.environ)
-    if arguments.database_url:
+    if getattr(arguments, "database_url", None):
         settings = settings._replace(database_url=arguments.database_url)
     if arguments.migrations:
         settings = settings._replace(migrations_dir=arguments.migrations)
@@ -146,7 +146,7 @@ def _finish(arguments: Namespace, terminal: Terminal, body: dict[str, Any], hint
 
 
 def _status(arguments: Namespace, body: dict[str, Any]) -> int:
-    if arguments.action == "rehearse" and not body["success"]:
+    if "rehearsal" in body and not body["success"]:
         return FAILED
     if not getattr(arguments, "check", False):
         return DONE
