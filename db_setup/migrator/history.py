@@ -141,6 +141,7 @@ def create(connection: Connection) -> None:
         connection.run(_CREATE)
     except ServerError as error:
         if error.sqlstate == _NO_PRIVILEGE:
+            connection.rollback()  # of a rehearsal, which would answer nothing any more
             database, user = connection.rows("SELECT pg_catalog.current_database(), SESSION_USER")[0]
             error.cure = f"as the database's owner: GRANT CREATE ON DATABASE {database} TO {user}"
         raise

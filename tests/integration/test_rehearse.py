@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from migrator.lock import KEY
 
 from tests.plugins.databases import Database, Dump
 from tests.plugins.folders import Folder
+from tests.plugins.proxy import FRONTEND, Proxy
 from tests.plugins.runs import Cli, Invoke, command
 
 REHEARSE = {"action": "rehearse"}
 PATIENCE = 20.0  # seconds
+POINTS = int(os.environ.get("FAULT_POINTS", "16")) // 2
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -281,6 +285,44 @@ def test_killed_in_the_middle(
     assert pg_dump(database) == before
     folder.write("001_a.sql", "ALTER TABLE a ADD j int;")
     assert invoke()["applied_migrations"] == ["001_a.sql"]
+
+
+def test_killed_or_cut_at_any_message(
+    proxy: Proxy, folder: Folder, database: Database, pg_dump: Dump, invoke: Invoke
+) -> None:
+    """A runner killed, or a connection cut, before or after any message leaves the database as it was."""
+    database.execute("CREATE TABLE a (i int); INSERT INTO a VALUES (1)")
+    before = pg_dump(database)
+    folder.write("001_a.sql", "ALTER TABLE a ADD j int;\nUPDATE a SET j = 1;\nCREATE TABLE b (i int);")
+    folder.write("002_b.sql", "DROP TABLE a;\nCREATE TABLE c (i int);")
+    words = command("rehearse", "--database-url", proxy.url(database.name), "--migrations", str(folder.path))
+    proxy.disarm()
+    assert subprocess.run(words, stdout=subprocess.DEVNULL, check=True).returncode == 0
+    last = proxy.counts[FRONTEND]
+    for message in range(6, last, max(1, (last - 6) // POINTS)):
+        runner = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        kill = partial(runner.send_signal, signal.SIGKILL) if message % 2 else None
+        proxy.arm(FRONTEND, message, before=bool(message % 3), strike=kill)
+        runner.wait(timeout=PATIENCE)
+        proxy.disarm()
+        others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        wait_until(lambda: not database.query(others))  # noqa: B023 - called at once
+        assert pg_dump(database) == before, message
+    assert invoke({"action": "rehearse"})["success"]
+
+
+def test_user_without_special_rights(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The owner of the tables, who is no superuser as on RDS, can rehearse; a right that is missing is an error."""
+    database.execute(
+        "DO $$ BEGIN CREATE ROLE rehearse_owner LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;"
+        "GRANT CREATE ON SCHEMA public TO rehearse_owner; SET ROLE rehearse_owner; CREATE TABLE a (i int)"
+    )
+    url = database.url.replace("postgres@", "rehearse_owner@")
+    folder.write("001_a.sql", "ALTER TABLE a ALTER i TYPE bigint;")
+    with pytest.raises(DbSetupError, match="permission denied for database"):
+        invoke(REHEARSE, DATABASE_URL=url)
+    database.execute(f"GRANT CREATE ON DATABASE {database.name} TO rehearse_owner")
+    assert first(invoke(REHEARSE, DATABASE_URL=url))["risk"] == "rewrites"
 
 
 def test_report_is_bounded(invoke: Invoke, folder: Folder, database: Database) -> None:
