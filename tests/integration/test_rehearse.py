@@ -25,7 +25,7 @@ from tests.plugins.runs import Cli, Invoke, command
 
 REHEARSE = {"action": "rehearse"}
 PATIENCE = 20.0  # seconds
-POINTS = int(os.environ.get("FAULT_POINTS", "16")) // 2
+POINTS = int(os.environ.get("FAULT_POINTS", "16")) // 4
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -257,6 +257,15 @@ def test_session_that_held_a_lock_is_named(invoke: Invoke, folder: Folder, datab
         with beside(leave):
             entry = invoke(REHEARSE)["rehearsal"][1]
     assert [(s["application"], s["lock"], s["waiting"]) for s in entry["sessions"]] == [("shop", "AccessShareLock", False)]
+
+
+def test_session_that_is_in_nobodys_way(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Who reads a table that a statement locks against writes is not named."""
+    database.execute("CREATE TABLE a (i int)")
+    folder.write("001_a.sql", "CREATE INDEX ON a (i);")
+    with closing(database.connect()) as reader, reader.cursor() as cursor:
+        cursor.execute("BEGIN; SELECT * FROM a")
+        assert first(invoke(REHEARSE))["sessions"] == []
 
 
 def test_not_beside_a_run(invoke: Invoke, folder: Folder, database: Database) -> None:

@@ -80,6 +80,9 @@ def export(job: Job, write: Callable[[str], Any]) -> None:
         if view.nothing_to_do:
             write("-- Nothing to do.\n")
             return
+        warnings = (*folder.warnings, *job.warnings, *view.plan.warnings, *(t for s in scripts for t in s.warnings))
+        for text in warnings:
+            write(f"-- Warning: {' '.join(text.split())}\n")
         _Export(job, view, Tape(connection, write), write).whole(scripts)
 
 
