@@ -26,7 +26,7 @@ def find(path: str | os.PathLike[str], base: str = "", *, strict_order: bool = F
     try:
         folder = read_folder(path)
     except DbSetupError as error:
-        return [_of_error(error, os.path.basename(os.fspath(path)))]
+        return [_of_error(error, "")]
     branch = read_branch(path, base)
     new = [file for file in folder.files if file.name not in branch.known]
     found = [Finding("", 0, 0, WARNING, "not_run", text) for text in folder.warnings]
