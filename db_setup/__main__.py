@@ -12,6 +12,7 @@ from collections.abc import Sequence
 _PROJECT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 
+_NO_DRIVER = "lint"  # reads files only
 _FUNCTION = "--function"  # a deployed function is called with boto3, and has the driver itself
 
 
@@ -20,7 +21,7 @@ def _use_environment_of_the_project(words: Sequence[str]) -> None:
     try:
         if any(word.partition("=")[0] == _FUNCTION for word in words):
             import boto3  # noqa: F401, PLC0415 - is it there?
-        else:
+        elif words[:1] != [_NO_DRIVER]:
             import psycopg2  # noqa: F401, PLC0415
     except ModuleNotFoundError as missing:
         environment = os.path.join(_PROJECT, ".venv")

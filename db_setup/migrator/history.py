@@ -10,65 +10,13 @@ from collections.abc import Iterable, Sequence
 
 from migrator.connection import SAFE_PATH_SQL, Connection
 from migrator.errors import ServerError
+from migrator.history_tables import CREATE_SQL, SCHEMA
 from migrator.light import NamedTuple
 from migrator.lock import HELD_SQL
 from migrator.migration import AppliedMigration
 
 PACKAGE_VERSION = "2.0.0"
-SCHEMA = "db_setup"
 _UNDEFINED_TABLE, _NO_PRIVILEGE = "42P01", "42501"
-
-_CREATE = f"""
-CREATE SCHEMA IF NOT EXISTS {SCHEMA};
-CREATE TABLE IF NOT EXISTS {SCHEMA}.runs (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    request_id text NOT NULL,
-    action text NOT NULL,
-    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    finished_at timestamptz,
-    outcome text NOT NULL DEFAULT 'running',
-    message text NOT NULL DEFAULT '',
-    run_by text NOT NULL DEFAULT SESSION_USER,
-    package_version text NOT NULL
-);
-CREATE TABLE IF NOT EXISTS {SCHEMA}.history (
-    position bigint GENERATED ALWAYS AS IDENTITY,
-    name text PRIMARY KEY,
-    number text NOT NULL,
-    checksum text NOT NULL,
-    state text NOT NULL,
-    mode text NOT NULL,
-    steps integer NOT NULL DEFAULT 0,
-    steps_checksum text NOT NULL DEFAULT '',
-    step_begun integer NOT NULL DEFAULT 0,
-    step_note text NOT NULL DEFAULT '',
-    applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    duration_ms integer,
-    run_id bigint,
-    applied_by text NOT NULL DEFAULT SESSION_USER,
-    package_version text NOT NULL
-);
-ALTER TABLE {SCHEMA}.history ADD COLUMN IF NOT EXISTS evidence text;
-REVOKE ALL ON SCHEMA {SCHEMA} FROM PUBLIC;
-REVOKE ALL ON {SCHEMA}.history, {SCHEMA}.runs FROM PUBLIC;
-COMMENT ON SCHEMA {SCHEMA} IS 'What db_setup has applied to this database; not to be edited by hand';
-COMMENT ON TABLE {SCHEMA}.runs IS 'One row for each run that found something to do';
-COMMENT ON COLUMN {SCHEMA}.runs.request_id IS 'The Lambda request, or the host and process that ran';
-COMMENT ON COLUMN {SCHEMA}.runs.outcome IS 'running, succeeded or failed; running without a runner: it was killed';
-COMMENT ON TABLE {SCHEMA}.history IS 'One row for each migration, in the order of application';
-COMMENT ON COLUMN {SCHEMA}.history.name IS 'The name of the file, which tells migrations apart';
-COMMENT ON COLUMN {SCHEMA}.history.number IS 'The number in the name, or the one given to an unnumbered file';
-COMMENT ON COLUMN {SCHEMA}.history.checksum IS 'SHA-256 of the text, no BOM, LF line ends; empty when unknown';
-COMMENT ON COLUMN {SCHEMA}.history.state IS 'applied, or running: a stepwise file that is to be continued';
-COMMENT ON COLUMN {SCHEMA}.history.mode IS 'transaction, stepwise, or not run here: imported, adopted, baseline';
-COMMENT ON COLUMN {SCHEMA}.history.evidence IS 'How it is known that a file not run here is applied';
-COMMENT ON COLUMN {SCHEMA}.history.run_id IS 'The id of its row in runs';
-COMMENT ON COLUMN {SCHEMA}.history.steps IS 'Stepwise: how many steps are proven done';
-COMMENT ON COLUMN {SCHEMA}.history.steps_checksum IS 'Stepwise: SHA-256 chained over the texts of these steps';
-COMMENT ON COLUMN {SCHEMA}.history.step_begun IS 'Stepwise: the step outside any transaction that was begun last';
-COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found before it began'
-"""
-
 
 DEFAULTS_SQL = """SELECT pg_catalog.set_config(pg_catalog.split_part(setting, '=', 1),
     pg_catalog.substr(setting, pg_catalog.strpos(setting, '=') OPERATOR(pg_catalog.+) 1), false)
@@ -144,12 +92,31 @@ def _tables(connection: Connection) -> tuple[bool, bool]:
 def create(connection: Connection) -> None:
     """Create the schema and its tables; harmless where they are."""
     try:
-        connection.run(_CREATE)
+        connection.run(CREATE_SQL)
     except ServerError as error:
         if error.sqlstate == _NO_PRIVILEGE:
+            connection.rollback()  # of a rehearsal, which would answer nothing any more
             database, user = connection.rows("SELECT pg_catalog.current_database(), SESSION_USER")[0]
             error.cure = f"as the database's owner: GRANT CREATE ON DATABASE {database} TO {user}"
         raise
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring tables that an earlier version has made up to this one; asked for by what needs it, and by that alone."""
+    known = connection.rows(
+        f"SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '{SCHEMA}.runs'::pg_catalog.regclass "
+        "AND attname = 'lock_report' AND NOT attisdropped"
+    )
+    if not known:
+        connection.run(f"ALTER TABLE {SCHEMA}.runs ADD COLUMN IF NOT EXISTS lock_report jsonb")
+
+
+def record_locks(connection: Connection, run_id: int, report: str) -> None:
+    """Keep the lock report of a run, a text of JSON, in its row."""
+    connection.run(
+        f"UPDATE {SCHEMA}.runs SET lock_report = {connection.literal(report)}::pg_catalog.jsonb "
+        f"WHERE id OPERATOR(pg_catalog.=) {run_id}"
+    )
 
 
 def begin_run(connection: Connection, action: str, request_id: str) -> int:

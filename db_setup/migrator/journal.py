@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from migrator.connection import Connection
 from migrator.errors import RunLockLost
-from migrator.history import PACKAGE_VERSION, SCHEMA
+from migrator.history import PACKAGE_VERSION
+from migrator.history_tables import SCHEMA
 from migrator.light import NamedTuple
 from migrator.lock import HELD_SQL
 from migrator.migration import AppliedMigration

@@ -13,6 +13,10 @@ Listener = Callable[[str, dict[str, Any]], None]
 """Takes the events of a run: a dotted name and its fields."""
 
 
+Details = Mapping[str, Any]
+"""Names and values of fields that only some actions answer with."""
+
+
 class Line(NamedTuple):
     """One migration of a report: its number, file name, how it runs or ran, and its time if it ran here."""
 

@@ -12,7 +12,7 @@ from migrator.deadline import Deadline
 from migrator.errors import ConnectionLost, DbSetupError, DeadlineReached, LockTimeout, ServerError
 from migrator.failure import LOCK_NOT_AVAILABLE, PASSING, QUERY_CANCELED, describe, lock_lost
 from migrator.journal import open_journal
-from migrator.light import NamedTuple
+from migrator.light import TYPE_CHECKING, NamedTuple
 from migrator.migration import AppliedMigration
 from migrator.plan import Pending
 from migrator.report import Listener, listed
@@ -22,12 +22,16 @@ from migrator.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
 from migrator.transaction import Transaction
 from migrator.watchdog import Watchdog
 
+if TYPE_CHECKING:
+    from migrator.trace import Trace
+
 _WANTS_STEPS = frozenset({*NEEDS_NO_TRANSACTION, "55P04"})  # 55P04: unsafe use of a new enum value
 _PENDING_EVENTS = "pending trigger events"  # deferred checks of earlier statements, which a COMMIT would settle
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to get a lock
 _MAX_ATTEMPTS_WITHOUT_LOCK = 5  # for deadlocks and the like, which more patience does not help
 _PROGRESS_EVERY = 2.0  # seconds
 _STATEMENT_TIMEOUT_SLACK = 0.25  # seconds: statement_timeout, set to the time left, may be a little early
+
 
 class Applied(NamedTuple):
     """A migration that this run applied, and how."""
@@ -65,6 +69,7 @@ class Runner:
         self._told = 0.0
         self._reset_apart = False
         self._new_defaults = False
+        self.trace: Trace | None = None  # watches transactional files, where a lock report is asked for
         self.applied: list[Applied] = []
         self.warnings: list[str] = []
 
@@ -122,7 +127,7 @@ class Runner:
             try:
                 self._in_transaction(pending, script, careful=careful)
             except ServerError as error:
-                if error.sqlstate not in _WANTS_STEPS and _PENDING_EVENTS not in error.message:
+                if not needs_steps(error):
                     raise
                 stepwise = True  # the server knows better; nothing was kept, so the file starts again
         if stepwise:
@@ -141,8 +146,14 @@ class Runner:
             connection.run(reset)
             reset = ""
         opening = f"{reset}\n{script.opening}\n{record};"
-        transaction = Transaction(connection, self._progress, self._may_replay, careful=careful)
+        run = None
+        if self.trace is not None:
+            self.trace.expect(pending.migration.name)
+            run = self.trace.run
+        transaction = Transaction(connection, self._progress, self._may_replay, careful=careful, run=run)
         transaction.execute(opening, script.body(), lambda: "COMMIT")
+        if self.trace is not None:
+            self.trace.keep()
 
     def _reset_sql(self) -> str:
         defaults = f"; {history.DEFAULTS_SQL}" if self._new_defaults else ""
@@ -197,3 +208,8 @@ class Runner:
     def _warn(self, text: str) -> None:
         self.warnings.append(text)
         self._listen("migration.warning", {"warning": text})
+
+
+def needs_steps(error: ServerError) -> bool:
+    """Tell whether an error says that a file cannot run in one transaction, though nothing in its text does."""
+    return error.sqlstate in _WANTS_STEPS or _PENDING_EVENTS in error.message

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 from migrator.errors import InvalidRequest, InvalidSetting
 from migrator.light import NamedTuple
+from migrator.variables import Variables
 
-_TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
-_UNITS = (("ms", 0.001), ("min", 60.0), ("s", 1.0))
-_MAX_SECONDS = 7 * 86400.0
 DEFAULT_LOCK_TIMEOUT = 1.0
+DEFAULT_REHEARSE_TIMEOUT = 60.0
 
-ACTIONS = ("migrate", "plan", "status", "verify", "adopt", "baseline", "rotate")
+ACTIONS = ("migrate", "plan", "rehearse", "status", "verify", "adopt", "baseline", "rotate")
 _REQUEST_KEYS = ("action", "target_revision", "dry_run", "confirm", "secret_name", "user")
 KINDS = ("user", "table_creator", "readonly")
 
@@ -57,6 +56,8 @@ class Settings(NamedTuple):
     def declares_users(self) -> bool:
         """Tell whether a run has limited users to care for."""
         return self.create_users and any(user.secret or user.iam for user in self.users)
+    rehearse_timeout: float = DEFAULT_REHEARSE_TIMEOUT
+    lock_report: bool = False
 
     def __repr__(self) -> str:
         """Return the public settings only; a URL and a password never reach a log."""
@@ -65,7 +66,7 @@ class Settings(NamedTuple):
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read the variables listed in db_setup/README.md; raises InvalidSetting that names the variable."""
-        get = _Reader(environ)
+        get = Variables(environ)
         return cls(
             database_url=get.text("DATABASE_URL"),
             host=get.text("DB_HOST"),
@@ -89,47 +90,12 @@ class Settings(NamedTuple):
             users=_users(get),
             schemas=get.names("DB_SCHEMAS"),
             revoke_public_connect=get.boolean("REVOKE_PUBLIC_CONNECT", default=False),
+            rehearse_timeout=get.seconds("REHEARSE_TIMEOUT") or DEFAULT_REHEARSE_TIMEOUT,
+            lock_report=get.boolean("LOCK_REPORT", default=False),
         )
 
 
-class _Reader:
-    """Reads typed values out of an environment; a value that is empty counts as not set."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-
-    def text(self, name: str) -> str:
-        value = self._environ.get(name, "").strip()
-        if "\x00" in value:
-            raise InvalidSetting(f"{name} holds a NUL character", cure=f"set {name} again without it")
-        return value
-
-    def boolean(self, name: str, *, default: bool) -> bool:
-        value = self.text(name).lower()
-        if value in _TRUE or value in _FALSE:
-            return value in _TRUE
-        if value:
-            raise InvalidSetting(f'{name} is "{value}"', cure=f"set {name} to true or false")
-        return default
-
-    def choice(self, name: str, words: tuple[str, ...]) -> str:
-        """Return one of the words; the first is the default."""
-        value = self.text(name).lower() or words[0]
-        if value not in words:
-            raise InvalidSetting(f'{name} is "{value}"', cure=f"set {name} to {' or '.join(words)}")
-        return value
-
-    def names(self, name: str) -> tuple[str, ...]:
-        """Return the names of a list with commas, each once."""
-        value = self.text(name)
-        return tuple(dict.fromkeys(filter(None, map(str.strip, value.split(","))))) if value else ()
-
-    def seconds(self, name: str) -> float | None:
-        value = self.text(name)
-        return parse_seconds(value, name) if value else None
-
-
-def _users(get: _Reader) -> tuple[UserSettings, ...]:
+def _users(get: Variables) -> tuple[UserSettings, ...]:
     by_iam = get.names("DB_IAM_USERS")
     if unknown := [kind for kind in by_iam if kind not in KINDS]:
         raise InvalidSetting(f'DB_IAM_USERS names "{unknown[0]}"', cure=f"use only: {', '.join(KINDS)}")
@@ -143,25 +109,6 @@ def _users(get: _Reader) -> tuple[UserSettings, ...]:
         )
         for kind, secret in zip(KINDS, secrets, strict=True)
     )
-
-
-def parse_seconds(value: str, name: str) -> float:
-    """Return a length of time in seconds; "300", "1.5", "500ms", "30s" and "5min" are understood."""
-    number, scale = value.lower(), 1.0
-    for unit, factor in _UNITS:
-        if number.endswith(unit):
-            number, scale = number.removesuffix(unit).strip(), factor
-            break
-    try:
-        seconds = float(number) * scale
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= _MAX_SECONDS:
-        raise InvalidSetting(
-            f'{name} is "{value}"',
-            cure=f'set {name} to a number of seconds above 0 and up to 7 days, such as "300" or "500ms"',
-        )
-    return seconds
 
 
 class Request(NamedTuple):

@@ -27,21 +27,25 @@ _PARSING = ("standard_conforming_strings", "backslash_quote")
 Batch = list[Statement]
 Progress = Callable[[Statement], None]
 MayReplay = Callable[[ServerError, float], bool]
+RunStatement = Callable[[Connection, Statement], None]
 
 
 class Transaction:
     """Sends transactions; ``may_replay`` is asked with an error and the seconds its message took.
 
-    ``careful`` sends every statement by itself from the beginning.
+    ``careful`` sends every statement by itself from the beginning; so does ``run``, which does it in another way.
     """
 
     def __init__(
-        self, connection: Connection, progress: Progress, may_replay: MayReplay, *, careful: bool = False
-    ) -> None:
+        self, connection: Connection, progress: Progress, may_replay: MayReplay, *, careful: bool = False,
+        run: RunStatement | None = None,
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._progress = progress
         self._may_replay = may_replay
-        self._careful = careful
+        self._careful = careful or run is not None
+        self._run = run or run_statement
+        self._in_pieces = run is None
 
     def execute(self, opening: str, statements: Iterable[Statement], closing: Callable[[], str]) -> None:
         """Send ``opening`` (up to BEGIN), the statements, and ``closing`` (ends with COMMIT), as one transaction.
@@ -97,7 +101,7 @@ class Transaction:
                 self._progress(batch[0])
             own = any(statement.kind is Kind.SAVEPOINT for statement in batch)  # ours would swallow the file's own
             if position == 0:
-                savepoints = not own
+                savepoints = self._in_pieces and not own
                 joint = [] if _travels_alone(batch) else batch
                 self._in_one_message(opening, joint, _SAVEPOINT if savepoints else "")
                 if joint:
@@ -122,7 +126,7 @@ class Transaction:
 
     def _one_by_one(self, batch: Batch) -> None:
         for statement in batch:
-            run_statement(self._connection, statement)
+            self._run(self._connection, statement)
 
 
 def run_statement(connection: Connection, statement: Statement) -> None:

@@ -22,6 +22,7 @@ OTHER_ADDRESS = "postgresql://postgres@localhost:5432/old_shop"
 # What differs from one run, machine or version to the next; everything else is compared as it stands.
 VOLATILE = (
     (re.compile(r" +[\d,]+ ms$", re.MULTILINE), " N ms"),
+    (re.compile(r"\bin [\d,]+ ms, all of it"), "in N ms, all of it"),
     (re.compile(r'"duration_ms": \d+'), '"duration_ms": 0'),
     (re.compile(r"^Database: PostgreSQL .*$", re.MULTILINE), "Database: PostgreSQL"),
     (re.compile(r"^Connect:  .*psql -h .* -U postgres postgres$", re.MULTILINE), "Connect:  psql"),

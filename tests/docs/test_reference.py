@@ -59,8 +59,8 @@ def test_variables() -> None:
 def test_defaults() -> None:
     """A default that is a value is the one that the settings have."""
     values = {name: value for name, _, value in table(REFERENCE, "Variables") if re.fullmatch(r"true|false|\d+m?s?", value)}
-    known = {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING", "VERIFY", *USERS}
-    assert set(values) == known
+    known = {"DB_PORT", "AUTO_MIGRATE", "LOCK_TIMEOUT", "STRICT_ORDER", "ALLOW_MISSING", "REHEARSE_TIMEOUT", "LOCK_REPORT"}
+    assert set(values) == {*known, "VERIFY", *USERS}
     assert Settings.from_env(values)._replace(port="") == Settings.from_env({})
     assert int(values["DB_PORT"]) == credentials.DEFAULT_PORT
 
@@ -128,7 +128,8 @@ def test_modes_and_directives() -> None:
 
 def test_error_codes() -> None:
     """Every code that an error can have is there; those of mere families are not, and nothing else is."""
-    for name in ("command_line.files", "command_line.local_server", "command_line.remote", "roles", "evidence_errors"):
+    of_the_command_line = [f"command_line.{name}" for name in ("files", "local_server", "remote", "export")]
+    for name in (*of_the_command_line, "roles", "evidence_errors"):
         importlib.import_module(f"migrator.{name}")  # rooms with errors of their own
     families = {"error", "folder_error", "invalid_text", "plan_error"}
     codes = {kind.code for kind in all_errors(DbSetupError)} - families

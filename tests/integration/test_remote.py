@@ -159,7 +159,8 @@ def test_output_is_that_of_a_local_run(
     folder.write("003_c.sql", "SELECT 1;")
     here = {"DATABASE_URL": make_database().url}
     for words in (
-        ["status", "--check"], ["plan", "--json"], ["migrate", "--dry-run"], ["migrate", "--target", "001"],
+        ["status", "--check"], ["plan", "--json"], ["migrate", "--dry-run"], ["rehearse"], ["rehearse", "--json"],
+        ["migrate", "--target", "001"],
         ["status", "--json"], ["migrate"], ["migrate", "--json"],
     ):  # fmt: skip
         local, there = cli(*words, **here), (remote if words == ["migrate"] else remote_here)(*words)

@@ -69,6 +69,7 @@ class Proxy:
                 threading.Thread(target=self._pump, args=(side, source, sink, pair), daemon=True).start()
 
     def _pump(self, side: str, source: socket.socket, sink: socket.socket, pair: tuple[socket.socket, ...]) -> None:
+        struck = False
         try:
             for message in _messages(source, starts=side == FRONTEND):
                 struck = self._is_due(side)

@@ -20,7 +20,9 @@ PURE = frozenset(
         "migrator.report", "migrator.failure", "migrator.excerpt", "migrator.encodings", "migrator.patterns",
         "migrator.psql_commands", "migrator.reachability", "migrator.roles", "migrator.grant_queries",
         "migrator.catalogue_entry", "migrator.catalogue_queries", "migrator.catalogue_others", "migrator.differences",
-        "migrator.cluster", "migrator.evidence", "migrator.evidence_errors",
+        "migrator.cluster", "migrator.evidence", "migrator.evidence_errors", "migrator.variables", "migrator.history_tables",
+        "migrator.lock_report", "migrator.outside",
+        "migrator.command_line.finding", "migrator.command_line.lock_table",
     }
 )  # fmt: skip
 IMPURE = frozenset(

@@ -6,7 +6,8 @@ import re
 
 import pytest
 from migrator.errors import InvalidRequest, InvalidSetting
-from migrator.settings import Request, Settings, UserSettings, parse_seconds
+from migrator.settings import Request, Settings, UserSettings
+from migrator.variables import parse_seconds
 
 
 def test_empty_environment_has_the_documented_defaults() -> None:

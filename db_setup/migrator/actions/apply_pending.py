@@ -14,6 +14,7 @@ from migrator.errors import ConnectionLost, DbSetupError, ServerError, ServerUnf
 from migrator.folder import Folder
 from migrator.job import Job, View
 from migrator.light import TYPE_CHECKING
+from migrator.locking import LockReport
 from migrator.migration import parse_number
 from migrator.plan import AHEAD, PENDING, UP_TO_DATE
 from migrator.report import Line, Report
@@ -84,6 +85,7 @@ class _Attempt:
         self._before = before
         self._scripts: dict[str, Script] = {}
         self._caretaker = caretaker
+        self.locks = LockReport(job.settings.lock_report)
 
     def run(self, connection: Connection, earlier: Sequence[_Attempt]) -> Report:
         """Apply what is pending under the run lock; ``earlier`` are the attempts that lost their connection."""
@@ -128,7 +130,9 @@ class _Attempt:
         watchdog = Watchdog(connection, self._job.deadline)
         blockers = Blockers(self._job.connect)
         untracked = view.facts.has_tables and not view.applied
+        self.locks.begin(connection)
         runner = Runner(connection, self._job.deadline, watchdog, blockers, self.run_id, untracked, self._job.listen)
+        runner.trace = self.locks.trace
         try:
             with watchdog.watching():
                 if self._caretaker:
@@ -155,6 +159,7 @@ class _Attempt:
         try:
             connection.run(connection.reset_sql())
             history.end_run(connection, self.run_id, outcome, message, durations)
+            self.locks.record(connection, self.run_id)
         except DbSetupError as error:
             self._job.listen("run.unrecorded", {"run": self.run_id, "reason": error.what})
 
@@ -171,6 +176,7 @@ class _Attempt:
             final_revision=max(revisions, key=parse_number, default=""),
             warnings=(*self._warnings(view), *view.plan.warnings, *runner.warnings),
             remark=self._caretaker.remark if self._caretaker else "",
+            details=self.locks.details([attempt.locks for attempt in earlier]),
         )
 
     def _describe(self, view: View) -> Report:

@@ -28,6 +28,10 @@ def perform(job: Job) -> Report:
         from migrator.actions.rotate import rotate  # noqa: PLC0415
 
         return rotate(job)
+    if job.request.action == "rehearse":
+        from migrator.actions.rehearse import rehearse  # noqa: PLC0415
+
+        return rehearse(job)
     from migrator.actions.migrate import migrate  # noqa: PLC0415
 
     return migrate(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 
-from migrator import catalogue, history
+from migrator import catalogue
 from migrator.actions.status import describe
 from migrator.build import building
 from migrator.catalogue_entry import Catalogue
@@ -14,6 +14,7 @@ from migrator.differences import compare, in_words, told
 from migrator.errors import DbSetupError, InconsistentHistory
 from migrator.evidence_errors import NothingProven
 from migrator.folder import Folder
+from migrator.history_tables import SCHEMA
 from migrator.job import Job, View
 from migrator.light import Any
 from migrator.matching import match
@@ -69,7 +70,7 @@ def _settled(job: Job, folder: Folder, connection: Connection) -> tuple[View, Ca
 
 def own_roles(connection: Connection, *, known: bool) -> list[str]:
     """Return the roles that have applied migrations here: who asks, and those in the history."""
-    earlier = f" UNION SELECT applied_by FROM {history.SCHEMA}.history" if known else ""
+    earlier = f" UNION SELECT applied_by FROM {SCHEMA}.history" if known else ""
     return [str(name) for (name,) in connection.rows(f"SELECT SESSION_USER::text UNION SELECT CURRENT_USER{earlier}")]
 
 

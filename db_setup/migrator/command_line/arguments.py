@@ -18,15 +18,17 @@ exit status: 0 done, 1 failed, 2 wrong usage, 3 something is pending (status --c
 _ACTIONS = {
     "migrate": "apply what is pending",
     "plan": "show what migrate would do; writes nothing",
+    "rehearse": "run what is pending, tell what it locks, and roll it back",
     "status": "show what is applied and what is pending; writes nothing",
     "verify": "compare the database with what its applied files build",
     "adopt": "find out which files are applied to a database without a history, and record it",
     "baseline": "record files as applied without proof",
     "rotate": "give limited users new passwords; the old ones work until the next rotation",
+    "lint": "look for mistakes and dangerous statements in the files; needs no database",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
 }
-_ON_FILES = frozenset({"new", "number"})
+_ON_FILES = frozenset({"lint", "new", "number"})
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -55,13 +57,17 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
     what = _ACTIONS[name]
     described = f"{what[0].upper()}{what[1:]}."
     action = actions.add_parser(name, help=what, description=described, formatter_class=_Formatter, allow_abbrev=False)
-    action.add_argument("--database-url", metavar="URL", help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-    action.add_argument("--local", action="store_true", help="start a PostgreSQL of this folder's own if none is given")
+    if name != "lint":
+        local = "start a PostgreSQL of this folder's own if none is given"
+        action.add_argument("--database-url", metavar="URL", help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        action.add_argument("--local", action="store_true", help=local)
     action.add_argument("--migrations", metavar="DIR", help="the folder with the .sql files (default: migrations)")
     action.add_argument("--json", action="store_true", help="print one JSON object")
     _add_function(action, name)
-    if name in {"migrate", "plan"}:
+    if name in {"migrate", "plan", "rehearse"}:
         action.add_argument("--target", default="head", metavar="N|NAME", help="stop after this migration")
+    if name == "plan":
+        action.add_argument("--sql", action="store_true", help="print it as a script for psql")
     if name == "migrate":
         action.add_argument("--dry-run", action="store_true", help="the same as plan")
     if name == "status":
@@ -73,6 +79,10 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
     if name == "rotate":
         action.add_argument("user", nargs="?", help="user, table_creator or readonly (default: all)")
         action.add_argument("--yes", action="store_true", help="do not ask")
+    if name == "lint":
+        action.add_argument("--base", default="", metavar="BRANCH", help="compare with this git branch (default: main)")
+        action.add_argument("--github", action="store_true", help="print annotations of GitHub Actions")
+        action.add_argument("--strict", action="store_true", help="take warnings for errors")
     if name == "new":
         action.add_argument("name", help='what it does, such as "add orders"')
 
@@ -94,6 +104,9 @@ def refuse_mixture(arguments: argparse.Namespace) -> None:
     confirmed = arguments.action in {"rotate", "adopt", "baseline"}
     options = ("profile", "region") if confirmed else ("profile", "region", "yes")
     given = [option for option in options if getattr(arguments, option, None) not in {None, False}]
+    if getattr(arguments, "sql", False) and (arguments.json or arguments.function is not None):
+        other = "--json" if arguments.json else "--function"
+        raise UsageError(f"--sql together with {other}", cure="leave out one: the script is text made here")
     if arguments.function is None:
         if given:
             raise UsageError(f"--{given[0]} without --function", cure="name the deployed function: --function NAME")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -53,6 +54,10 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
         event = _event(arguments)
         Request.parse(event)  # what makes no sense is refused here already
         return _finish(arguments, terminal, run_function(arguments, event, terminal), "")
+    if arguments.action == "lint":
+        from migrator.command_line.lint_command import lint  # noqa: PLC0415
+
+        return DONE if lint(arguments, _settings(arguments), _base()) else FAILED
     if arguments.action == "new":
         from migrator.command_line.files import make_next_file  # noqa: PLC0415
 
@@ -73,6 +78,11 @@ def _run_here(arguments: Namespace, terminal: Terminal) -> int:
         from migrator.command_line.files import number_files  # noqa: PLC0415
 
         return _tell(arguments, {"renamed": number_files(job)})
+    if getattr(arguments, "sql", False):
+        from migrator.command_line.export import export  # noqa: PLC0415
+
+        export(job, lambda text: sys.stdout.buffer.write(text.encode()))
+        return DONE
     return _finish(arguments, terminal, perform(job).body(), hint)
 
 
@@ -83,7 +93,7 @@ def _base() -> str:
 
 def _settings(arguments: Namespace) -> Settings:
     settings = Settings.from_env(os.environ)
-    if arguments.database_url:
+    if getattr(arguments, "database_url", None):
         settings = settings._replace(database_url=arguments.database_url)
     if arguments.migrations:
         settings = settings._replace(migrations_dir=arguments.migrations)
@@ -146,6 +156,8 @@ def _finish(arguments: Namespace, terminal: Terminal, body: dict[str, Any], hint
 def _status(arguments: Namespace, body: dict[str, Any]) -> int:
     if arguments.action == "verify" and body["state"] == DRIFTED:
         return DRIFT
+    if "rehearsal" in body and not body["success"]:
+        return FAILED
     if not getattr(arguments, "check", False):
         return DONE
     if body["state"] == INCONSISTENT:

@@ -90,6 +90,11 @@ class Terminal:
             self._print(table([Line.of_entry(entry) for entry in entries]))
         for line in detailed(body):
             self._print(line)
+        if "rehearsal" in body or "lock_report" in body:
+            from migrator.command_line.lock_table import lines  # noqa: PLC0415 - for these only
+
+            for text in lines(body):
+                self._print(text)
         if body["success"]:
             self._print(body["message"])
         state = styled(body["state"], "green" if body["state"] == "up_to_date" else "bold", self._out)

@@ -1,0 +1,98 @@
+"""A git branch, as far as lint compares with it: the migrations it has, and those it had when this one began."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+
+from migrator.errors import UsageError
+from migrator.light import NamedTuple
+from migrator.migration import checksum, is_migration
+
+_USUAL = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+
+
+class Branch(NamedTuple):
+    """Names and checksums of the migrations where this branch began (``fork``), and on the base now (``tip``).
+
+    ``missing`` says why there is nothing to compare with.
+    """
+
+    name: str = ""
+    fork: Mapping[str, str] = {}
+    tip: Mapping[str, str] = {}
+    missing: str = ""
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Return the names that the base has or had."""
+        return frozenset(self.fork) | frozenset(self.tip)
+
+    @property
+    def ahead(self) -> tuple[str, ...]:
+        """Return the names that came to the base after this branch began."""
+        return tuple(name for name in self.tip if name not in self.fork)
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """Return the names that the base itself has lost since."""
+        return frozenset(self.fork) - frozenset(self.tip)
+
+
+def read_branch(folder: str | os.PathLike[str], base: str = "") -> Branch:
+    """Read the base that is named, or the main branch; raises UsageError when the named one does not exist."""
+    git = _Git(folder)
+    if git.ask("rev-parse", "--show-toplevel") is None:
+        return Branch(missing="there is no git here, or no repository")
+    for name in (base,) if base else _USUAL:
+        if (tip := git.ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")) is not None:
+            fork = git.ask("merge-base", tip, "HEAD")
+            return Branch(name, git.migrations(fork or tip), git.migrations(tip))
+    if base:
+        raise UsageError(
+            f'git knows no branch or commit "{base}"', cure="fetch it first, with its history (fetch-depth: 0 in CI)"
+        )
+    return Branch(missing=f"git knows none of {', '.join(_USUAL)}; --base names another")
+
+
+class _Git:
+    """Git in one folder."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._words = ["git", "-C", os.fspath(folder)]
+
+    def ask(self, *words: str) -> str | None:
+        """Return the one line that git answers, None where it refuses or is not installed."""
+        answer = self._run(words)
+        return None if answer is None else answer.decode(errors="surrogateescape").strip()
+
+    def _run(self, words: tuple[str, ...], given: bytes = b"") -> bytes | None:
+        try:
+            done = subprocess.run([*self._words, *words], input=given, capture_output=True, check=False)
+        except OSError:  # no git on this machine
+            return None
+        return done.stdout if done.returncode == 0 else None
+
+    def migrations(self, commit: str) -> dict[str, str]:
+        """Return names and normalised checksums of the folder's migrations in a commit."""
+        lines = (self._run(("ls-tree", "-z", commit)) or b"").split(b"\0")
+        blobs: dict[str, bytes] = {}
+        for line in filter(None, lines):
+            head, _, name = line.partition(b"\t")
+            _, kind, blob = head.split()
+            text = name.decode(errors="surrogateescape")
+            if kind == b"blob" and is_migration(text):
+                blobs[text] = blob
+        contents = self._contents(list(blobs.values()))
+        return dict(zip(blobs, map(checksum, contents), strict=True))
+
+    def _contents(self, blobs: list[bytes]) -> list[bytes]:
+        output = self._run(("cat-file", "--batch"), b"".join(blob + b"\n" for blob in blobs)) or b""
+        contents, at = [], 0
+        for _ in blobs:
+            end = output.index(b"\n", at)
+            size = int(output[at:end].split()[2])
+            contents.append(output[end + 1 : end + 1 + size])
+            at = end + 1 + size + 1
+        return contents

@@ -1,0 +1,198 @@
+"""Export: what is pending as one script that psql runs to the same end, the history included.
+
+The statements of the history are those of the runner, written down by a connection that is a tape. Each file is in the
+transactions that a run would give it, so a script that fails half way leaves what a failed run leaves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import closing
+
+from migrator import first_generation, history
+from migrator.actions.plan import read_scripts
+from migrator.command_line.tape import RUN_ID, Tape, Verbatim
+from migrator.errors import PlanError
+from migrator.history_tables import SCHEMA
+from migrator.indexes import IndexBuild
+from migrator.job import Job, View
+from migrator.journal import begin_step, close_journal, done_sql, end_step, open_journal
+from migrator.light import Any
+from migrator.lock import KEY
+from migrator.migration import AppliedMigration
+from migrator.plan import Pending
+from migrator.report import counted
+from migrator.script import ENDS, STEPWISE, Script, terminated
+from migrator.statements import Kind, Statement
+
+_COPY_CHUNK = 1 << 16  # characters
+_HEAD = """\
+-- {what}, made by db_setup {version}.
+-- Run it with: psql -X -f FILE DATABASE; it stops at the first error, and what was not committed is not recorded.
+\\set ON_ERROR_STOP on
+\\set ON_ERROR_ROLLBACK off
+\\set AUTOCOMMIT on
+\\encoding UTF8
+SET client_min_messages = warning;
+DO $$ BEGIN
+    IF NOT pg_catalog.pg_try_advisory_lock({key}) THEN
+        RAISE EXCEPTION 'db_setup is at work on this database: try again when it has finished';
+    END IF;
+END $$;
+"""
+_CHECK = """\
+SELECT count(*) = {count} AS db_setup_done FROM {schema}.history
+    WHERE state = 'applied' AND (name, checksum) IN ({rows}) \\gset
+\\if :db_setup_done
+\\echo 'Nothing to do: this script has been run on this database.'
+\\quit
+\\endif
+DO $$ BEGIN
+    IF (SELECT count(*) FROM {schema}.history) <> {known} THEN
+        RAISE EXCEPTION 'the history is not the one this script was made for: make it again (plan --sql)';
+    END IF;
+END $$;
+"""
+_UNLOCK = f"DO $$ BEGIN PERFORM pg_catalog.pg_advisory_unlock({KEY}); END $$;\n"
+_NOTE = """SELECT coalesce(pg_catalog.json_agg(indexrelid::int8)::text, '[]') AS db_setup_note
+    FROM pg_catalog.pg_index WHERE indrelid = pg_catalog.to_regclass({table}) \\gset
+"""
+
+
+class NotExportable(PlanError):
+    """What is pending cannot be written as a script."""
+
+    code = "not_exportable"
+
+
+def export(job: Job, write: Callable[[str], Any]) -> None:
+    """Write the script; raises what ``plan`` raises, and NotExportable for a file that is applied in part."""
+    folder = job.read_folder()
+    with closing(job.connect()) as connection:
+        view = View(job, folder, connection)
+        view.plan.refuse_problems()
+        for item in view.plan.pending:
+            if item.resumed:
+                raise NotExportable(
+                    f"{item.migration.name} is applied in part", cure="finish it with migrate; then export the rest"
+                )
+        scripts = read_scripts(view.plan.pending)
+        if view.nothing_to_do:
+            write("-- Nothing to do.\n")
+            return
+        warnings = (*folder.warnings, *job.warnings, *view.plan.warnings, *(t for s in scripts for t in s.warnings))
+        for text in warnings:
+            write(f"-- Warning: {' '.join(text.split())}\n")
+        _Export(job, view, Tape(connection, write), write).whole(scripts)
+
+
+class _Export:
+    """One script on its way out."""
+
+    def __init__(self, job: Job, view: View, tape: Tape, write: Callable[[str], Any]) -> None:
+        self._job, self._view, self._tape, self._write = job, view, tape, write
+        self._reset = tape.reset_sql()
+        self._digest = hashlib.sha256()
+
+    def whole(self, scripts: list[Script]) -> None:
+        pending = self._view.plan.pending
+        what = counted(len(pending)) if pending else "what the history has to follow"
+        self._write(_HEAD.format(what=what, version=history.PACKAGE_VERSION, key=KEY))
+        if not self._view.facts.exists:
+            self._write("BEGIN;\n")
+            history.create(self._tape)
+            self._write("COMMIT;\n")
+        self._write(self._check())
+        history.begin_run(self._tape, "migrate", f"psql, by {self._job.request_id}")
+        first_generation.record(self._tape, self._view.imported, RUN_ID)
+        for rename in self._view.plan.renames:
+            history.rename(self._tape, *rename)
+        for item, script in zip(pending, scripts, strict=True):
+            self._write(f"\n-- {script.migration.name}\n{self._reset};\n\\encoding UTF8\n")
+            self._file(item, script)
+            if script.sets_defaults and history.DEFAULTS_SQL not in self._reset:
+                self._reset += f"; {history.DEFAULTS_SQL}"
+        self._write(f"\n{self._reset};\n")
+        history.end_run(self._tape, RUN_ID, "succeeded", "", {})
+        self._write(_UNLOCK)
+
+    def _check(self) -> str:
+        """Return what ends a script that was run before, and refuses a database it was not made for."""
+        literal, given = self._tape.literal, self._view.plan.pending
+        rows = [f"({literal(item.migration.name)}, {literal(item.migration.checksum)})" for item in given]
+        rows += [f"({literal(row.name)}, {literal(row.checksum)})" for row in self._view.imported]
+        sums = {row.name: row.checksum for row in self._view.applied}
+        rows += [f"({literal(rename.new)}, {literal(sums[rename.old])})" for rename in self._view.plan.renames]
+        known = 0 if self._view.imported else len(self._view.applied)
+        return _CHECK.format(count=len(rows), rows=", ".join(rows), known=known, schema=SCHEMA)
+
+    def _file(self, item: Pending, script: Script) -> None:
+        name, _, checksum, _ = item.migration
+        row = AppliedMigration(name, item.number, checksum, "running" if script.mode == STEPWISE else "applied")
+        if script.mode == STEPWISE:
+            self._stepwise(row, script)
+            return
+        record = history.record_sql(self._tape, row, script.mode, RUN_ID)
+        self._write(f"{script.opening}\n{record};\n")
+        for statement in script.body():
+            self._statement(statement)
+        self._write("COMMIT;\n")
+
+    def _statement(self, statement: Statement) -> None:
+        if statement.kind is Kind.EMPTY:
+            return
+        self._write(f"{terminated(statement.text)}\n")
+        if statement.data is None:
+            return
+        piece = last = "\n"
+        while piece:
+            last, piece = piece, statement.data.read(_COPY_CHUNK)
+            self._write(piece)
+        self._write("\\.\n" if last.endswith("\n") else "\n\\.\n")
+
+    def _stepwise(self, row: AppliedMigration, script: Script) -> None:
+        open_journal(self._tape, row, RUN_ID)
+        self._digest = hashlib.sha256()
+        statements = script.steps()
+        for step, statement in enumerate(statements, 1):
+            self._chain(statement)
+            if statement.kind is Kind.OUTSIDE:
+                self._bare(row.name, step, statement)
+                continue
+            end = None
+            self._write("BEGIN;\n" if statement.kind is not Kind.BEGIN else f"{terminated(statement.text)}\n")
+            if statement.kind is not Kind.BEGIN:
+                self._statement(statement)
+            else:
+                for end in statements:
+                    self._chain(end)
+                    if end.kind in ENDS:
+                        break
+                    self._statement(end)
+            self._close_step(row.name, step, end)
+        close_journal(self._tape, row.name)
+
+    def _chain(self, statement: Statement) -> None:
+        self._digest.update(f"{len(statement.text)}:{statement.text}".encode())
+
+    def _close_step(self, name: str, step: int, end: Statement | None) -> None:
+        """End a step's transaction as its block does, and record it: inside where it commits, else after."""
+        digest = self._digest.hexdigest()
+        if end is None or end.kind is Kind.COMMIT:
+            self._write(f"{done_sql(self._tape, name, step, digest)};\nCOMMIT;\n")
+            return
+        self._write(f"{terminated(end.text)}\n" if end.kind is Kind.PREPARE_TRANSACTION else "ROLLBACK;\n")
+        end_step(self._tape, name, step, digest)
+
+    def _bare(self, name: str, step: int, statement: Statement) -> None:
+        """Write a step outside any transaction, announced before and recorded after, as a run does it."""
+        note: str = ""
+        if build := IndexBuild.parse(statement.text):
+            self._write(_NOTE.format(table=self._tape.literal(build.table)))
+            note = Verbatim(":'db_setup_note'")
+        begin_step(self._tape, name, step, note)
+        self._write("SET lock_timeout = 0;\n")
+        self._statement(statement)
+        self._write(f"SET lock_timeout = {max(1, int(self._tape.lock_timeout * 1000))};\n")
+        end_step(self._tape, name, step, self._digest.hexdigest())

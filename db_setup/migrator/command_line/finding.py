@@ -1,0 +1,47 @@
+"""A finding of lint, and how it is shown: as text, as JSON, as an annotation of GitHub. Pure."""
+
+from __future__ import annotations
+
+from migrator.light import Any, NamedTuple
+
+ERROR, WARNING, INFO = "error", "warning", "info"
+
+
+class Finding(NamedTuple):
+    """What is wrong where: a file's name, 1-based line and column (0: the file, or the folder, as a whole)."""
+
+    file: str
+    line: int
+    column: int
+    level: str
+    rule: str
+    message: str
+    help: str = ""
+
+    def text(self, folder: str) -> str:
+        """Return the finding for people; ``folder`` comes before the file's name."""
+        place = ":".join([f"{folder}/{self.file}".rstrip("/"), *(str(n) for n in (self.line, self.column) if n)])
+        return f"{place}: {self.level}: {self.message} [{self.rule}]" + (f"\n    {self.help}" if self.help else "")
+
+    def entry(self, folder: str) -> dict[str, Any]:
+        """Return the finding for JSON, null for what is not known."""
+        path = f"{folder}/{self.file}".rstrip("/")
+        unknown = {name: value or None for name, value in self._asdict().items()}
+        return {**unknown, "file": path}
+
+    def annotation(self, folder: str) -> str:
+        """Return the finding as a workflow command of GitHub; ``folder`` is relative to the repository."""
+        kind = {ERROR: "error", WARNING: "warning", INFO: "notice"}[self.level]
+        file = f"{folder}/{self.file}" if self.file else ""
+        places = {"file": file, "line": self.line, "col": self.column, "title": self.rule}
+        properties = ",".join(f"{name}={_property(str(value))}" for name, value in places.items() if value)
+        text = f"{self.message}\n{self.help}" if self.help else self.message
+        return f"::{kind} {properties}::{_data(text)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
