@@ -27,6 +27,11 @@ PROMISES = {
         "test_killed_while_making_users", "test_killed_while_rotating", "test_50_deploys", "test_8_deploys_at_once",
         "test_a_second_deploy_keeps_the_passwords", "test_the_secret_of_a_limited_user_works",
     ),
+    "What is taken over is proven.": (
+        "test_deploy_records_what_is_proven_and_applies_the_rest", "test_nothing_is_proven", "test_contradictory_evidence",
+    ),
+    "A rehearsal leaves nothing.": ("test_killed_or_cut_at_any_message", "test_files_build_on_each_other_and_nothing_stays"),
+    "Drift is found.": ("test_planted_drift", "test_restored_dump_is_no_drift"),
     "A failed migration fails the deploy.": (
         "test_bad_sql", "test_bad_sql_in_the_first_deploy", "test_crash_of_the_runtime", "test_lambda_timeout",
         "test_application_goes_live_after_the_migrations",
