@@ -409,17 +409,21 @@ def test_hostile_names(site: Site, deploy: Deploy, name: str) -> None:
     site.as_admin(warning.partition("to drop them: ")[2])
 
 
-@pytest.mark.parametrize("field", ["username", "password", "others"])
+@pytest.mark.parametrize("field", ["username", "password", "dbname", "others"])
 def test_hostile_fields(site: Site, deploy: Deploy, field: str) -> None:
-    """Whatever a user's secret holds in a field, a deploy replaces it where it must, and the login works."""
+    """Whatever a user's secret holds in a field, a deploy replaces it where it must, or refuses another database."""
     site.declare("user")
     deploy()
     good = site.secret("user")
-    fields = [field] if field in good else ["engine", "host", "port", "dbname", "dbInstanceIdentifier", "more"]
+    fields = [field] if field in good else ["engine", "host", "port", "dbInstanceIdentifier", "more"]
     for bad in ("'; DROP TABLE t; --\"", "a\x00b", "ü" * 70, "\ud800", "", 5, None, ["x"], "x" * 64):
         put({**good, **dict.fromkeys(fields, bad)})(site)
+        if field == "dbname" and isinstance(bad, str) and bad:
+            with pytest.raises(UserRefused, match="is for the database"):
+                deploy()
+            continue
         deploy()
-        if field in good:
+        if field in ("username", "password"):
             assert {**site.secret("user"), "password": ""} == {**good, "password": ""}, bad
         site.login("user").close()
     assert len(site.roles()) == 4
@@ -550,3 +554,40 @@ def test_rotate_on_the_command_line(site: Site, cli: Cli) -> None:
     assert done.status == 0, done.err
     assert done.out.splitlines() == [f'Passwords set: "{site.database.name}_user" (user).', "State: empty."]
     site.login("user").close()
+
+
+def test_event_that_names_another_secret(site: Site, deploy: Deploy, make_site: MakeSite) -> None:
+    """A run on the database of another secret leaves the users' secrets alone and says so; it does not rotate."""
+    other = make_site()
+    site.declare("user")
+    deploy()
+    before = site.secret("user"), site.versions("user")
+    event = {"secret_name": f"{other.database.name}/admin"}
+    (warning,) = deploy(event)["warnings"]
+    assert "users are left as they are" in warning
+    assert other.roles() == []
+    with pytest.raises(InvalidRequest, match="names a secret other than DB_SECRET_NAME"):
+        deploy({**event, "action": "rotate"})
+    assert (site.secret("user"), site.versions("user")) == before
+    assert deploy({"secret_name": site.environ["DB_SECRET_NAME"]})["warnings"] == []
+
+
+@pytest.mark.parametrize(("change", "text"), [
+    ({"dbname": "elsewhere"}, 'is for the database "elsewhere"'),
+    ({"dbname": "elsewhere", "username": "stranger"}, 'is for the database "elsewhere"'),
+    ({"host": "other.example", "password": "CANARY-5"}, "is for the host other.example, and does not log in here"),
+])  # fmt: skip
+def test_secret_of_another_database(site: Site, deploy: Deploy, change: dict[str, str], text: str) -> None:
+    """Credentials of another database, or of another host and no use here, are only overwritten by a rotation."""
+    site.declare("user")
+    deploy()
+    put({**site.secret("user"), **change})(site)
+    before = site.versions("user")
+    for event in ({}, {"action": "plan"}):
+        with pytest.raises(UserRefused, match=text) as caught:
+            deploy(event)
+        assert "CANARY" not in str(caught.value)
+    assert site.versions("user") == before
+    deploy({"action": "rotate", "user": "user"})
+    site.login("user").close()
+    assert deploy()["warnings"] == []
