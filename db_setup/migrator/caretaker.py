@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from migrator import grants, users
+from migrator import grants, trust, users
 from migrator.connection import Connection
 from migrator.converge import converge
 from migrator.excerpt import printable
@@ -39,7 +39,7 @@ class Caretaker:
         roles = users.look(connection, self.users, admin)
         new = [f'"{user.login}" ({user.kind})' for user in self.users if user.declared and user.login not in roles]
         remark = f"Users to be made: {', '.join(new)}." if new else ""
-        warnings = (*users.warnings(self.users, admin, roles), *self._left_over(connection))
+        warnings = (*trust.warnings(self.users, admin, roles), *self._left_over(connection))
         return printable(remark), tuple(map(printable, warnings))
 
     def check(self, connection: Connection, pending: Sequence[Pending] = ()) -> None:
@@ -47,10 +47,12 @@ class Caretaker:
         self._warnings = []
         self._admin = users.look_at_admin(connection)
         roles = users.look(connection, self.users, self._admin)
-        users.check(self.users, self._admin, roles)
+        trust.check(self.users, self._admin, roles)
         self._check_schemas(connection, pending)
         self._passwords = [(user, Passwords(self._job, user)) for user in self.users if user.secret]
         _check_distinct(self._passwords)
+        unknown = [name for name, role in roles.items() if not users.is_ours(role, self._admin)]
+        self._proven = frozenset(login for _, kept in self._passwords for login in kept.proven(unknown))
 
     def _check_schemas(self, connection: Connection, pending: Sequence[Pending]) -> None:
         """Refuse a listed schema that is not there, unless a file that is about to run speaks of it."""
@@ -91,7 +93,8 @@ class Caretaker:
     def _make_roles(self, connection: Connection, logins: frozenset[str]) -> None:
         def look() -> list[str]:
             roles = users.look(connection, self.users, self._admin)
-            return list(users.missing(self.users, self._admin, roles, logins, connection.server_version))
+            version, proven = connection.server_version, self._proven
+            return list(users.missing(self.users, self._admin, roles, logins, version, proven=proven))
 
         self.changes += converge(connection, self._job.deadline, look)
 
@@ -133,7 +136,7 @@ class Caretaker:
         self.grant(connection)
         self._check_schemas(connection, ())
         roles = users.look(connection, self.users, self._admin)
-        self._warnings += [*users.warnings(self.users, self._admin, roles), *self._out_of_reach]
+        self._warnings += [*trust.warnings(self.users, self._admin, roles), *self._out_of_reach]
         self._warnings += self._left_over(connection)
 
     def _left_over(self, connection: Connection) -> list[str]:

@@ -7,7 +7,7 @@ carried on with by the next run, whatever that was asked for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from migrator.connection import Connection, connect
 from migrator.converge import persistently
@@ -80,6 +80,13 @@ class Passwords:
         """Return the logins of ours that the secret holds, now or staged."""
         versions = (self.secret.current, self.secret.pending)
         return frozenset(str(each.value["username"]) for each in versions if each is not None and self._ours(each))
+
+    def proven(self, logins: Collection[str]) -> Iterator[str]:
+        """Yield those of the logins whose password is in the secret, and works."""
+        for version in (self.secret.current, self._staged()):
+            login = "" if version is None else str(version.value.get("username", ""))
+            if version is not None and login in logins and self._ours(version) and self._works(version):
+                yield login
 
     @property
     def stranger(self) -> str:

@@ -295,6 +295,10 @@ REFUSALS: list[tuple[str, Any, dict[str, str], type[DbSetupError], str]] = [
     ("CREATEROLE", sql("CREATE ROLE {n}_readwrite CREATEROLE"), {}, UserRefused, '_readwrite" is there already, and may do more'),
     ("owner", sql("CREATE ROLE {n}_user; CREATE TABLE x (); ALTER TABLE x OWNER TO {n}_user"), {}, UserRefused, "owns things"),
     ("login as group", sql("CREATE ROLE {n}_readwrite LOGIN"), {}, UserRefused, "can log in"),
+    ("in a powerful role", sql("CREATE ROLE {n}_user LOGIN; GRANT pg_execute_server_program TO {n}_user"), {}, UserRefused, 'is a member of "pg_execute'),
+    ("group in a role", sql("CREATE ROLE {n}_readonly; CREATE ROLE {n}_big CREATEROLE; GRANT {n}_big TO {n}_readonly"), {}, UserRefused, 'is a member of "'),
+    ("stranger inside", sql("CREATE ROLE {n}_readwrite; CREATE ROLE {n}_x LOGIN IN ROLE {n}_readwrite"), {}, UserRefused, 'has the members "'),
+    ("stranger in a login", sql("CREATE ROLE {n}_user_b; CREATE ROLE {n}_x LOGIN IN ROLE {n}_user_b"), {}, UserRefused, 'has the members "'),
     ("admin may not", sql("ALTER ROLE {a} NOCREATEROLE"), {}, UserRefused, "may not make users"),
     ("no schema", None, {"DB_SCHEMAS": "public,nowhere"}, UserRefused, 'no schema "nowhere"'),
     ("admin's name", None, {"DB_USER_LOGIN": "boss_{n}"}, InvalidSetting, "is the admin's"),
@@ -591,3 +595,44 @@ def test_secret_of_another_database(site: Site, deploy: Deploy, change: dict[str
     deploy({"action": "rotate", "user": "user"})
     site.login("user").close()
     assert deploy()["warnings"] == []
+
+
+def premade(site: Site) -> None:
+    """Make harmless roles beforehand, as a person with the rights to do so may."""
+    names = [f"{site.database.name}_{name}" for name in ("readwrite", "user", "user_b")]
+    site.database.execute(
+        f"CREATE ROLE {names[0]}; CREATE ROLE {names[1]} LOGIN PASSWORD 'known' IN ROLE {names[0]};"
+        f"CREATE ROLE {names[2]} LOGIN PASSWORD 'known'; GRANT {', '.join(names)} TO {site.admin} WITH ADMIN OPTION"
+    )
+
+
+def test_known_passwords_of_premade_logins(site: Site, deploy: Deploy) -> None:
+    """A login that is taken loses the password it came with, before it can do anything."""
+    site.declare("user")
+    premade(site)
+    assert deploy()["warnings"] == []
+    site.login("user").close()
+    for login in ("user", "user_b"):
+        with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+            site.connect(f"{site.database.name}_{login}", "known")
+
+
+def test_premade_login_with_its_secret(site: Site, deploy: Deploy) -> None:
+    """A login that is taken keeps the password that its secret holds."""
+    site.declare("user")
+    premade(site)
+    put({"username": f"{site.database.name}_user", "password": "known"})(site)
+    versions = site.versions("user")
+    deploy()
+    assert site.versions("user") == versions
+    site.connect(f"{site.database.name}_user", "known").close()
+
+
+def test_stranger_in_a_group_is_told(site: Site, deploy: Deploy) -> None:
+    """A role that somebody has put into a group of ours is named by each deploy."""
+    site.declare("user")
+    deploy()
+    site.database.execute(f"CREATE ROLE {site.database.name}_x IN ROLE {site.database.name}_readwrite")
+    for event in ({}, {"action": "status"}):
+        (warning,) = deploy(event)["warnings"]
+        assert f'"{site.database.name}_x" has the privileges of "{site.database.name}_readwrite"' in warning
