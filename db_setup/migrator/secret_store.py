@@ -94,8 +94,19 @@ def iam_token(host: str, port: int, user: str) -> str:
     """Return a password for 15 minutes, signed on this machine with the role's own credentials."""
     import boto3  # noqa: PLC0415 - see Service
 
+    _keep_quiet()
     with _Refusals(f"no IAM token for {user}", {}):
         return str(boto3.client("rds").generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user))
+
+
+def _keep_quiet() -> None:
+    """Keep what is sent and received out of the log, where a level for everything would put it (botocore at DEBUG)."""
+    import logging  # noqa: PLC0415 - boto3 has loaded it
+
+    for name in ("botocore", "boto3", "urllib3"):
+        logger = logging.getLogger(name)
+        if logger.level < logging.INFO:  # also where none is set
+            logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
 
 
 class Service:
@@ -105,6 +116,7 @@ class Service:
         import boto3  # noqa: PLC0415 - costs 0.2 s of CPU, which only a run that reads a secret should pay
         from botocore.config import Config  # noqa: PLC0415
 
+        _keep_quiet()
         self._name = name
         # Without a VPC endpoint the defaults would wait for minutes, longer than a function may have.
         patience = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
