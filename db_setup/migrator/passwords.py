@@ -11,16 +11,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from migrator.connection import Connection, connect
 from migrator.converge import persistently
-from migrator.errors import SecretError, ServerUnfit
+from migrator.errors import SecretError
 from migrator.excerpt import printable
 from migrator.job import Job
 from migrator.light import Any
+from migrator.reachability import LoginRefused
 from migrator.roles import User, UserRefused, quoted
 from migrator.secret_store import CURRENT, UserSecret, Version
 
 _RANDOM_BYTES = 32  # 43 characters of the URL-safe alphabet, which RDS, libpq and URLs take as they are
 _PLACE = ("engine", "host", "port", "dbInstanceIdentifier", "dbClusterIdentifier")
-_REFUSALS = ("password authentication failed", "no password supplied", "is not permitted to log in")
 
 
 class Passwords:
@@ -172,11 +172,8 @@ class Passwords:
         )
         try:
             connect(credentials, self._job.settings.lock_timeout, self._job.deadline, self._job.request_id).close()
-        except ServerUnfit as error:
-            unknown = f'role "{credentials.user}" does not exist'
-            if unknown in error.what or any(refusal in error.what for refusal in _REFUSALS):
-                return False
-            raise
+        except LoginRefused:
+            return False
         return True
 
     def _filled(self, login: str, password: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import select
@@ -446,8 +447,13 @@ def test_hostile_database(site: Site, deploy: Deploy) -> None:
     psycopg2.connect(psycopg2.extensions.make_dsn(**parameters)).close()
 
 
-def test_canary(site: Site, deploy: Deploy, password_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """No password is in the server's log, its views, our output, an error, an answer or the history."""
+def test_canary(
+    site: Site, deploy: Deploy, password_server: Any, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """No password is in the server's log, its views, our output at any level, an error, an answer or the history."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("botocore", "boto3", "urllib3"):
+        caplog.set_level(logging.NOTSET, logger=name)
     site.declare(*KINDS)
     told: list[str] = []
 
@@ -480,7 +486,7 @@ def test_canary(site: Site, deploy: Deploy, password_server: Any, capsys: pytest
             cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements; SELECT query FROM pg_stat_statements")
             told += [query for (query,) in cursor.fetchall()]
             assert any("COMMENT ON ROLE" in query for query in told)
-    told += [*capsys.readouterr(), password_server.log.read_text(errors="replace")]
+    told += [caplog.text, *capsys.readouterr(), password_server.log.read_text(errors="replace")]
     everything = "\n".join(told).replace("ALTER ROLE " + login + " PASSWORD 'CANARY-other'", "")
     assert "scram" in everything.lower()
     passwords = {ADMIN_PASSWORD, "CANARY"}
@@ -636,3 +642,13 @@ def test_stranger_in_a_group_is_told(site: Site, deploy: Deploy) -> None:
     for event in ({}, {"action": "status"}):
         (warning,) = deploy(event)["warnings"]
         assert f'"{site.database.name}_x" has the privileges of "{site.database.name}_readwrite"' in warning
+
+
+@pytest.mark.parametrize("password", ["password", "failed", "a"])
+def test_wrong_password_that_is_a_common_word(site: Site, deploy: Deploy, password: str) -> None:
+    """A wrong password that is a word of the server's message is replaced like any other."""
+    site.declare("user")
+    deploy()
+    put({**site.secret("user"), "password": password})(site)
+    assert "Passwords set" in deploy()["message"]
+    site.login("user").close()
