@@ -39,12 +39,11 @@ class Passwords:
             raise SecretError(
                 f"the secret {secret.name} is the admin's own", cure=f"name another one for the {self._user.kind}"
             )
-        for version in (secret.current, secret.pending):
-            if version is not None and version.value.get("username") == admin.user:
-                raise SecretError(
-                    f"the secret {secret.name} holds the name of the admin, {quoted(admin.user)}",
-                    cure="name the secret that is to hold the limited user's credentials",
-                )
+        if secret.current is not None and secret.current.value.get("username") == admin.user:
+            raise SecretError(
+                f"the secret {secret.name} holds the name of the admin, {quoted(admin.user)}",
+                cure="name the secret that is to hold the limited user's credentials",
+            )
         secret.check_room(self._filled(self._user.alternate, "x" * 64))
         if self._job.request.action != "rotate":
             self._refuse_other_places()
@@ -94,6 +93,15 @@ class Passwords:
         current = self.secret.current
         name = current.value.get("username", "") if current is not None else ""
         return "" if name in self._user.logins else str(name)
+
+    @property
+    def not_ours(self) -> str:
+        """Return what is staged in the secret and no credentials of ours, as a rotation by AWS may leave it."""
+        pending = self.secret.pending
+        if pending is None or self._ours(pending):
+            return self.secret.unusable
+        what = f"has a staged version (AWSPENDING) that is not of {quoted(self._user.login)}"
+        return f"the secret {self.secret.name} {what}"
 
     @property
     def elsewhere(self) -> str:
