@@ -67,12 +67,14 @@ class Caretaker:
 
     def prepare(self, connection: Connection) -> None:
         """Make groups, logins and passwords what is declared; what works is left alone."""
-        self._make_roles(connection, frozenset().union(*(kept.logins for _, kept in self._passwords)))
+        self._make_roles(connection, self._logins)
         for user, kept in self._passwords:
             if kept.stranger:
                 self._warnings.append(
                     f"the secret {user.secret} held the user {quoted(kept.stranger)}, who stays and can still log in"
                 )
+            if kept.not_ours:
+                self._warnings.append(f"what is staged is left out of account: {kept.not_ours}")
             self._tell(user, kept.settle(connection, self._make_login(connection)))
             if kept.elsewhere:
                 what = f"names another {kept.elsewhere}; rotate writes this one"
@@ -81,11 +83,15 @@ class Caretaker:
 
     def rotate(self, connection: Connection, chosen: Sequence[User], token: Callable[[str], str]) -> None:
         """Give the chosen users new passwords on their other logins; ``token`` names a version for each kind."""
-        self._make_roles(connection, frozenset().union(*(kept.logins for _, kept in self._passwords)))
+        self._make_roles(connection, self._logins)
         self.grant(connection)
         for user, kept in self._passwords:
             if user in chosen:
                 self._tell(user, kept.rotate(connection, self._make_login(connection), token(user.kind)))
+
+    @property
+    def _logins(self) -> frozenset[str]:
+        return frozenset().union(*(kept.logins for _, kept in self._passwords))
 
     def _make_login(self, connection: Connection) -> Callable[[str], None]:
         return lambda login: self._make_roles(connection, frozenset({login}))
@@ -132,7 +138,11 @@ class Caretaker:
         return messages
 
     def finish(self, connection: Connection) -> None:
-        """Give the grants once more, now that the migrations have run, and look at what a person should know."""
+        """Make roles and grants right once more, as migrations may drop them; look at what a person should know."""
+        before = self.changes
+        self._make_roles(connection, self._logins)
+        for user, kept in self._passwords if self.changes > before else ():
+            self._tell(user, kept.settle(connection, self._make_login(connection)))
         self.grant(connection)
         self._check_schemas(connection, ())
         roles = users.look(connection, self.users, self._admin)

@@ -146,7 +146,8 @@ def _comment(name: str, user: User, admin: Admin, more: str = "") -> str:
 
 def remembered_schemas(user: User, admin: Admin, roles: dict[str, Role]) -> tuple[str, ...]:
     """Return the list of schemas that the last deploy used, as the comment of a group keeps it; none means all."""
-    kept = roles[user.group].comment.removeprefix(mark(admin.database)).partition(SCHEMAS)[2]
+    role = roles.get(user.group)
+    kept = role.comment.removeprefix(mark(admin.database)).partition(SCHEMAS)[2] if role else ""
     return tuple(kept.split(", ")) if kept else ()
 
 

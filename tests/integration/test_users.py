@@ -20,6 +20,7 @@ import psycopg2
 import pytest
 from migrator.errors import DbSetupError, InvalidRequest, InvalidSetting, SecretError
 from migrator.roles import UserRefused, quoted
+from moto.secretsmanager.models import secretsmanager_backends
 
 from tests.plugins.runs import PRODUCT, Cli
 from tests.plugins.secrets import ADMIN_PASSWORD, Deploy, MakeSite, Site
@@ -652,3 +653,69 @@ def test_wrong_password_that_is_a_common_word(site: Site, deploy: Deploy, passwo
     put({**site.secret("user"), "password": password})(site)
     assert "Passwords set" in deploy()["message"]
     site.login("user").close()
+
+
+def stage(**value: Any) -> Any:
+    """Return what stages a version of the user's secret; {n} and {a} are the names of database and admin."""
+
+    def do(site: Site) -> None:
+        given = {key: text.format(n=site.database.name, a=site.admin) if key == "SecretString" else text for key, text in value.items()}
+        site.client.put_secret_value(SecretId=f"{site.database.name}/user", VersionStages=["AWSPENDING"], **given)
+
+    return do
+
+
+def empty_version(site: Site) -> None:
+    """Attach AWSPENDING to a version without a value, as RotateSecret of AWS does before its function runs."""
+    stored = secretsmanager_backends["123456789012"]["eu-central-1"].secrets[f"{site.database.name}/user"]
+    stored.versions["e" * 32] = {"version_stages": ["AWSPENDING"], "version_id": "e" * 32, "createdate": 1.0}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        empty_version,
+        stage(SecretString="CANARY-text"),
+        stage(SecretBinary=b"CANARY"),
+        stage(SecretString='["CANARY"]'),
+        stage(SecretString='{{"username": "{a}", "password": "CANARY"}}'),
+        stage(SecretString='{{"username": "stranger", "password": "CANARY"}}'),
+    ],
+    ids=["no value", "not JSON", "binary", "no object", "admin", "stranger"],
+)
+def test_staged_by_somebody_else(site: Site, deploy: Deploy, spoil: Any) -> None:
+    """What another tool has staged, or failed to, is told, is in no deploy's way, and a rotation takes its place."""
+    site.declare("user")
+    deploy()
+    before = site.secret("user")
+    spoil(site)
+    body = deploy()
+    (warning,) = body["warnings"]
+    assert "what is staged is left out of account" in warning
+    assert "CANARY" not in str(body)
+    assert site.secret("user") == before
+    deploy({"action": "rotate"})
+    site.login("user").close()
+    assert [labels for labels in site.versions("user").values() if "AWSPENDING" in labels] == []
+    assert deploy()["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER ROLE {n}_readonly RENAME TO {n}_ro;",
+        "ALTER ROLE {n}_readwrite RENAME TO {n}_rw;",
+        "GRANT {n}_readwrite TO CURRENT_USER; DROP OWNED BY {n}_readwrite;",
+        "GRANT {n}_readwrite TO CURRENT_USER; DROP OWNED BY {n}_readwrite; DROP ROLE {n}_readwrite;",
+        "DROP ROLE {n}_user;",
+    ],
+)
+@pytest.mark.parametrize("schemas", ["", "public"])
+def test_migration_that_takes_roles_away(site: Site, deploy: Deploy, sql: str, schemas: str) -> None:
+    """What a migration does to our roles is put right at the end of the same deploy."""
+    site.declare("user", DB_SCHEMAS=schemas)
+    deploy()
+    site.folder.write("001_a.sql", "CREATE TABLE a (i int);" + sql.format(n=site.database.name))
+    deploy()
+    assert site.as_user("user", "SELECT * FROM a") == []
+    assert {f"{site.database.name}_{kind}" for kind in ("readwrite", "table_creator", "readonly", "user")} <= {row[1] for row in site.roles()}
