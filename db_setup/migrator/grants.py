@@ -19,7 +19,8 @@ _WRITE = {
     "SCHEMA": ("USAGE",),
     "TABLE": ("DELETE", "INSERT", "SELECT", "UPDATE"),
     "SEQUENCE": ("SELECT", "UPDATE", "USAGE"),
-    "ROUTINE": ("EXECUTE",),
+    "FUNCTION": ("EXECUTE",),
+    "PROCEDURE": ("EXECUTE",),
     "TYPE": ("USAGE",),
 }
 PRIVILEGES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -38,7 +39,8 @@ PRIVILEGES: dict[str, dict[str, tuple[str, ...]]] = {
         "TYPE": ("USAGE",),
     },
 }
-_DEFAULT_TYPES = {"TABLE": "r", "SEQUENCE": "S", "ROUTINE": "f", "TYPE": "T", "SCHEMA": "n"}
+# Future procedures are among the future functions.
+_DEFAULT_TYPES = {"TABLE": "r", "SEQUENCE": "S", "FUNCTION": "f", "TYPE": "T", "SCHEMA": "n"}
 _NAMES_IN_A_STATEMENT = 500
 _MOST_SHOWN = 5
 

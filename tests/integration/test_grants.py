@@ -283,3 +283,23 @@ def test_operators_of_a_table_creator_are_not_found(site: Site, deploy: Deploy) 
     for event in ({}, {"action": "status"}, {"action": "plan"}, {"action": "rotate"}):
         assert deploy(event)["warnings"] == []
     assert deploy(DB_TABLE_CREATOR_SECRET_NAME="")["warnings"]
+
+
+def test_overloaded_procedures(site: Site, deploy: Deploy) -> None:
+    """Procedures and functions that differ in what they return only, or in kind, get their privileges one by one."""
+    site.declare(*KINDS)
+    site.as_admin(
+        "CREATE PROCEDURE p(IN a int) LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE p(OUT a int) LANGUAGE sql AS 'SELECT 1';"
+        "CREATE FUNCTION g(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE g(OUT a int) LANGUAGE sql AS 'SELECT 1';"
+        'CREATE PROCEDURE "p\'""("("a\'""" int, INOUT b text, VARIADIC c text[]) LANGUAGE sql AS \'SELECT $2\';'
+        "CREATE AGGREGATE agg(int) (sfunc = int4pl, stype = int)"
+    )
+    assert deploy()["warnings"] == []
+    acls = "SELECT oid::regprocedure::text, proacl::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY oid"
+    rows = site.database.query(acls)
+    assert len(rows) == 6
+    assert [name for name, acl in rows if f"{site.database.name}_readwrite=X" not in acl] == []
+    assert deploy()["message"].startswith("The database is empty")
+    site.as_admin("CREATE SCHEMA other")
+    deploy(DB_SCHEMAS="other")
+    assert [name for name, acl in site.database.query(acls) if "_readwrite=X" in acl] == []
