@@ -110,16 +110,23 @@ JOIN pg_catalog.pg_roles g ON g.oid = a.grantee
 WHERE o.class <> 'DATABASE' AND g.oid <> o.owner AND g.rolname IN ({groups})
   AND pg_catalog.pg_has_role(SESSION_USER, o.owner, 'USAGE') ORDER BY 1, 2, 3"""
 
-TOO_OPEN = """
-SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a
-               WHERE n.nspname = 'public' AND a.grantee = 0 AND a.privilege_type = 'CREATE'
-                 AND pg_catalog.pg_has_role(SESSION_USER, n.nspowner, 'USAGE')),
-       EXISTS (SELECT FROM pg_catalog.pg_database d,
-                      pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
-               WHERE d.datname = pg_catalog.current_database() AND a.grantee = 0 AND a.privilege_type = 'CONNECT'
-                 AND pg_catalog.pg_has_role(SESSION_USER, d.datdba, 'USAGE')),
-       EXISTS (SELECT FROM pg_catalog.pg_namespace n
+# What everybody has, and who gave it: REVOKE takes back what its grantor gave, which is the owner for those in it.
+OPEN = """
+SELECT o.privilege, o.thing, pg_catalog.pg_get_userbyid(o.owner), pg_catalog.pg_get_userbyid(a.grantor),
+       CASE WHEN pg_catalog.pg_has_role(SESSION_USER, o.owner, 'USAGE') THEN a.grantor = o.owner
+            ELSE pg_catalog.pg_get_userbyid(a.grantor) = SESSION_USER END
+FROM (SELECT 'CREATE' AS privilege, 'SCHEMA public' AS thing, n.nspowner AS owner, n.nspacl AS acl
+      FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'
+      UNION ALL
+      SELECT 'CONNECT', pg_catalog.format('DATABASE %I', d.datname), d.datdba,
+             coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))
+      FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) o
+CROSS JOIN pg_catalog.aclexplode(o.acl) a
+WHERE a.grantee = 0 AND a.privilege_type = o.privilege ORDER BY 1 DESC, 4"""
+
+HISTORY_IS_OPEN = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n
                LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'S')
                CROSS JOIN pg_catalog.aclexplode(n.nspacl || coalesce(c.relacl, '{{}}')) a
-               WHERE n.nspname = 'db_setup' AND (a.grantee = 0 OR pg_catalog.pg_get_userbyid(a.grantee) IN ({groups}))),
-       pg_catalog.current_database()"""
+               WHERE n.nspname = 'db_setup'
+                 AND (a.grantee = 0 OR pg_catalog.pg_get_userbyid(a.grantee) IN ({groups})))"""

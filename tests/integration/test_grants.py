@@ -303,3 +303,40 @@ def test_overloaded_procedures(site: Site, deploy: Deploy) -> None:
     site.as_admin("CREATE SCHEMA other")
     deploy(DB_SCHEMAS="other")
     assert [name for name, acl in site.database.query(acls) if "_readwrite=X" in acl] == []
+
+
+def test_public_schema_and_database_of_somebody_else(site: Site, deploy: Deploy) -> None:
+    """What everybody has and the admin cannot revoke is told, with the statement that ends it."""
+    name = site.database.name
+    site.database.execute(
+        f"ALTER DATABASE {name} OWNER TO postgres; GRANT ALL ON DATABASE {name} TO {site.admin} WITH GRANT OPTION;"
+        "ALTER SCHEMA public OWNER TO postgres; GRANT CREATE ON SCHEMA public TO PUBLIC;"
+        f"GRANT ALL ON SCHEMA public TO {site.admin} WITH GRANT OPTION"
+    )
+    site.declare("user")
+
+    def told() -> list[str]:
+        return [text for text in deploy(REVOKE_PUBLIC_CONNECT="true")["warnings"] if "everybody" in text]
+
+    assert [text.partition(":")[0] for text in told()] == [
+        'everybody has CREATE on SCHEMA public, by "postgres", who owns it; to end that, as "postgres"',
+        f'everybody has CONNECT on DATABASE {name}, by "postgres", who owns it; to end that, as "postgres"',
+    ]
+    for text in told():
+        site.database.execute(text.partition('as "postgres": ')[2])
+    assert told() == []
+    site.login("user").close()
+
+
+def test_public_grant_of_somebody_else(site: Site, deploy: Deploy) -> None:
+    """A grant to everybody by a role that may grant on is told, with what the owner can do, and ends no deploy."""
+    other = f"other_{site.database.name}"
+    site.database.execute(f"CREATE ROLE {other}; GRANT CREATE ON SCHEMA public TO {other} WITH GRANT OPTION")
+    site.database.execute(f"SET ROLE {other}; GRANT CREATE ON SCHEMA public TO PUBLIC; RESET ROLE; GRANT CREATE ON SCHEMA public TO PUBLIC")
+    site.declare("user")
+    (warning,) = deploy()["warnings"]
+    assert f'everybody has CREATE on SCHEMA public, by the grant of "{other}"; to end that, as "' in warning
+    site.as_admin(warning.partition('": ')[2])
+    assert deploy()["warnings"] == []
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        site.as_user("user", "CREATE TABLE x (i int)")
