@@ -150,9 +150,9 @@ class Caretaker:
         self._warnings += self._left_over(connection)
 
     def _left_over(self, connection: Connection) -> list[str]:
-        if not connection.has_made_users:
-            return []
-        return users.left_over(connection, self.users, self._job.credentials().name)
+        database = self._job.credentials().name
+        left = users.left_over(connection, self.users, database) if connection.has_made_users else []
+        return [*users.from_elsewhere(connection, database), *left]
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from migrator.roles import IAM_ROLE, SCHEMAS, User, UserRefused, mark, mark_text, quoted
+from migrator.roles import ANY_MARK, IAM_ROLE, SCHEMAS, User, UserRefused, mark_text, quoted
 from migrator.users import Admin, Role, is_ours
-
-_MARKED = mark("").rstrip('":')
 
 
 def check(users: Sequence[User], admin: Admin, roles: dict[str, Role]) -> None:
@@ -43,7 +41,7 @@ def _check_role(role: Role, user: User, admin: Admin) -> None:
 
 def _check_stranger(role: Role, user: User, admin: Admin, what: str, cure: str) -> None:
     """Refuse a role without our mark that gives, or is given, more than what is declared."""
-    if role.comment.startswith(_MARKED):  # of a database that is not there: it was dropped, or renamed
+    if role.comment.startswith(ANY_MARK):  # of a database that is not there: it was dropped, or renamed
         what += f"was {_maker(role)}, which is gone, and "
         adopted = f"COMMENT ON ROLE {quoted(role.name)} IS {mark_text(user.kind, admin.database)}"
         cure += f"; or, if it is this database's: {adopted}"

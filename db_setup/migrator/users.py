@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from migrator.connection import Connection
 from migrator.converge import SAFELY
 from migrator.light import NamedTuple
-from migrator.roles import IAM_ROLE, SCHEMAS, TABLE_CREATOR, User, mark, mark_text, quoted
+from migrator.roles import ANY_MARK, IAM_ROLE, SCHEMAS, TABLE_CREATOR, User, mark, mark_text, quoted
 
 _SET_OPTION_SINCE = 160000  # PostgreSQL 16 tells INHERIT, SET and ADMIN of a membership apart
 
@@ -37,6 +37,13 @@ _LEFT = SAFELY + """
 SELECT r.rolname::text FROM pg_shdescription d JOIN pg_roles r ON r.oid = d.objoid
 WHERE d.classoid = 'pg_authid'::regclass AND starts_with(d.description, {mark}) AND r.rolname NOT IN ({names})
 ORDER BY 1"""
+
+
+_FROM_ELSEWHERE = SAFELY + """
+SELECT DISTINCT r.rolname::text FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
+JOIN pg_shdescription s ON s.classoid = d.refclassid AND s.objoid = r.oid
+WHERE d.refclassid = 'pg_authid'::regclass AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND starts_with(s.description, {any_mark}) AND NOT starts_with(s.description, {mark}) ORDER BY 1"""
 
 
 class Role(NamedTuple):
@@ -159,6 +166,15 @@ def remember_schemas(user: User, admin: Admin, schemas: Sequence[str]) -> str:
 def _grant(group: str, member: str, version: int) -> str:
     options = " WITH INHERIT TRUE, SET TRUE" if version >= _SET_OPTION_SINCE else ""
     return f"GRANT {quoted(group)} TO {quoted(member)}{options}"
+
+
+def from_elsewhere(connection: Connection, database: str) -> list[str]:
+    """Return a warning of roles made for another database that have rights in this one, as in a copy; reads only."""
+    literal = connection.literal
+    query = _FROM_ELSEWHERE.format(any_mark=literal(ANY_MARK), mark=literal(mark(database)))
+    names = ", ".join(quoted(name) for (name,) in connection.rows(query))
+    what = f"{names}: made for another database, with privileges in this one, as in a copy of that"
+    return [f"{what}; REVOKE_PUBLIC_CONNECT=true keeps their logins out"] if names else []
 
 
 def left_over(connection: Connection, users: Sequence[User], database: str) -> list[str]:

@@ -22,6 +22,7 @@ from migrator.errors import DbSetupError, InvalidRequest, InvalidSetting, Secret
 from migrator.roles import UserRefused, quoted
 from moto.secretsmanager.models import secretsmanager_backends
 
+from tests.plugins.databases import Database
 from tests.plugins.runs import PRODUCT, Cli
 from tests.plugins.secrets import ADMIN_PASSWORD, Deploy, MakeSite, Site
 
@@ -719,3 +720,32 @@ def test_migration_that_takes_roles_away(site: Site, deploy: Deploy, sql: str, s
     deploy()
     assert site.as_user("user", "SELECT * FROM a") == []
     assert {f"{site.database.name}_{kind}" for kind in ("readwrite", "table_creator", "readonly", "user")} <= {row[1] for row in site.roles()}
+
+
+def test_copy_of_a_database(site: Site, deploy: Deploy, password_server: Any) -> None:
+    """In a copy made by TEMPLATE, the roles of the original are named as long as they have privileges."""
+    name = site.database.name
+    site.declare("user")
+    site.as_admin("CREATE TABLE a (i int)")
+    assert deploy()["warnings"] == []
+    Database(password_server, "postgres").execute(f"CREATE DATABASE {name}_copy TEMPLATE {name} OWNER {site.admin}")
+    site.client.create_secret(Name=f"{name}_copy/user")
+    (warning,) = deploy(DB_NAME=f"{name}_copy", DB_USER_SECRET_NAME=f"{name}_copy/user")["warnings"]
+    assert f'"{name}_readonly", "{name}_readwrite"' in warning
+    assert "made for another database" in warning
+
+
+def test_role_of_a_database_that_was_renamed(site: Site, deploy: Deploy, password_server: Any) -> None:
+    """A role of a database that is gone is refused as that, and taken after the statement that says whose it is."""
+    name, creator = site.database.name, f"tc_{site.database.name}"
+    site.declare("table_creator", DB_TABLE_CREATOR_ROLE=creator)
+    deploy()
+    site.as_user("table_creator", "CREATE TABLE own (i int)")
+    home = Database(password_server, "postgres")
+    home.execute(f"ALTER DATABASE {name} RENAME TO {name}_new")
+    rotate = {"action": "rotate"}
+    with pytest.raises(UserRefused, match=f'was made by db_setup for database "{name}", which is gone') as caught:
+        deploy(rotate, DB_NAME=f"{name}_new")
+    home.execute(caught.value.cure.partition("if it is this database's: ")[2])
+    deploy(rotate, DB_NAME=f"{name}_new")
+    assert site.secret("table_creator")["dbname"] == f"{name}_new"
