@@ -91,8 +91,8 @@ class Passwords:
     def stranger(self) -> str:
         """Return the user of the current version when that is not one of ours, as an earlier tool may have left it."""
         current = self.secret.current
-        name = current.value.get("username", "") if current is not None else ""
-        return "" if name in self._user.logins else str(name)
+        name = current.value.get("username") if current is not None else ""
+        return name if isinstance(name, str) and name not in self._user.logins else ""
 
     @property
     def not_ours(self) -> str:

@@ -749,3 +749,10 @@ def test_role_of_a_database_that_was_renamed(site: Site, deploy: Deploy, passwor
     home.execute(caught.value.cure.partition("if it is this database's: ")[2])
     deploy(rotate, DB_NAME=f"{name}_new")
     assert site.secret("table_creator")["dbname"] == f"{name}_new"
+
+
+def test_secret_with_a_null_user(site: Site, deploy: Deploy) -> None:
+    """A user name that is null is nobody's, and is not told as one."""
+    site.declare("user")
+    put({"username": None, "password": None})(site)
+    assert deploy()["warnings"] == []
