@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from migrator import grants, users
+from migrator import grants, trust, users
 from migrator.connection import Connection
 from migrator.converge import converge
 from migrator.excerpt import printable
@@ -39,7 +39,7 @@ class Caretaker:
         roles = users.look(connection, self.users, admin)
         new = [f'"{user.login}" ({user.kind})' for user in self.users if user.declared and user.login not in roles]
         remark = f"Users to be made: {', '.join(new)}." if new else ""
-        warnings = (*users.warnings(self.users, admin, roles), *self._left_over(connection))
+        warnings = (*trust.warnings(self.users, admin, roles), *self._left_over(connection))
         return printable(remark), tuple(map(printable, warnings))
 
     def check(self, connection: Connection, pending: Sequence[Pending] = ()) -> None:
@@ -47,10 +47,12 @@ class Caretaker:
         self._warnings = []
         self._admin = users.look_at_admin(connection)
         roles = users.look(connection, self.users, self._admin)
-        users.check(self.users, self._admin, roles)
+        trust.check(self.users, self._admin, roles)
         self._check_schemas(connection, pending)
         self._passwords = [(user, Passwords(self._job, user)) for user in self.users if user.secret]
         _check_distinct(self._passwords)
+        unknown = [name for name, role in roles.items() if not users.is_ours(role, self._admin)]
+        self._proven = frozenset(login for _, kept in self._passwords for login in kept.proven(unknown))
 
     def _check_schemas(self, connection: Connection, pending: Sequence[Pending]) -> None:
         """Refuse a listed schema that is not there, unless a file that is about to run speaks of it."""
@@ -65,12 +67,14 @@ class Caretaker:
 
     def prepare(self, connection: Connection) -> None:
         """Make groups, logins and passwords what is declared; what works is left alone."""
-        self._make_roles(connection, frozenset().union(*(kept.logins for _, kept in self._passwords)))
+        self._make_roles(connection, self._logins)
         for user, kept in self._passwords:
             if kept.stranger:
                 self._warnings.append(
                     f"the secret {user.secret} held the user {quoted(kept.stranger)}, who stays and can still log in"
                 )
+            if kept.not_ours:
+                self._warnings.append(f"what is staged is left out of account: {kept.not_ours}")
             self._tell(user, kept.settle(connection, self._make_login(connection)))
             if kept.elsewhere:
                 what = f"names another {kept.elsewhere}; rotate writes this one"
@@ -79,11 +83,15 @@ class Caretaker:
 
     def rotate(self, connection: Connection, chosen: Sequence[User], token: Callable[[str], str]) -> None:
         """Give the chosen users new passwords on their other logins; ``token`` names a version for each kind."""
-        self._make_roles(connection, frozenset().union(*(kept.logins for _, kept in self._passwords)))
+        self._make_roles(connection, self._logins)
         self.grant(connection)
         for user, kept in self._passwords:
             if user in chosen:
                 self._tell(user, kept.rotate(connection, self._make_login(connection), token(user.kind)))
+
+    @property
+    def _logins(self) -> frozenset[str]:
+        return frozenset().union(*(kept.logins for _, kept in self._passwords))
 
     def _make_login(self, connection: Connection) -> Callable[[str], None]:
         return lambda login: self._make_roles(connection, frozenset({login}))
@@ -91,7 +99,8 @@ class Caretaker:
     def _make_roles(self, connection: Connection, logins: frozenset[str]) -> None:
         def look() -> list[str]:
             roles = users.look(connection, self.users, self._admin)
-            return list(users.missing(self.users, self._admin, roles, logins, connection.server_version))
+            version, proven = connection.server_version, self._proven
+            return list(users.missing(self.users, self._admin, roles, logins, version, proven=proven))
 
         self.changes += converge(connection, self._job.deadline, look)
 
@@ -129,17 +138,21 @@ class Caretaker:
         return messages
 
     def finish(self, connection: Connection) -> None:
-        """Give the grants once more, now that the migrations have run, and look at what a person should know."""
+        """Make roles and grants right once more, as migrations may drop them; look at what a person should know."""
+        before = self.changes
+        self._make_roles(connection, self._logins)
+        for user, kept in self._passwords if self.changes > before else ():
+            self._tell(user, kept.settle(connection, self._make_login(connection)))
         self.grant(connection)
         self._check_schemas(connection, ())
         roles = users.look(connection, self.users, self._admin)
-        self._warnings += [*users.warnings(self.users, self._admin, roles), *self._out_of_reach]
+        self._warnings += [*trust.warnings(self.users, self._admin, roles), *self._out_of_reach]
         self._warnings += self._left_over(connection)
 
     def _left_over(self, connection: Connection) -> list[str]:
-        if not connection.has_made_users:
-            return []
-        return users.left_over(connection, self.users, self._job.credentials().name)
+        database = self._job.credentials().name
+        left = users.left_over(connection, self.users, database) if connection.has_made_users else []
+        return [*users.from_elsewhere(connection, database), *left]
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -30,10 +30,18 @@ OBJECTS = """
         SELECT FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
     UNION ALL
-    SELECT 'ROUTINE', p.proowner, p.oid::regprocedure::text,
+    SELECT 'FUNCTION', p.proowner, p.oid::regprocedure::text,
            coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))
     FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace
-    WHERE NOT EXISTS (
+    WHERE p.prokind <> 'p' AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_depend d
+        WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+    UNION ALL
+    SELECT 'PROCEDURE', p.proowner, pg_catalog.format(
+               '%I.%I(%s)', s.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)),
+           coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))
+    FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace
+    WHERE p.prokind = 'p' AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
     UNION ALL
@@ -45,20 +53,26 @@ OBJECTS = """
         SELECT FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')"""
 
+# Thousands of objects have a few lists of rights between them: each list is read once.
 MISSING = """
 WITH wanted AS (
     SELECT r.oid AS role, w.* FROM (VALUES {wanted}) w (grantee, class, privilege)
     JOIN pg_catalog.pg_roles r ON r.rolname = w.grantee),
 spaces AS ({spaces}),
-objects AS ({objects})
-SELECT o.class, w.grantee, pg_catalog.string_agg(w.privilege, ', ' ORDER BY w.privilege), o.name,
-       pg_catalog.pg_get_userbyid(o.owner), pg_catalog.pg_has_role(SESSION_USER, o.owner, 'USAGE'),
-       pg_catalog.bool_and(EXISTS (SELECT FROM pg_catalog.aclexplode(o.acl) a
-                                   WHERE a.grantee = 0 AND a.privilege_type = w.privilege))
-FROM objects o JOIN wanted w USING (class)
-WHERE w.role <> o.owner AND NOT EXISTS (
-    SELECT FROM pg_catalog.aclexplode(o.acl) a WHERE a.grantee = w.role AND a.privilege_type = w.privilege)
-GROUP BY o.class, w.grantee, o.name, o.owner ORDER BY o.class, w.grantee, o.name"""
+objects AS MATERIALIZED (SELECT o.*, o.acl::text AS rights FROM ({objects}) o),
+kinds AS (SELECT DISTINCT ON (class, owner, rights) class, owner, rights, acl FROM objects),
+lacks AS (
+    SELECT k.class, k.owner, k.rights, w.grantee,
+           pg_catalog.string_agg(w.privilege, ', ' ORDER BY w.privilege) AS lacking,
+           pg_catalog.bool_and(EXISTS (SELECT FROM pg_catalog.aclexplode(k.acl) a
+                                       WHERE a.grantee = 0 AND a.privilege_type = w.privilege)) AS everybody
+    FROM kinds k JOIN wanted w USING (class)
+    WHERE w.role <> k.owner AND NOT EXISTS (
+        SELECT FROM pg_catalog.aclexplode(k.acl) a WHERE a.grantee = w.role AND a.privilege_type = w.privilege)
+    GROUP BY k.class, k.owner, k.rights, w.grantee)
+SELECT o.class, l.grantee, l.lacking, o.name, pg_catalog.pg_get_userbyid(o.owner),
+       pg_catalog.pg_has_role(SESSION_USER, o.owner, 'USAGE'), l.everybody
+FROM objects o JOIN lacks l USING (class, owner, rights) ORDER BY o.class, l.grantee, o.name"""
 
 # Who owns anything here may make more; so may the admin and the table creators.
 MISSING_DEFAULTS = """
@@ -96,16 +110,23 @@ JOIN pg_catalog.pg_roles g ON g.oid = a.grantee
 WHERE o.class <> 'DATABASE' AND g.oid <> o.owner AND g.rolname IN ({groups})
   AND pg_catalog.pg_has_role(SESSION_USER, o.owner, 'USAGE') ORDER BY 1, 2, 3"""
 
-TOO_OPEN = """
-SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a
-               WHERE n.nspname = 'public' AND a.grantee = 0 AND a.privilege_type = 'CREATE'
-                 AND pg_catalog.pg_has_role(SESSION_USER, n.nspowner, 'USAGE')),
-       EXISTS (SELECT FROM pg_catalog.pg_database d,
-                      pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
-               WHERE d.datname = pg_catalog.current_database() AND a.grantee = 0 AND a.privilege_type = 'CONNECT'
-                 AND pg_catalog.pg_has_role(SESSION_USER, d.datdba, 'USAGE')),
-       EXISTS (SELECT FROM pg_catalog.pg_namespace n
+# What everybody has, and who gave it: REVOKE takes back what its grantor gave, which is the owner for those in it.
+OPEN = """
+SELECT o.privilege, o.thing, pg_catalog.pg_get_userbyid(o.owner), pg_catalog.pg_get_userbyid(a.grantor),
+       CASE WHEN pg_catalog.pg_has_role(SESSION_USER, o.owner, 'USAGE') THEN a.grantor = o.owner
+            ELSE pg_catalog.pg_get_userbyid(a.grantor) = SESSION_USER END
+FROM (SELECT 'CREATE' AS privilege, 'SCHEMA public' AS thing, n.nspowner AS owner, n.nspacl AS acl
+      FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'
+      UNION ALL
+      SELECT 'CONNECT', pg_catalog.format('DATABASE %I', d.datname), d.datdba,
+             coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))
+      FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) o
+CROSS JOIN pg_catalog.aclexplode(o.acl) a
+WHERE a.grantee = 0 AND a.privilege_type = o.privilege ORDER BY 1 DESC, 4"""
+
+HISTORY_IS_OPEN = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n
                LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'S')
                CROSS JOIN pg_catalog.aclexplode(n.nspacl || coalesce(c.relacl, '{{}}')) a
-               WHERE n.nspname = 'db_setup' AND (a.grantee = 0 OR pg_catalog.pg_get_userbyid(a.grantee) IN ({groups}))),
-       pg_catalog.current_database()"""
+               WHERE n.nspname = 'db_setup'
+                 AND (a.grantee = 0 OR pg_catalog.pg_get_userbyid(a.grantee) IN ({groups})))"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from migrator import grant_queries as queries
-from migrator.connection import Connection
+from migrator.connection import Connection, Row
 from migrator.converge import SAFELY
 from migrator.light import NamedTuple
 from migrator.roles import READONLY, TABLE_CREATOR, USER, User, quoted
@@ -19,7 +19,8 @@ _WRITE = {
     "SCHEMA": ("USAGE",),
     "TABLE": ("DELETE", "INSERT", "SELECT", "UPDATE"),
     "SEQUENCE": ("SELECT", "UPDATE", "USAGE"),
-    "ROUTINE": ("EXECUTE",),
+    "FUNCTION": ("EXECUTE",),
+    "PROCEDURE": ("EXECUTE",),
     "TYPE": ("USAGE",),
 }
 PRIVILEGES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -38,7 +39,8 @@ PRIVILEGES: dict[str, dict[str, tuple[str, ...]]] = {
         "TYPE": ("USAGE",),
     },
 }
-_DEFAULT_TYPES = {"TABLE": "r", "SEQUENCE": "S", "ROUTINE": "f", "TYPE": "T", "SCHEMA": "n"}
+# Future procedures are among the future functions.
+_DEFAULT_TYPES = {"TABLE": "r", "SEQUENCE": "S", "FUNCTION": "f", "TYPE": "T", "SCHEMA": "n"}
 _NAMES_IN_A_STATEMENT = 500
 _MOST_SHOWN = 5
 
@@ -69,9 +71,10 @@ def look(connection: Connection, users: Sequence[User], schemas: Sequence[str], 
     out_of_reach = sorted({(row[4], row[0], row[3]) for row in missing if not (row[5] or row[6])})
     defaults = connection.rows(SAFELY + queries.MISSING_DEFAULTS.format_map(parts))
     stale = connection.rows(SAFELY + queries.STALE_DEFAULTS.format_map(parts)) if schemas else []
-    closing = _closing(connection, users, queries.TOO_OPEN.format_map(parts), revoke_connect=revoke_connect)
+    opened = [row for row in connection.rows(SAFELY + queries.OPEN) if row[0] != "CONNECT" or revoke_connect]
+    closing = (*_closing(opened), *_closing_history(connection, users, queries.HISTORY_IS_OPEN.format_map(parts)))
     messages = (*_grants(within_reach), *closing, *map(_default, defaults), *_taken_back(stale))
-    return Grants(messages, _warnings(out_of_reach))
+    return Grants(messages, (*_warnings(out_of_reach), *_left_open(opened)))
 
 
 def _wanted(users: Sequence[User]) -> Iterator[tuple[str, str, str]]:
@@ -119,14 +122,24 @@ def out_of_list(connection: Connection, user: User, before: Sequence[str], now: 
         yield f"REVOKE ALL ON {cls} {name} FROM {quoted(grantee)}"
 
 
-def _closing(connection: Connection, users: Sequence[User], query: str, *, revoke_connect: bool) -> Iterator[str]:
+def _closing(opened: Sequence[Row]) -> Iterator[str]:
     """Yield what takes from everybody what nobody but the declared users should have."""
-    creates, connects, history_is_open, database = connection.rows(SAFELY + query)[0]
-    if creates:
-        yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
-    if connects and revoke_connect:
-        yield f"REVOKE CONNECT ON DATABASE {quoted(database)} FROM PUBLIC"
-    if history_is_open:
+    yield from (f"REVOKE {right} ON {thing} FROM PUBLIC" for right, thing, *_, ours_to_take in opened if ours_to_take)
+
+
+def _left_open(opened: Sequence[Row]) -> Iterator[str]:
+    """Yield warnings of what everybody has from somebody else than the admin may revoke for."""
+    for right, thing, owner, grantor, ours_to_take in opened:
+        if not ours_to_take:
+            who = f"the grant of {quoted(grantor)}" if grantor != owner else f"{quoted(owner)}, who owns it"
+            sql = f"REVOKE {right} ON {thing} FROM PUBLIC"
+            if grantor != owner:
+                sql = f"REVOKE GRANT OPTION FOR {right} ON {thing} FROM {quoted(grantor)} CASCADE"
+            yield f"everybody has {right} on {thing}, by {who}; to end that, as {quoted(owner)}: {sql}"
+
+
+def _closing_history(connection: Connection, users: Sequence[User], query: str) -> Iterator[str]:
+    if connection.rows(SAFELY + query)[0][0]:
         names = ", ".join(("PUBLIC", *(quoted(user.group) for user in users)))
         what = ("SCHEMA db_setup", "ALL TABLES IN SCHEMA db_setup", "ALL SEQUENCES IN SCHEMA db_setup")
         yield "; ".join(f"REVOKE ALL ON {each} FROM {names}" for each in what)

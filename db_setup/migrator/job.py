@@ -18,6 +18,8 @@ from migrator.plan import Plan, Policy, make_plan
 from migrator.report import Listener
 from migrator.settings import Request, Settings
 
+OTHER_SECRET = "the users are left as they are: the event names a secret other than DB_SECRET_NAME"
+
 
 class Job:
     """One invocation: its settings and request, the time it has, and who listens to its events."""
@@ -28,12 +30,15 @@ class Job:
     ) -> None:  # fmt: skip
         self.settings = settings
         self.request = request
+        self.warnings: list[str] = []
+        if request.secret_name not in ("", settings.secret_name) and settings.declares_users:
+            self.settings = settings._replace(create_users=False)  # their secrets belong to the function's own database
+            self.warnings.append(OTHER_SECRET)
         self.base = base
         self.deadline = deadline
         self.listen = listen
         self.request_id = request_id
         self.started = time.monotonic()
-        self.warnings: list[str] = []
         self._credentials: Credentials | None = None
         self._admin_secret: dict[str, Any] = {}
 

@@ -7,19 +7,20 @@ carried on with by the next run, whatever that was asked for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from migrator.connection import Connection, connect
 from migrator.converge import persistently
-from migrator.errors import SecretError, ServerUnfit
+from migrator.errors import SecretError
+from migrator.excerpt import printable
 from migrator.job import Job
 from migrator.light import Any
+from migrator.reachability import LoginRefused
 from migrator.roles import User, UserRefused, quoted
 from migrator.secret_store import CURRENT, UserSecret, Version
 
 _RANDOM_BYTES = 32  # 43 characters of the URL-safe alphabet, which RDS, libpq and URLs take as they are
 _PLACE = ("engine", "host", "port", "dbInstanceIdentifier", "dbClusterIdentifier")
-_REFUSALS = ("password authentication failed", "no password supplied", "is not permitted to log in")
 
 
 class Passwords:
@@ -38,13 +39,40 @@ class Passwords:
             raise SecretError(
                 f"the secret {secret.name} is the admin's own", cure=f"name another one for the {self._user.kind}"
             )
-        for version in (secret.current, secret.pending):
-            if version is not None and version.value.get("username") == admin.user:
-                raise SecretError(
-                    f"the secret {secret.name} holds the name of the admin, {quoted(admin.user)}",
-                    cure="name the secret that is to hold the limited user's credentials",
-                )
+        if secret.current is not None and secret.current.value.get("username") == admin.user:
+            raise SecretError(
+                f"the secret {secret.name} holds the name of the admin, {quoted(admin.user)}",
+                cure="name the secret that is to hold the limited user's credentials",
+            )
         secret.check_room(self._filled(self._user.alternate, "x" * 64))
+        if self._job.request.action != "rotate":
+            self._refuse_other_places()
+
+    def _refuse_other_places(self) -> None:
+        """Raise UserRefused for the credentials of another database, which applications of it may be using."""
+        current = self.secret.current
+        if current is None or self._staged() is not None:
+            return
+        if _differs(current, "dbname", self._job.credentials().name):
+            where = f"the database {quoted(str(current.value['dbname']))}"
+        elif self._ours(current) and self._other_host(current) and not self._works(current):
+            where = f"the host {current.value['host']}, and does not log in here"
+        else:
+            return
+        kind = self._user.kind
+        move = f'if this database is what was moved: {{"action": "rotate", "user": "{kind}"}} writes the secret for it'
+        cure = f"name another secret for the {kind}; {move}"
+        raise UserRefused(printable(f"the secret {self.secret.name} is for {where}"), cure=cure)
+
+    def _other_host(self, version: Version) -> bool:
+        return _differs(version, "host", self._filled("", "")["host"])
+
+    def _staged(self) -> Version | None:
+        """Return what an earlier run has staged for this database, if it is of use here."""
+        pending = self.secret.pending
+        if pending is None or not self._ours(pending) or _differs(pending, "dbname", self._job.credentials().name):
+            return None
+        return None if self._other_host(pending) and not self._works(pending) else pending
 
     @property
     def logins(self) -> frozenset[str]:
@@ -52,12 +80,28 @@ class Passwords:
         versions = (self.secret.current, self.secret.pending)
         return frozenset(str(each.value["username"]) for each in versions if each is not None and self._ours(each))
 
+    def proven(self, logins: Collection[str]) -> Iterator[str]:
+        """Yield those of the logins whose password is in the secret, and works."""
+        for version in (self.secret.current, self._staged()):
+            login = "" if version is None else str(version.value.get("username", ""))
+            if version is not None and login in logins and self._ours(version) and self._works(version):
+                yield login
+
     @property
     def stranger(self) -> str:
         """Return the user of the current version when that is not one of ours, as an earlier tool may have left it."""
         current = self.secret.current
-        name = current.value.get("username", "") if current is not None else ""
-        return "" if name in self._user.logins else str(name)
+        name = current.value.get("username") if current is not None else ""
+        return name if isinstance(name, str) and name not in self._user.logins else ""
+
+    @property
+    def not_ours(self) -> str:
+        """Return what is staged in the secret and no credentials of ours, as a rotation by AWS may leave it."""
+        pending = self.secret.pending
+        if pending is None or self._ours(pending):
+            return self.secret.unusable
+        what = f"has a staged version (AWSPENDING) that is not of {quoted(self._user.login)}"
+        return f"the secret {self.secret.name} {what}"
 
     @property
     def elsewhere(self) -> str:
@@ -65,15 +109,15 @@ class Passwords:
         current, ours = self.secret.current, self._filled("", "")
         if current is None or not self._ours(current) or not self._job.admin_place(["host"]):
             return ""
-        return " and ".join(key for key in ("host", "dbname") if current.value.get(key) != ours[key])
+        return "host" if current.value.get("host") != ours["host"] else ""
 
     def settle(self, connection: Connection, make_login: Callable[[str], None]) -> str:
         """Make the secret hold credentials that work; return the login whose password was set, if any was.
 
         Credentials that work are left alone; but what is staged is finished.
         """
-        current, pending = self.secret.current, self.secret.pending
-        if pending is not None and self._ours(pending):
+        current, pending = self.secret.current, self._staged()
+        if pending is not None:
             known = current is not None and current.id == pending.id and self._works(pending)
             login = self._finish(connection, pending, make_login)
             return "" if known else login
@@ -90,10 +134,10 @@ class Passwords:
 
         With the ``token`` of a rotation that died it carries on with that one, and rotates no second time.
         """
-        stands, current, pending = self.secret.version(token), self.secret.current, self.secret.pending
+        stands, current, pending = self.secret.version(token), self.secret.current, self._staged()
         if stands == CURRENT and current is not None:
             return self._finish(connection, current, make_login)
-        if pending is not None and self._ours(pending) and (current is None or pending.id != current.id):
+        if pending is not None and (current is None or pending.id != current.id):
             return self._finish(connection, pending, make_login)
         was = current.value["username"] if current is not None and self._ours(current) else ""
         login = self._user.alternate if was == self._user.login else self._user.login
@@ -136,11 +180,8 @@ class Passwords:
         )
         try:
             connect(credentials, self._job.settings.lock_timeout, self._job.deadline, self._job.request_id).close()
-        except ServerUnfit as error:
-            unknown = f'role "{credentials.user}" does not exist'
-            if unknown in error.what or any(refusal in error.what for refusal in _REFUSALS):
-                return False
-            raise
+        except LoginRefused:
+            return False
         return True
 
     def _filled(self, login: str, password: str) -> dict[str, Any]:
@@ -149,6 +190,12 @@ class Passwords:
         theirs: Mapping[str, Any] = current.value if current else {}
         ours = {"engine": "postgres", "host": place.host, "port": place.port, **self._job.admin_place(_PLACE)}
         return {**theirs, **ours, "dbname": place.name, "username": login, "password": password}
+
+
+def _differs(version: Version, key: str, ours: str) -> bool:
+    """Tell whether a version names a place, and not ours; what is no text names none."""
+    named = version.value.get(key)
+    return isinstance(named, str) and named not in ("", ours)
 
 
 def _new_token() -> str:

@@ -15,6 +15,8 @@ from migrator.settings import Settings
 
 USER, TABLE_CREATOR, READONLY = "user", "table_creator", "readonly"
 IAM_ROLE = "rds_iam"
+ANY_MARK = "made by db_setup for database "
+SCHEMAS = "; schemas: "  # in the comment of a group, before the list that the last deploy used
 MAX_BYTES = 63  # PostgreSQL cuts longer names silently, and two of them become one
 _DEFAULTS = {
     USER: ("_readwrite", "_user"),
@@ -134,4 +136,10 @@ def quoted(name: str) -> str:
 
 def mark(database: str) -> str:
     """Return how the comment begins that tells which database a role was made for."""
-    return f"made by db_setup for database {quoted(database)}:"
+    return f"{ANY_MARK}{quoted(database)}:"
+
+
+def mark_text(kind: str, database: str, more: str = "") -> str:
+    """Return the whole comment of a role as an SQL literal."""
+    text = f"{mark(database)} {kind}{more}"
+    return "'" + text.replace("'", "''") + "'"

@@ -17,6 +17,10 @@ def read_secret(name: str) -> dict[str, Any]:
     return _parsed(name, _text(name, Service(name).get()))
 
 
+class _Unusable(SecretError):
+    """There is no value, or none that can be read as ours."""
+
+
 class Version(NamedTuple):
     """One stored version of a secret."""
 
@@ -41,7 +45,16 @@ class UserSecret:
         self.known_as = frozenset({str(described["ARN"]), str(described["Name"]), str(described["ARN"])[:-7]})
         self._stages: dict[str, list[str]] = described.get("VersionIdsToStages") or {}
         self.current = self._read(CURRENT)
-        self.pending = self._read(PENDING)
+        self.unusable = ""
+        self.pending = self._read_pending()
+
+    def _read_pending(self) -> Version | None:
+        """Return what is staged; what another tool has staged, or failed to, is noted in ``unusable`` and no more."""
+        try:
+            return self._read(PENDING)
+        except _Unusable as error:
+            self.unusable = error.what
+            return None
 
     def _read(self, stage: str) -> Version | None:
         for version, stages in self._stages.items():
@@ -94,8 +107,19 @@ def iam_token(host: str, port: int, user: str) -> str:
     """Return a password for 15 minutes, signed on this machine with the role's own credentials."""
     import boto3  # noqa: PLC0415 - see Service
 
+    _keep_quiet()
     with _Refusals(f"no IAM token for {user}", {}):
         return str(boto3.client("rds").generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user))
+
+
+def _keep_quiet() -> None:
+    """Keep what is sent and received out of the log, where a level for everything would put it (botocore at DEBUG)."""
+    import logging  # noqa: PLC0415 - boto3 has loaded it
+
+    for name in ("botocore", "boto3", "urllib3"):
+        logger = logging.getLogger(name)
+        if logger.level < logging.INFO:  # also where none is set
+            logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
 
 
 class Service:
@@ -105,6 +129,7 @@ class Service:
         import boto3  # noqa: PLC0415 - costs 0.2 s of CPU, which only a run that reads a secret should pay
         from botocore.config import Config  # noqa: PLC0415
 
+        _keep_quiet()
         self._name = name
         # Without a VPC endpoint the defaults would wait for minutes, longer than a function may have.
         patience = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
@@ -144,7 +169,8 @@ class _Refusals:
         if isinstance(error, ClientError):
             code = str(error.response.get("Error", {}).get("Code", "unknown"))
             cure = self._cures.get(code, "see the error's name in the Secrets Manager manual")
-            raise SecretError(f"{self._what}: {code}", cure=cure) from error
+            kind = _Unusable if code == "ResourceNotFoundException" else SecretError
+            raise kind(f"{self._what}: {code}", cure=cure) from error
         if isinstance(error, ParamValidationError):  # its text may quote what was given
             raise SecretError(f"{self._what}: a parameter is not valid", cure="check the secret's name") from None
         if isinstance(error, BotoCoreError):
@@ -157,10 +183,10 @@ class _Refusals:
 
 def _text(name: str, answer: Mapping[str, Any]) -> str:
     if "SecretString" not in answer:
-        raise SecretError(f"the secret {name} is binary", cure=_JSON_CURE)
+        raise _Unusable(f"the secret {name} is binary", cure=_JSON_CURE)
     text = str(answer["SecretString"])
     if len(text.encode(errors="replace")) > MAX_BYTES:
-        raise SecretError(f"the secret {name} is longer than {MAX_BYTES:,} bytes", cure=_JSON_CURE)
+        raise _Unusable(f"the secret {name} is longer than {MAX_BYTES:,} bytes", cure=_JSON_CURE)
     return text
 
 
@@ -169,9 +195,9 @@ def _parsed(name: str, text: str) -> dict[str, Any]:
         value = json.loads(text)
     except (ValueError, RecursionError):
         # "from None": the decoder's message quotes the text it could not read
-        raise SecretError(f"the secret {name} is not JSON", cure=_JSON_CURE) from None
+        raise _Unusable(f"the secret {name} is not JSON", cure=_JSON_CURE) from None
     if not isinstance(value, dict):
-        raise SecretError(f"the secret {name} is not a JSON object", cure=_JSON_CURE)
+        raise _Unusable(f"the secret {name} is not a JSON object", cure=_JSON_CURE)
     return value
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from migrator.connection import Connection
 from migrator.converge import SAFELY
 from migrator.light import NamedTuple
-from migrator.roles import IAM_ROLE, TABLE_CREATOR, User, UserRefused, mark, quoted
+from migrator.roles import ANY_MARK, IAM_ROLE, SCHEMAS, TABLE_CREATOR, User, mark, mark_text, quoted
 
-_SCHEMAS = "; schemas: "
 _SET_OPTION_SINCE = 160000  # PostgreSQL 16 tells INHERIT, SET and ADMIN of a membership apart
 
 _LOOK = SAFELY + """
@@ -22,8 +21,10 @@ SELECT r.rolname, r.rolcanlogin, r.rolsuper OR r.rolcreaterole OR r.rolcreatedb 
            'made by db_setup for database "' || replace(d.datname, '"', '""') || '":')),
        ARRAY(SELECT g.rolname::text FROM pg_roles g WHERE g.rolname IN ({groups}) AND g.oid <> r.oid
              AND pg_has_role(r.oid, g.oid, 'USAGE') AND pg_has_role(r.oid, g.oid, '{member}')),
-       ARRAY(SELECT pg_get_userbyid(m.roleid)::text FROM pg_auth_members m
-             WHERE m.member = r.oid AND pg_get_userbyid(m.roleid) NOT IN ({groups}) ORDER BY 1),
+       ARRAY(SELECT DISTINCT pg_get_userbyid(m.roleid)::text FROM pg_auth_members m WHERE m.member = r.oid ORDER BY 1),
+       ARRAY(SELECT DISTINCT pg_get_userbyid(m.member)::text FROM pg_auth_members m WHERE m.roleid = r.oid ORDER BY 1),
+       ARRAY(SELECT DISTINCT pg_get_userbyid(m.member)::text FROM pg_auth_members m
+             WHERE m.roleid = r.oid AND starts_with(shobj_description(m.member, 'pg_authid'), {mark})),
        coalesce(r.rolconfig, '{{}}')::text[], has_database_privilege(r.oid, current_database(), 'CONNECT')
 FROM pg_roles r WHERE r.rolname IN ({names})"""
 
@@ -38,8 +39,15 @@ WHERE d.classoid = 'pg_authid'::regclass AND starts_with(d.description, {mark}) 
 ORDER BY 1"""
 
 
+_FROM_ELSEWHERE = SAFELY + """
+SELECT DISTINCT r.rolname::text FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
+JOIN pg_shdescription s ON s.classoid = d.refclassid AND s.objoid = r.oid
+WHERE d.refclassid = 'pg_authid'::regclass AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND starts_with(s.description, {any_mark}) AND NOT starts_with(s.description, {mark}) ORDER BY 1"""
+
+
 class Role(NamedTuple):
-    """A role as the server has it; ``groups`` are those of ours that it may use."""
+    """A role as the server has it; ``groups`` are those of ours that it may use, ``marked_members`` were made by us."""
 
     name: str
     can_login: bool
@@ -49,7 +57,9 @@ class Role(NamedTuple):
     comment: str
     of_another_database: bool
     groups: Sequence[str]
-    other_groups: Sequence[str]
+    memberships: Sequence[str]
+    members: Sequence[str]
+    marked_members: Sequence[str]
     settings: Sequence[str]
     connects: bool
 
@@ -78,49 +88,33 @@ def look(connection: Connection, users: Sequence[User], admin: Admin) -> dict[st
         member="SET" if newer else "MEMBER",
         groups=", ".join(literal(name) for name in (*(user.group for user in users), IAM_ROLE)),
         names=", ".join(map(literal, names)),
+        mark=literal(mark(admin.database)),
     )
     return {row[0]: Role(*row) for row in connection.rows(query)}
 
 
-def check(users: Sequence[User], admin: Admin, roles: dict[str, Role]) -> None:
-    """Raise UserRefused for a role that cannot be made, or that is there and is not to be trusted."""
-    if not admin.makes_roles:
-        cure = f"as a superuser: ALTER ROLE {quoted(admin.name)} CREATEROLE"
-        raise UserRefused(f"the user {quoted(admin.name)} may not make users", cure=cure)
-    for user in users:
-        for name in user.names:
-            if name in roles:
-                _check_role(roles[name], user, admin)
-
-
-def _check_role(role: Role, user: User, admin: Admin) -> None:
-    ours = role.comment.startswith(mark(admin.database))
-    what = f"the role {quoted(role.name)} is there already, and "
-    cure = f"set DB_{user.kind.upper()}_{'ROLE' if role.name == user.group else 'LOGIN'} to another name"
-    if role.powerful:
-        raise UserRefused(f"{what}may do more than a limited user (superuser, CREATEROLE or the like)", cure=cure)
-    if role.of_another_database:
-        raise UserRefused(f"{what}was {role.comment.partition(_SCHEMAS)[0].rpartition(':')[0]}", cure=cure)
-    if role.owns and not ours:
-        raise UserRefused(f"{what}owns things, so it is somebody else's", cure=cure)
-    if role.can_login and role.name == user.group:
-        raise UserRefused(f"{what}can log in, which a group is not to", cure=cure)
-    if not role.ours_to_grant:
-        why = f"{quoted(admin.name)} may not administer it"
-        raise UserRefused(what + why, cure=f"GRANT {quoted(role.name)} TO {quoted(admin.name)} WITH ADMIN OPTION")
+def is_ours(role: Role, admin: Admin) -> bool:
+    """Tell whether an earlier run on this database has made, or taken, a role."""
+    return role.comment.startswith(mark(admin.database))
 
 
 def missing(
-    users: Sequence[User], admin: Admin, roles: dict[str, Role], alternates: frozenset[str], version: int
+    users: Sequence[User],
+    admin: Admin,
+    roles: dict[str, Role],
+    alternates: frozenset[str],
+    version: int,
+    *,
+    proven: frozenset[str] = frozenset(),
 ) -> Iterator[str]:
     """Yield the messages that make roles and memberships what is declared; each is a transaction.
 
-    ``alternates`` are second logins that are to be there, too.
+    ``alternates`` are second logins that are to be there, too; ``proven`` are logins whose passwords are in a secret.
     """
     for user in users:
         if user.group not in roles:
             yield f"CREATE ROLE {quoted(user.group)} NOLOGIN; {_comment(user.group, user, admin)}"
-        elif not roles[user.group].comment.startswith(mark(admin.database)):
+        elif not is_ours(roles[user.group], admin):
             yield _comment(user.group, user, admin)
         elif user.kind == TABLE_CREATOR and user.group not in roles[admin.name].groups:
             yield _grant(user.group, admin.name, version)  # to give and to take away what the creators own
@@ -128,14 +122,16 @@ def missing(
             yield f"GRANT CONNECT ON DATABASE {quoted(admin.database)} TO {quoted(user.group)}"
         for login in user.logins if user.declared else ():
             if login == user.login or login in alternates or login in roles:
-                yield from _missing_login(login, user, admin, roles.get(login), version)
+                role = roles.get(login)
+                if role is not None and not is_ours(role, admin):
+                    unknown = "" if login in proven else f"ALTER ROLE {quoted(login)} PASSWORD NULL; "
+                    yield unknown + _comment(login, user, admin)  # somebody may know the password that it came with
+                yield from _missing_login(login, user, admin, role, version)
 
 
 def _missing_login(login: str, user: User, admin: Admin, role: Role | None, version: int) -> Iterator[str]:
     if role is None:
         yield f"CREATE ROLE {quoted(login)} LOGIN; {_comment(login, user, admin)}"
-    elif not role.comment.startswith(mark(admin.database)):
-        yield _comment(login, user, admin)
     if role is not None and not role.can_login:
         yield f"ALTER ROLE {quoted(login)} LOGIN"
     if role is None or user.group not in role.groups:
@@ -152,19 +148,19 @@ def _missing_login(login: str, user: User, admin: Admin, role: Role | None, vers
 
 
 def _comment(name: str, user: User, admin: Admin, more: str = "") -> str:
-    text = f"{mark(admin.database)} {user.kind}{more}".replace("'", "''")
-    return f"COMMENT ON ROLE {quoted(name)} IS '{text}'"
+    return f"COMMENT ON ROLE {quoted(name)} IS {mark_text(user.kind, admin.database, more)}"
 
 
 def remembered_schemas(user: User, admin: Admin, roles: dict[str, Role]) -> tuple[str, ...]:
     """Return the list of schemas that the last deploy used, as the comment of a group keeps it; none means all."""
-    kept = roles[user.group].comment.removeprefix(mark(admin.database)).partition(_SCHEMAS)[2]
+    role = roles.get(user.group)
+    kept = role.comment.removeprefix(mark(admin.database)).partition(SCHEMAS)[2] if role else ""
     return tuple(kept.split(", ")) if kept else ()
 
 
 def remember_schemas(user: User, admin: Admin, schemas: Sequence[str]) -> str:
     """Return the message that lets a group's comment keep the list of schemas."""
-    return _comment(user.group, user, admin, f"{_SCHEMAS}{', '.join(schemas)}" if schemas else "")
+    return _comment(user.group, user, admin, f"{SCHEMAS}{', '.join(schemas)}" if schemas else "")
 
 
 def _grant(group: str, member: str, version: int) -> str:
@@ -172,15 +168,13 @@ def _grant(group: str, member: str, version: int) -> str:
     return f"GRANT {quoted(group)} TO {quoted(member)}{options}"
 
 
-def warnings(users: Sequence[User], admin: Admin, roles: dict[str, Role]) -> Iterator[str]:
-    """Yield what a person should know of the roles that are there."""
-    for user in users:
-        for name in user.names:
-            if name in roles and roles[name].other_groups:
-                others = ", ".join(map(quoted, roles[name].other_groups))
-                yield f"{quoted(name)} is also a member of {others}, and has the privileges of it"
-        if user.iam and not admin.knows_iam:
-            yield f"{quoted(user.login)} is to log in by IAM, and this server has no role {IAM_ROLE}: nobody can be it"
+def from_elsewhere(connection: Connection, database: str) -> list[str]:
+    """Return a warning of roles made for another database that have rights in this one, as in a copy; reads only."""
+    literal = connection.literal
+    query = _FROM_ELSEWHERE.format(any_mark=literal(ANY_MARK), mark=literal(mark(database)))
+    names = ", ".join(quoted(name) for (name,) in connection.rows(query))
+    what = f"{names}: made for another database, with privileges in this one, as in a copy of that"
+    return [f"{what}; REVOKE_PUBLIC_CONNECT=true keeps their logins out"] if names else []
 
 
 def left_over(connection: Connection, users: Sequence[User], database: str) -> list[str]:

@@ -327,3 +327,60 @@ def test_an_old_history_is_believed_from_its_owner_only(site: Site, deploy: Depl
     )
     site.folder.write("001_a.sql", "CREATE TABLE a (i int);")
     assert deploy(ADOPT="auto")["applied_migrations"] == ["001_a.sql"]
+
+
+def test_overloaded_procedures(site: Site, deploy: Deploy) -> None:
+    """Procedures and functions that differ in what they return only, or in kind, get their privileges one by one."""
+    site.declare(*KINDS)
+    site.as_admin(
+        "CREATE PROCEDURE p(IN a int) LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE p(OUT a int) LANGUAGE sql AS 'SELECT 1';"
+        "CREATE FUNCTION g(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE g(OUT a int) LANGUAGE sql AS 'SELECT 1';"
+        'CREATE PROCEDURE "p\'""("("a\'""" int, INOUT b text, VARIADIC c text[]) LANGUAGE sql AS \'SELECT $2\';'
+        "CREATE AGGREGATE agg(int) (sfunc = int4pl, stype = int)"
+    )
+    assert deploy()["warnings"] == []
+    acls = "SELECT oid::regprocedure::text, proacl::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY oid"
+    rows = site.database.query(acls)
+    assert len(rows) == 6
+    assert [name for name, acl in rows if f"{site.database.name}_readwrite=X" not in acl] == []
+    assert deploy()["message"].startswith("The database is empty")
+    site.as_admin("CREATE SCHEMA other")
+    deploy(DB_SCHEMAS="other")
+    assert [name for name, acl in site.database.query(acls) if "_readwrite=X" in acl] == []
+
+
+def test_public_schema_and_database_of_somebody_else(site: Site, deploy: Deploy) -> None:
+    """What everybody has and the admin cannot revoke is told, with the statement that ends it."""
+    name = site.database.name
+    site.database.execute(
+        f"ALTER DATABASE {name} OWNER TO postgres; GRANT ALL ON DATABASE {name} TO {site.admin} WITH GRANT OPTION;"
+        "ALTER SCHEMA public OWNER TO postgres; GRANT CREATE ON SCHEMA public TO PUBLIC;"
+        f"GRANT ALL ON SCHEMA public TO {site.admin} WITH GRANT OPTION"
+    )
+    site.declare("user")
+
+    def told() -> list[str]:
+        return [text for text in deploy(REVOKE_PUBLIC_CONNECT="true")["warnings"] if "everybody" in text]
+
+    assert [text.partition(":")[0] for text in told()] == [
+        'everybody has CREATE on SCHEMA public, by "postgres", who owns it; to end that, as "postgres"',
+        f'everybody has CONNECT on DATABASE {name}, by "postgres", who owns it; to end that, as "postgres"',
+    ]
+    for text in told():
+        site.database.execute(text.partition('as "postgres": ')[2])
+    assert told() == []
+    site.login("user").close()
+
+
+def test_public_grant_of_somebody_else(site: Site, deploy: Deploy) -> None:
+    """A grant to everybody by a role that may grant on is told, with what the owner can do, and ends no deploy."""
+    other = f"other_{site.database.name}"
+    site.database.execute(f"CREATE ROLE {other}; GRANT CREATE ON SCHEMA public TO {other} WITH GRANT OPTION")
+    site.database.execute(f"SET ROLE {other}; GRANT CREATE ON SCHEMA public TO PUBLIC; RESET ROLE; GRANT CREATE ON SCHEMA public TO PUBLIC")
+    site.declare("user")
+    (warning,) = deploy()["warnings"]
+    assert f'everybody has CREATE on SCHEMA public, by the grant of "{other}"; to end that, as "' in warning
+    site.as_admin(warning.partition('": ')[2])
+    assert deploy()["warnings"] == []
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        site.as_user("user", "CREATE TABLE x (i int)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import select
@@ -19,7 +20,9 @@ import psycopg2
 import pytest
 from migrator.errors import DbSetupError, InvalidRequest, InvalidSetting, SecretError
 from migrator.roles import UserRefused, quoted
+from moto.secretsmanager.models import secretsmanager_backends
 
+from tests.plugins.databases import Database
 from tests.plugins.runs import PRODUCT, Cli
 from tests.plugins.secrets import ADMIN_PASSWORD, Deploy, MakeSite, Site
 
@@ -295,6 +298,10 @@ REFUSALS: list[tuple[str, Any, dict[str, str], type[DbSetupError], str]] = [
     ("CREATEROLE", sql("CREATE ROLE {n}_readwrite CREATEROLE"), {}, UserRefused, '_readwrite" is there already, and may do more'),
     ("owner", sql("CREATE ROLE {n}_user; CREATE TABLE x (); ALTER TABLE x OWNER TO {n}_user"), {}, UserRefused, "owns things"),
     ("login as group", sql("CREATE ROLE {n}_readwrite LOGIN"), {}, UserRefused, "can log in"),
+    ("in a powerful role", sql("CREATE ROLE {n}_user LOGIN; GRANT pg_execute_server_program TO {n}_user"), {}, UserRefused, 'is a member of "pg_execute'),
+    ("group in a role", sql("CREATE ROLE {n}_readonly; CREATE ROLE {n}_big CREATEROLE; GRANT {n}_big TO {n}_readonly"), {}, UserRefused, 'is a member of "'),
+    ("stranger inside", sql("CREATE ROLE {n}_readwrite; CREATE ROLE {n}_x LOGIN IN ROLE {n}_readwrite"), {}, UserRefused, 'has the members "'),
+    ("stranger in a login", sql("CREATE ROLE {n}_user_b; CREATE ROLE {n}_x LOGIN IN ROLE {n}_user_b"), {}, UserRefused, 'has the members "'),
     ("admin may not", sql("ALTER ROLE {a} NOCREATEROLE"), {}, UserRefused, "may not make users"),
     ("no schema", None, {"DB_SCHEMAS": "public,nowhere"}, UserRefused, 'no schema "nowhere"'),
     ("admin's name", None, {"DB_USER_LOGIN": "boss_{n}"}, InvalidSetting, "is the admin's"),
@@ -409,17 +416,21 @@ def test_hostile_names(site: Site, deploy: Deploy, name: str) -> None:
     site.as_admin(warning.partition("to drop them: ")[2])
 
 
-@pytest.mark.parametrize("field", ["username", "password", "others"])
+@pytest.mark.parametrize("field", ["username", "password", "dbname", "others"])
 def test_hostile_fields(site: Site, deploy: Deploy, field: str) -> None:
-    """Whatever a user's secret holds in a field, a deploy replaces it where it must, and the login works."""
+    """Whatever a user's secret holds in a field, a deploy replaces it where it must, or refuses another database."""
     site.declare("user")
     deploy()
     good = site.secret("user")
-    fields = [field] if field in good else ["engine", "host", "port", "dbname", "dbInstanceIdentifier", "more"]
+    fields = [field] if field in good else ["engine", "host", "port", "dbInstanceIdentifier", "more"]
     for bad in ("'; DROP TABLE t; --\"", "a\x00b", "ü" * 70, "\ud800", "", 5, None, ["x"], "x" * 64):
         put({**good, **dict.fromkeys(fields, bad)})(site)
+        if field == "dbname" and isinstance(bad, str) and bad:
+            with pytest.raises(UserRefused, match="is for the database"):
+                deploy()
+            continue
         deploy()
-        if field in good:
+        if field in ("username", "password"):
             assert {**site.secret("user"), "password": ""} == {**good, "password": ""}, bad
         site.login("user").close()
     assert len(site.roles()) == 4
@@ -438,8 +449,13 @@ def test_hostile_database(site: Site, deploy: Deploy) -> None:
     psycopg2.connect(psycopg2.extensions.make_dsn(**parameters)).close()
 
 
-def test_canary(site: Site, deploy: Deploy, password_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """No password is in the server's log, its views, our output, an error, an answer or the history."""
+def test_canary(
+    site: Site, deploy: Deploy, password_server: Any, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """No password is in the server's log, its views, our output at any level, an error, an answer or the history."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("botocore", "boto3", "urllib3"):
+        caplog.set_level(logging.NOTSET, logger=name)
     site.declare(*KINDS)
     told: list[str] = []
 
@@ -472,7 +488,7 @@ def test_canary(site: Site, deploy: Deploy, password_server: Any, capsys: pytest
             cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements; SELECT query FROM pg_stat_statements")
             told += [query for (query,) in cursor.fetchall()]
             assert any("COMMENT ON ROLE" in query for query in told)
-    told += [*capsys.readouterr(), password_server.log.read_text(errors="replace")]
+    told += [caplog.text, *capsys.readouterr(), password_server.log.read_text(errors="replace")]
     everything = "\n".join(told).replace("ALTER ROLE " + login + " PASSWORD 'CANARY-other'", "")
     assert "scram" in everything.lower()
     passwords = {ADMIN_PASSWORD, "CANARY"}
@@ -550,3 +566,193 @@ def test_rotate_on_the_command_line(site: Site, cli: Cli) -> None:
     assert done.status == 0, done.err
     assert done.out.splitlines() == [f'Passwords set: "{site.database.name}_user" (user).', "State: empty."]
     site.login("user").close()
+
+
+def test_event_that_names_another_secret(site: Site, deploy: Deploy, make_site: MakeSite) -> None:
+    """A run on the database of another secret leaves the users' secrets alone and says so; it does not rotate."""
+    other = make_site()
+    site.declare("user")
+    deploy()
+    before = site.secret("user"), site.versions("user")
+    event = {"secret_name": f"{other.database.name}/admin"}
+    (warning,) = deploy(event)["warnings"]
+    assert "users are left as they are" in warning
+    assert other.roles() == []
+    with pytest.raises(InvalidRequest, match="names a secret other than DB_SECRET_NAME"):
+        deploy({**event, "action": "rotate"})
+    assert (site.secret("user"), site.versions("user")) == before
+    assert deploy({"secret_name": site.environ["DB_SECRET_NAME"]})["warnings"] == []
+
+
+@pytest.mark.parametrize(("change", "text"), [
+    ({"dbname": "elsewhere"}, 'is for the database "elsewhere"'),
+    ({"dbname": "elsewhere", "username": "stranger"}, 'is for the database "elsewhere"'),
+    ({"host": "other.example", "password": "CANARY-5"}, "is for the host other.example, and does not log in here"),
+])  # fmt: skip
+def test_secret_of_another_database(site: Site, deploy: Deploy, change: dict[str, str], text: str) -> None:
+    """Credentials of another database, or of another host and no use here, are only overwritten by a rotation."""
+    site.declare("user")
+    deploy()
+    put({**site.secret("user"), **change})(site)
+    before = site.versions("user")
+    for event in ({}, {"action": "plan"}):
+        with pytest.raises(UserRefused, match=text) as caught:
+            deploy(event)
+        assert "CANARY" not in str(caught.value)
+    assert site.versions("user") == before
+    deploy({"action": "rotate", "user": "user"})
+    site.login("user").close()
+    assert deploy()["warnings"] == []
+
+
+def premade(site: Site) -> None:
+    """Make harmless roles beforehand, as a person with the rights to do so may."""
+    names = [f"{site.database.name}_{name}" for name in ("readwrite", "user", "user_b")]
+    site.database.execute(
+        f"CREATE ROLE {names[0]}; CREATE ROLE {names[1]} LOGIN PASSWORD 'known' IN ROLE {names[0]};"
+        f"CREATE ROLE {names[2]} LOGIN PASSWORD 'known'; GRANT {', '.join(names)} TO {site.admin} WITH ADMIN OPTION"
+    )
+
+
+def test_known_passwords_of_premade_logins(site: Site, deploy: Deploy) -> None:
+    """A login that is taken loses the password it came with, before it can do anything."""
+    site.declare("user")
+    premade(site)
+    assert deploy()["warnings"] == []
+    site.login("user").close()
+    for login in ("user", "user_b"):
+        with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+            site.connect(f"{site.database.name}_{login}", "known")
+
+
+def test_premade_login_with_its_secret(site: Site, deploy: Deploy) -> None:
+    """A login that is taken keeps the password that its secret holds."""
+    site.declare("user")
+    premade(site)
+    put({"username": f"{site.database.name}_user", "password": "known"})(site)
+    versions = site.versions("user")
+    deploy()
+    assert site.versions("user") == versions
+    site.connect(f"{site.database.name}_user", "known").close()
+
+
+def test_stranger_in_a_group_is_told(site: Site, deploy: Deploy) -> None:
+    """A role that somebody has put into a group of ours is named by each deploy."""
+    site.declare("user")
+    deploy()
+    site.database.execute(f"CREATE ROLE {site.database.name}_x IN ROLE {site.database.name}_readwrite")
+    for event in ({}, {"action": "status"}):
+        (warning,) = deploy(event)["warnings"]
+        assert f'"{site.database.name}_x" has the privileges of "{site.database.name}_readwrite"' in warning
+
+
+@pytest.mark.parametrize("password", ["password", "failed", "a"])
+def test_wrong_password_that_is_a_common_word(site: Site, deploy: Deploy, password: str) -> None:
+    """A wrong password that is a word of the server's message is replaced like any other."""
+    site.declare("user")
+    deploy()
+    put({**site.secret("user"), "password": password})(site)
+    assert "Passwords set" in deploy()["message"]
+    site.login("user").close()
+
+
+def stage(**value: Any) -> Any:
+    """Return what stages a version of the user's secret; {n} and {a} are the names of database and admin."""
+
+    def do(site: Site) -> None:
+        given = {key: text.format(n=site.database.name, a=site.admin) if key == "SecretString" else text for key, text in value.items()}
+        site.client.put_secret_value(SecretId=f"{site.database.name}/user", VersionStages=["AWSPENDING"], **given)
+
+    return do
+
+
+def empty_version(site: Site) -> None:
+    """Attach AWSPENDING to a version without a value, as RotateSecret of AWS does before its function runs."""
+    stored = secretsmanager_backends["123456789012"]["eu-central-1"].secrets[f"{site.database.name}/user"]
+    stored.versions["e" * 32] = {"version_stages": ["AWSPENDING"], "version_id": "e" * 32, "createdate": 1.0}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        empty_version,
+        stage(SecretString="CANARY-text"),
+        stage(SecretBinary=b"CANARY"),
+        stage(SecretString='["CANARY"]'),
+        stage(SecretString='{{"username": "{a}", "password": "CANARY"}}'),
+        stage(SecretString='{{"username": "stranger", "password": "CANARY"}}'),
+    ],
+    ids=["no value", "not JSON", "binary", "no object", "admin", "stranger"],
+)
+def test_staged_by_somebody_else(site: Site, deploy: Deploy, spoil: Any) -> None:
+    """What another tool has staged, or failed to, is told, is in no deploy's way, and a rotation takes its place."""
+    site.declare("user")
+    deploy()
+    before = site.secret("user")
+    spoil(site)
+    body = deploy()
+    (warning,) = body["warnings"]
+    assert "what is staged is left out of account" in warning
+    assert "CANARY" not in str(body)
+    assert site.secret("user") == before
+    deploy({"action": "rotate"})
+    site.login("user").close()
+    assert [labels for labels in site.versions("user").values() if "AWSPENDING" in labels] == []
+    assert deploy()["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER ROLE {n}_readonly RENAME TO {n}_ro;",
+        "ALTER ROLE {n}_readwrite RENAME TO {n}_rw;",
+        "GRANT {n}_readwrite TO CURRENT_USER; DROP OWNED BY {n}_readwrite;",
+        "GRANT {n}_readwrite TO CURRENT_USER; DROP OWNED BY {n}_readwrite; DROP ROLE {n}_readwrite;",
+        "DROP ROLE {n}_user;",
+    ],
+)
+@pytest.mark.parametrize("schemas", ["", "public"])
+def test_migration_that_takes_roles_away(site: Site, deploy: Deploy, sql: str, schemas: str) -> None:
+    """What a migration does to our roles is put right at the end of the same deploy."""
+    site.declare("user", DB_SCHEMAS=schemas)
+    deploy()
+    site.folder.write("001_a.sql", "CREATE TABLE a (i int);" + sql.format(n=site.database.name))
+    deploy()
+    assert site.as_user("user", "SELECT * FROM a") == []
+    assert {f"{site.database.name}_{kind}" for kind in ("readwrite", "table_creator", "readonly", "user")} <= {row[1] for row in site.roles()}
+
+
+def test_copy_of_a_database(site: Site, deploy: Deploy, password_server: Any) -> None:
+    """In a copy made by TEMPLATE, the roles of the original are named as long as they have privileges."""
+    name = site.database.name
+    site.declare("user")
+    site.as_admin("CREATE TABLE a (i int)")
+    assert deploy()["warnings"] == []
+    Database(password_server, "postgres").execute(f"CREATE DATABASE {name}_copy TEMPLATE {name} OWNER {site.admin}")
+    site.client.create_secret(Name=f"{name}_copy/user")
+    (warning,) = deploy(DB_NAME=f"{name}_copy", DB_USER_SECRET_NAME=f"{name}_copy/user")["warnings"]
+    assert f'"{name}_readonly", "{name}_readwrite"' in warning
+    assert "made for another database" in warning
+
+
+def test_role_of_a_database_that_was_renamed(site: Site, deploy: Deploy, password_server: Any) -> None:
+    """A role of a database that is gone is refused as that, and taken after the statement that says whose it is."""
+    name, creator = site.database.name, f"tc_{site.database.name}"
+    site.declare("table_creator", DB_TABLE_CREATOR_ROLE=creator)
+    deploy()
+    site.as_user("table_creator", "CREATE TABLE own (i int)")
+    home = Database(password_server, "postgres")
+    home.execute(f"ALTER DATABASE {name} RENAME TO {name}_new")
+    rotate = {"action": "rotate"}
+    with pytest.raises(UserRefused, match=f'was made by db_setup for database "{name}", which is gone') as caught:
+        deploy(rotate, DB_NAME=f"{name}_new")
+    home.execute(caught.value.cure.partition("if it is this database's: ")[2])
+    deploy(rotate, DB_NAME=f"{name}_new")
+    assert site.secret("table_creator")["dbname"] == f"{name}_new"
+
+
+def test_secret_with_a_null_user(site: Site, deploy: Deploy) -> None:
+    """A user name that is null is nobody's, and is not told as one."""
+    site.declare("user")
+    put({"username": None, "password": None})(site)
+    assert deploy()["warnings"] == []

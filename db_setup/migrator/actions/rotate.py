@@ -9,7 +9,7 @@ from migrator.actions.status import describe
 from migrator.caretaker import Caretaker
 from migrator.connection import Connection
 from migrator.errors import ConnectionLost, DbSetupError, InvalidRequest
-from migrator.job import Job, View
+from migrator.job import OTHER_SECRET, Job, View
 from migrator.passwords import rotation_token
 from migrator.report import Report
 from migrator.roles import chosen
@@ -17,6 +17,8 @@ from migrator.roles import chosen
 
 def rotate(job: Job) -> Report:
     """Rotate the passwords that the request names; run again after a failure, it carries on and rotates once."""
+    if OTHER_SECRET in job.warnings:
+        raise InvalidRequest(OTHER_SECRET, cure="send rotate without secret_name")
     if not job.settings.create_users:
         raise InvalidRequest("CREATE_USERS=false: there is no user to rotate", cure="set CREATE_USERS to true")
     rotation = _Rotation(job)
