@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from migrator.connection import Connection
+from migrator.connection import SAFE_PATH_SQL, Connection
 from migrator.deadline import Deadline
 from migrator.errors import ServerError
 from migrator.excerpt import cut
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Roles belong to all databases of the server, and the runs of other databases work on them at the same time: catalog
 # rows that another session has just changed (XX000), and names that came or went since the look.
 _PASSING = PASSING | {"XX000", "23505", "42710", "42704", "42P01", "42883", "3F000"}
-SAFELY = "SET search_path = pg_catalog, pg_temp; "
+SAFELY = f"{SAFE_PATH_SQL}; "
 """Goes before a query, so that no function or operator that a table creator has made is ever found by it."""
 
 _ATTEMPTS, _ROUNDS = 12, 8
