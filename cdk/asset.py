@@ -50,7 +50,7 @@ def build(migrations: Path, target: Target | None, ca_bundle: Path | None) -> As
         os.utime(folder)
     else:
         with new_folder(folder) as unfinished:
-            _fill(unfinished, parts)
+            fill(unfinished, parts)
         _forget_old()
     return Asset(folder, digest, sum(sizes.values()), max(sizes, key=lambda name: sizes[name]))
 
@@ -94,7 +94,8 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files_in(folder)}
 
 
-def _fill(folder: Path, parts: dict[str, Path]) -> None:
+def fill(folder: Path, parts: dict[str, Path]) -> None:
+    """Copy files to their names in a folder, readable for everybody."""
     for name, source in parts.items():
         goal = folder / name
         goal.parent.mkdir(parents=True, exist_ok=True)

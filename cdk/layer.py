@@ -11,7 +11,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from cdk.asset import files_in
+from cdk.asset import files_in, fill
 from cdk.drivers import CACHE, PYTHONS, Target, drivers, new_folder
 from cdk.refusals import Refused
 
@@ -24,11 +24,7 @@ def layer_folder(target: Target) -> Path:
     folder = CACHE / f"layer-{found.name}"
     if not folder.is_dir():
         with new_folder(folder) as unfinished:
-            (unfinished / "python").mkdir()
-            for path in files_in(found):
-                goal = unfinished / "python" / path.relative_to(found)
-                goal.parent.mkdir(parents=True, exist_ok=True)
-                goal.write_bytes(path.read_bytes())
+            fill(unfinished, {f"python/{path.relative_to(found).as_posix()}": path for path in files_in(found)})
     return folder
 
 
