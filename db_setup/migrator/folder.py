@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 
 from migrator.errors import FolderNotFound, InvalidFileName, UnreadableFile
 from migrator.light import NamedTuple
-from migrator.migration import BOM, Migration, checksum, is_migration, looks_like_a_mistake, normalised
+from migrator.migration import (
+    BOM,
+    CHECK_SUFFIX,
+    DOWN_SUFFIX,
+    Migration,
+    beside,
+    checksum,
+    is_migration,
+    looks_like_a_mistake,
+    normalised,
+)  # fmt: skip
 
 _WINDOW = 1 << 18  # bytes; a text is never held in larger pieces
 _WHOLE = 1 << 15  # bytes; a longer read would cost more in memory handed out than in reading
@@ -39,12 +50,27 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
         ) from error
     files: list[Migration] = []
     warnings: list[str] = []
-    for entry in listed:
+    helpers: dict[str, str] = {}
+    for entry in listed:  # the files beside a migration come before it: "." is below "s", as in 1.down.sql and 1.sql
         if is_migration(entry.name) and _is_file(entry):
-            files.append(_read_migration(entry))
+            files.append(read_migration(entry.name, entry.path, helpers))
+        elif entry.name.endswith((DOWN_SUFFIX, CHECK_SUFFIX)) and not entry.name.startswith(".") and _is_file(entry):
+            helpers[entry.name] = entry.path
         elif remark := _remark(entry):
             warnings.append(remark)
+    if helpers:
+        warnings += _without_migration(helpers, files)
     return Folder(str(path), tuple(files), tuple(warnings))
+
+
+def _without_migration(helpers: dict[str, str], files: list[Migration]) -> list[str]:
+    """Say which checks are never made; a way back of a file that is gone may be kept on purpose."""
+    known = {file.check for file in files}
+    return [
+        f"{name} is not run: there is no {name.removesuffix(CHECK_SUFFIX)}.sql beside it"
+        for name, path in helpers.items()
+        if name.endswith(CHECK_SUFFIX) and path not in known
+    ]
 
 
 def _remark(entry: os.DirEntry[str]) -> str:
@@ -76,29 +102,38 @@ def _holds_migrations(entry: os.DirEntry[str]) -> bool:
     return is_migration(entry.name) or any(map(is_migration, inside))
 
 
-def _read_migration(entry: os.DirEntry[str]) -> Migration:
+def read_migration(name: str, path: str, helpers: Mapping[str, str] | None = None) -> Migration:
+    """Read one file; ``helpers`` has the paths of the files beside it. Raises UnreadableFile or InvalidFileName."""
+    found = _read_file(name, path)
+    if not helpers:
+        return found
+    down, check = (helpers.get(beside(name, suffix), "") for suffix in (DOWN_SUFFIX, CHECK_SUFFIX))
+    return found._replace(down=down, check=check)
+
+
+def _read_file(name: str, path: str) -> Migration:
     try:
-        entry.name.encode()
+        name.encode()
     except UnicodeEncodeError:
         raise InvalidFileName(
-            f"the name {entry.name!a} is not UTF-8", cure="rename the file; letters, digits and _ serve best"
+            f"the name {name!a} is not UTF-8", cure="rename the file; letters, digits and _ serve best"
         ) from None
     try:
-        descriptor = os.open(entry.path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             content = os.read(descriptor, _WHOLE)
             if len(content) < _WHOLE:
-                return Migration(entry.name, entry.path, checksum(content), len(content))
-            return _read_large(entry, descriptor, content)
+                return Migration(name, path, checksum(content), len(content))
+            return _read_large(name, path, descriptor, content)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise UnreadableFile(
-            f"{entry.name} cannot be read ({error.strerror})", cure="give the user who runs this read permission"
+            f"{name} cannot be read ({error.strerror})", cure="give the user who runs this read permission"
         ) from error
 
 
-def _read_large(entry: os.DirEntry[str], descriptor: int, start: bytes) -> Migration:
+def _read_large(name: str, path: str, descriptor: int, start: bytes) -> Migration:
     """Return the migration with the checksum of a text that is read piece by piece."""
     digest, size = hashlib.sha256(), len(start)
     held, piece = b"", start.removeprefix(BOM)
@@ -109,4 +144,4 @@ def _read_large(entry: os.DirEntry[str], descriptor: int, start: bytes) -> Migra
         piece = os.read(descriptor, _WINDOW)
         size += len(piece)
     digest.update(normalised(held))
-    return Migration(entry.name, entry.path, digest.hexdigest(), size)
+    return Migration(name, path, digest.hexdigest(), size)

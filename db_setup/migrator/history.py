@@ -13,6 +13,7 @@ from migrator.errors import ServerError
 from migrator.light import NamedTuple
 from migrator.lock import HELD_SQL
 from migrator.migration import AppliedMigration
+from migrator.upgrade import IS_NEWEST, UPGRADE
 
 PACKAGE_VERSION = "2.0.0"
 SCHEMA = "db_setup"
@@ -58,14 +59,14 @@ COMMENT ON TABLE {SCHEMA}.history IS 'One row for each migration, in the order o
 COMMENT ON COLUMN {SCHEMA}.history.name IS 'The name of the file, which tells migrations apart';
 COMMENT ON COLUMN {SCHEMA}.history.number IS 'The number in the name, or the one given to an unnumbered file';
 COMMENT ON COLUMN {SCHEMA}.history.checksum IS 'SHA-256 of the text, no BOM, LF line ends; empty when unknown';
-COMMENT ON COLUMN {SCHEMA}.history.state IS 'applied, or running: a stepwise file that is to be continued';
 COMMENT ON COLUMN {SCHEMA}.history.mode IS 'transaction, stepwise, or imported from schema_migrations';
 COMMENT ON COLUMN {SCHEMA}.history.run_id IS 'The id of its row in runs';
 COMMENT ON COLUMN {SCHEMA}.history.steps IS 'Stepwise: how many steps are proven done';
 COMMENT ON COLUMN {SCHEMA}.history.steps_checksum IS 'Stepwise: SHA-256 chained over the texts of these steps';
 COMMENT ON COLUMN {SCHEMA}.history.step_begun IS 'Stepwise: the step outside any transaction that was begun last';
-COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found before it began'
+COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found before it began';
 """
+
 
 
 DEFAULTS_SQL = """SELECT pg_catalog.set_config(pg_catalog.split_part(setting, '=', 1),
@@ -136,7 +137,7 @@ def _tables(connection: Connection) -> tuple[bool, bool]:
 def create(connection: Connection) -> None:
     """Create the schema and its tables; harmless where they are."""
     try:
-        connection.run(_CREATE)
+        connection.run(_CREATE + UPGRADE)
     except ServerError as error:
         if error.sqlstate == _NO_PRIVILEGE:
             database, user = connection.rows("SELECT pg_catalog.current_database(), SESSION_USER")[0]
@@ -145,10 +146,13 @@ def create(connection: Connection) -> None:
 
 
 def begin_run(connection: Connection, action: str, request_id: str) -> int:
-    """Record that a run has begun, and return its number."""
+    """Record that a run has begun, and return its number; tables of an earlier version get what is new."""
     values = ", ".join(map(connection.literal, (action, request_id, PACKAGE_VERSION)))
     sql = f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version) VALUES ({values}) RETURNING id"
-    return int(connection.rows(sql)[0][0])
+    number, newest = connection.rows(f"{sql}, {IS_NEWEST}")[0]
+    if not newest:
+        connection.run(UPGRADE)
+    return int(number)
 
 
 def rotation(connection: Connection, request_id: str) -> tuple[int, str]:
@@ -182,18 +186,28 @@ def end_run(connection: Connection, run_id: int, outcome: str, message: str, dur
     connection.run(sql)
 
 
-def record_sql(connection: Connection, row: AppliedMigration, mode: str, run_id: int) -> str:
-    """Return the statement that records a migration inside its own transaction.
+def record_sql(
+    connection: Connection, row: AppliedMigration, mode: str, run_id: int, down: str | None = None
+) -> str:
+    """Return the statement that records a migration, and its way back, inside its own transaction.
 
     It is also the fence: it fails on ``state`` when another runner has the run lock, and on ``name`` when
     another has recorded the file; either way nothing of the transaction is kept.
     """
     name, number, checksum, state = map(connection.literal, row[:4])
     return (
-        f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version) VALUES ("
-        f"{name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN {state} END, "
-        f"'{mode}', {run_id}, '{PACKAGE_VERSION}')"
+        f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, down_sql) "
+        f"VALUES ({name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN {state} END, "
+        f"'{mode}', {run_id}, '{PACKAGE_VERSION}', {text_literal(down)})"
     )
+
+
+def text_literal(text: str | None) -> str:
+    """Return a long text as a literal that means the same whatever the file at hand does to backslashes."""
+    if text is None:
+        return "NULL"
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
 
 
 def lock_was_lost(error: ServerError) -> bool:

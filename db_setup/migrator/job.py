@@ -90,8 +90,9 @@ class Job:
 class View:
     """One look at files and history, and the plan that follows from it; reads only."""
 
-    def __init__(self, job: Job, folder: Folder, connection: Connection) -> None:
+    def __init__(self, job: Job, folder: Folder, connection: Connection, *, target: str | None = None) -> None:
         self._job, self._folder, self._connection = job, folder, connection
+        self._target = job.request.target if target is None else target  # of migrate, not of other actions
         self.plan = self._look(dates=False)
         if self.plan.problems:
             self.plan = self._look(dates=True)
@@ -105,7 +106,7 @@ class View:
             from migrator import first_generation  # noqa: PLC0415 - once in the life of a database
 
             self.applied = first_generation.translate(first_generation.read_names(self._connection), files)
-        policy = Policy(self._job.request.target, settings.strict_order, settings.allow_missing)
+        policy = Policy(self._target, settings.strict_order, settings.allow_missing)
         return make_plan(files, self.applied, self.facts.has_tables, policy)
 
     @property

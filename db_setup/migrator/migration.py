@@ -18,16 +18,25 @@ Number = tuple[int, ...]
 
 BOM = b"\xef\xbb\xbf"
 _SUFFIX = ".sql"
-_DOWN_SUFFIX = ".down.sql"
+DOWN_SUFFIX = ".down.sql"
+CHECK_SUFFIX = ".check.sql"
+REPEATABLE = "repeatable/"
+"""What the names of repeatable files begin with."""
+_BESIDE = (DOWN_SUFFIX, CHECK_SUFFIX)
 
 
 class Migration(NamedTuple):
-    """A file of the migrations folder: its name, path, SHA-256 of the normalised text, and size in bytes."""
+    """A file of the migrations folder: its name, path, SHA-256 of the normalised text, and size in bytes.
+
+    ``down`` and ``check`` are the paths of its way back and its check, empty where it has none.
+    """
 
     name: str
     path: str
     checksum: str
     size: int
+    down: str = ""
+    check: str = ""
 
     @property
     def number(self) -> Number | None:
@@ -38,7 +47,8 @@ class Migration(NamedTuple):
 class AppliedMigration(NamedTuple):
     """A row of the history, in the order of application.
 
-    ``state`` is ``applied``, or ``running`` for a stepwise file that has not reached its end.
+    ``state`` is ``applied``, ``running`` for a stepwise file that has not reached its end, or ``reverting`` for one
+    whose stepwise way back has not.
     """
 
     name: str
@@ -65,10 +75,15 @@ def _grammar() -> re.Pattern[str]:
 
 
 def is_migration(file_name: str) -> bool:
-    """Tell whether a file name is a migration's: it ends in .sql, and is neither hidden nor a way back."""
+    """Tell whether a file name is a migration's: it ends in .sql, is not hidden, no way back, no check."""
     if not file_name.endswith(_SUFFIX) or file_name.startswith("."):
         return False
-    return not file_name.lower().endswith(_DOWN_SUFFIX)
+    return not file_name.lower().endswith(_BESIDE)
+
+
+def beside(file_name: str, suffix: str) -> str:
+    """Return the name of the file that goes with a migration: its way back, or its check."""
+    return file_name.removesuffix(_SUFFIX) + suffix
 
 
 def looks_like_a_mistake(file_name: str) -> bool:

@@ -45,6 +45,8 @@ class Report(NamedTuple):
     problems: tuple[str, ...] = ()
     duration_ms: int = 0
     remark: str = ""
+    rolled_back: tuple[Line, ...] = ()
+    planned: tuple[Line, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -54,10 +56,11 @@ class Report(NamedTuple):
     @property
     def message(self) -> str:
         """Return the report in a sentence or two."""
-        return " ".join(part for part in (self._done(), self._left(), self.remark) if part)
+        parts = [self._done(), self._left(), self.remark]
+        return " ".join(filter(None, parts if self.action != "rollback" else reversed(parts)))
 
     def _done(self) -> str:
-        if self.action == "rotate":
+        if self.action in {"rotate", "rollback"}:
             return ""
         if self.problems:
             return "; ".join(self.problems)
@@ -74,13 +77,14 @@ class Report(NamedTuple):
 
     def body(self) -> dict[str, Any]:
         """Return the answer's body, ready for JSON."""
-        return {
+        lines = self.applied or self.rolled_back or self.planned or self.pending
+        body = {
             "success": self.success,
             "message": self.message,
             "state": self.state,
             "applied_migrations": [line.name for line in self.applied],
             "pending_migrations": [line.name for line in self.pending],
-            "migrations": [line.entry() for line in self.applied or self.pending],
+            "migrations": [line.entry() for line in lines],
             "previous_revision": self.previous_revision or None,
             "final_revision": self.final_revision or None,
             "target_revision": self.target or "head",
@@ -88,6 +92,9 @@ class Report(NamedTuple):
             "problems": list(self.problems),
             "duration_ms": self.duration_ms,
         }
+        if self.action == "rollback":
+            body["rolled_back_migrations"] = [line.name for line in self.rolled_back]
+        return body
 
     def response(self) -> dict[str, Any]:
         """Return what the Lambda function answers."""

@@ -12,8 +12,9 @@ _UNITS = (("ms", 0.001), ("min", 60.0), ("s", 1.0))
 _MAX_SECONDS = 7 * 86400.0
 DEFAULT_LOCK_TIMEOUT = 1.0
 
-ACTIONS = ("migrate", "plan", "status", "rotate")
-_REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user")
+ACTIONS = ("migrate", "plan", "status", "rotate", "rollback")
+_REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user", "steps", "confirm")
+_CONFIRMED = frozenset({"rollback"})
 KINDS = ("user", "table_creator", "readonly")
 
 
@@ -162,6 +163,8 @@ class Request(NamedTuple):
     secret_name: str = ""
     by_deploy: bool = False
     user: str = ""
+    steps: int = 0
+    confirm: bool = False
 
     @classmethod
     def parse(cls, event: object) -> Request:
@@ -180,9 +183,11 @@ class Request(NamedTuple):
         request = cls(
             action=_action(event.get("action", "migrate")),
             target=_target(event.get("target_revision", "head")),
-            dry_run=_boolean(event.get("dry_run", False)),
+            dry_run=_boolean("dry_run", event),
             secret_name=_filled("secret_name", event, cure="name a secret, or leave the key out"),
             user=_filled("user", event, cure=f"send one of: {', '.join(KINDS)}; or leave the key out for all of them"),
+            steps=_steps(event),
+            confirm=_boolean("confirm", event),
         )
         _check_keys_of_action(request)
         return request
@@ -194,10 +199,18 @@ def _action(value: object) -> str:
     return str(value)
 
 
-def _boolean(value: object) -> bool:
+def _boolean(key: str, event: Mapping[str, object]) -> bool:
+    value = event.get(key, False)
     if not isinstance(value, bool):
-        raise InvalidRequest(f'dry_run is "{value}"', cure="set dry_run to true or false, without quotes")
+        raise InvalidRequest(f'{key} is "{value}"', cure=f"set {key} to true or false, without quotes")
     return value
+
+
+def _steps(event: Mapping[str, object]) -> int:
+    value = event.get("steps", 1)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidRequest(f'steps is "{value}"', cure="send a whole number from 1 on, without quotes")
+    return value if "steps" in event else 0
 
 
 def _target(value: object) -> str:
@@ -212,6 +225,13 @@ def _target(value: object) -> str:
 def _check_keys_of_action(request: Request) -> None:
     if request.action == "rotate" and (request.target or request.dry_run):
         raise InvalidRequest("rotate knows no target_revision and no dry_run", cure='send only "action" and "user"')
+    for key, given in (("steps", request.steps), ("confirm", request.confirm)):
+        if given and request.action not in _CONFIRMED:
+            raise InvalidRequest(f"{key} has no meaning for {request.action}", cure="leave the key out")
+    if request.steps and request.target:
+        raise InvalidRequest("steps and target_revision say two things", cure="send only one of them")
+    if request.action in _CONFIRMED and request.dry_run:
+        raise InvalidRequest(f"{request.action} knows no dry_run", cure='without "confirm": true it is one')
     if request.user and request.action != "rotate":
         raise InvalidRequest(f"user has no meaning for {request.action}", cure='send it with "action": "rotate"')
 

@@ -20,6 +20,10 @@ def perform(job: Job) -> Report:
         from migrator.actions.rotate import rotate  # noqa: PLC0415
 
         return rotate(job)
+    if job.request.action == "rollback":
+        from migrator.actions.rollback import rollback  # noqa: PLC0415
+
+        return rollback(job)
     from migrator.actions.migrate import migrate  # noqa: PLC0415
 
     return migrate(job)
