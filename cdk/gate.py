@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from migrator.beside import with_what_is_beside
 from migrator.errors import DbSetupError, FolderNotFound
 from migrator.folder import Folder, read_folder
 from migrator.migration import Migration
@@ -29,7 +30,7 @@ class Findings(NamedTuple):
 
 
 def inspect(path: Path) -> Findings:
-    """Read the folder and every file in it; raises Refused when it is not there."""
+    """Read the folder and every file in it, ways back and checks too; raises Refused when it is not there."""
     try:
         folder = read_folder(path)
     except FolderNotFound:
@@ -43,7 +44,7 @@ def inspect(path: Path) -> Findings:
     warnings = [*folder.warnings, *_unnumbered(folder), *_late(folder)]
     for file in folder.files:
         try:
-            warnings += read_script(file, keep=False).warnings
+            warnings += with_what_is_beside(read_script(file, keep=False)).warnings
         except DbSetupError as error:
             errors.append(str(error))
     return Findings(tuple(item.migration for item in plan.pending), tuple(errors), tuple(warnings))

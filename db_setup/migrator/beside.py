@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from migrator.checks import refuse_transactions
+from migrator.errors import TextError
 from migrator.folder import read_migration
 from migrator.light import Any
 from migrator.migration import CHECK_SUFFIX, DOWN_SUFFIX, Migration, beside, checksum
-from migrator.script import Script, read_script
+from migrator.script import ENDS, Script, place, read_script
+from migrator.statements import Kind, first_code
 from migrator.text import read_text
 
 MAX_STORED = 1 << 18
 """Bytes of a way back that the history keeps; a larger one is read from its file only."""
 _KEPT = 1 << 16  # bytes
+_NOT_IN_A_CHECK = ENDS | {Kind.BEGIN, Kind.SAVEPOINT, Kind.SET_TRANSACTION, Kind.COPY_IN, Kind.OUTSIDE}
+
+
+class UnusableCheck(TextError):
+    """A check with a statement that is no question, such as COMMIT."""
+
+    code = "unusable_check"
 
 
 def with_what_is_beside(script: Script) -> Script:
@@ -30,7 +38,7 @@ def with_what_is_beside(script: Script) -> Script:
             added["warnings"] = (*script.warnings, _too_large(down))
     if script.migration.check:
         check = read_beside(beside(name, CHECK_SUFFIX), script.migration.check)
-        added["check"] = refuse_transactions(read_script(check, keep=True))
+        added["check"] = _refuse_transactions(read_script(check, keep=True))
     return script._replace(**added)
 
 
@@ -55,6 +63,18 @@ def differs(path: str, text: str) -> bool:
     with open(path, "rb") as file:
         content = file.read(MAX_STORED + 1)
     return checksum(content) != checksum(text.encode())
+
+
+def _refuse_transactions(check: Script) -> Script:
+    """Return a check that leaves the transaction alone; raises UnusableCheck where one does not."""
+    for statement in check.read():
+        if statement.kind in _NOT_IN_A_CHECK:
+            raise UnusableCheck(
+                "this statement has no place in a check",
+                where=place(statement, first_code(statement.text))._replace(file=check.migration.name),
+                cure="write queries; they are asked inside the transaction of the migration",
+            )
+    return check
 
 
 def _too_large(down: Migration) -> str:

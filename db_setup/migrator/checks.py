@@ -9,10 +9,10 @@ import json
 import re
 
 from migrator.connection import Connection
-from migrator.errors import RunError, ServerError, TextError
+from migrator.errors import RunError, ServerError
 from migrator.excerpt import cut, mask_passwords
-from migrator.script import ENDS, Script, place
-from migrator.statements import Kind, Statement, first_code
+from migrator.script import Script, place
+from migrator.statements import Statement, first_code
 from migrator.transaction import run_statement
 
 _QUERY = re.compile(r"(?:select|with|values|table)\b|\(", re.IGNORECASE)
@@ -21,31 +21,12 @@ _BEFORE = f"SELECT pg_catalog.left(pg_catalog.row_to_json(q)::pg_catalog.text, {
 _MOST_SHOWN = 3
 _MAX_ROW = 120  # bytes
 _SAVEPOINT = "db_setup_check"
-_NOT_IN_A_CHECK = ENDS | {Kind.BEGIN, Kind.SAVEPOINT, Kind.SET_TRANSACTION, Kind.COPY_IN, Kind.OUTSIDE}
 
 
 class CheckFailed(RunError):
     """A check found what must not be; the file is not kept."""
 
     code = "check_failed"
-
-
-class UnusableCheck(TextError):
-    """A check with a statement that is no question, such as COMMIT."""
-
-    code = "unusable_check"
-
-
-def refuse_transactions(check: Script) -> Script:
-    """Return a check that leaves the transaction alone; raises UnusableCheck where one does not."""
-    for statement in check.read():
-        if statement.kind in _NOT_IN_A_CHECK:
-            raise UnusableCheck(
-                "this statement has no place in a check",
-                where=place(statement, first_code(statement.text))._replace(file=check.migration.name),
-                cure="write queries; they are asked inside the transaction of the migration",
-            )
-    return check
 
 
 def check_within(connection: Connection, check: Script) -> None:

@@ -67,7 +67,7 @@ def test_events() -> None:
     rows = {key: default for key, _, default in table(REFERENCE, "Events")}
     assert tuple(rows) == _REQUEST_KEYS
     said: dict[str, object] = {key: default for key, default in rows.items() if default}
-    said["dry_run"] = json.loads(rows["dry_run"])
+    said |= {key: json.loads(rows[key]) for key in ("dry_run", "confirm")}
     assert Request.parse(said)._replace(by_deploy=True) == Request.parse({})
     assert [action for action in ACTIONS if action not in table(REFERENCE, "Events")[0][1]] == []
 
@@ -119,7 +119,7 @@ def test_modes_and_directives() -> None:
 
 def test_error_codes() -> None:
     """Every code that an error can have is there; those of mere families are not, and nothing else is."""
-    for name in ("command_line.files", "command_line.local_server", "command_line.remote", "roles"):
+    for name in ("command_line.files", "command_line.local_server", "command_line.remote", "roles", "checks", "beside", "reversal"):
         importlib.import_module(f"migrator.{name}")  # rooms with errors of their own
     families = {"error", "folder_error", "invalid_text", "plan_error"}
     codes = {kind.code for kind in all_errors(DbSetupError)} - families
@@ -143,7 +143,7 @@ def test_file_names(name: str, number: str) -> None:
     """A file name has the number that the table gives, or is not run."""
     assert is_migration(name) == (number != "not run")
     if number == "not run":
-        assert looks_like_a_mistake(name) == (not name.endswith(".down.sql"))
+        assert looks_like_a_mistake(name) == (not name.endswith((".down.sql", ".check.sql")))
     else:
         spelled = () if number == "none" else tuple(int(part) for part in number.split(", "))
         assert (number_of(name) or ()) == spelled

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from migrator.checks import CheckFailed, UnusableCheck
+from migrator.beside import UnusableCheck
+from migrator.checks import CheckFailed
 from migrator.errors import MigrationFailed
 
 from tests.plugins.databases import Database

@@ -18,7 +18,7 @@ PURE = frozenset(
         "migrator.errors", "migrator.settings", "migrator.credentials", "migrator.migration", "migrator.matching",
         "migrator.statements", "migrator.scanner", "migrator.window", "migrator.kinds", "migrator.plan",
         "migrator.report", "migrator.failure", "migrator.excerpt", "migrator.encodings", "migrator.patterns",
-        "migrator.psql_commands", "migrator.reachability", "migrator.roles", "migrator.grant_queries",
+        "migrator.psql_commands", "migrator.reachability", "migrator.roles", "migrator.grant_queries", "migrator.reversal", "migrator.upgrade",
     }
 )  # fmt: skip
 IMPURE = frozenset(
