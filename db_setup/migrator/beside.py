@@ -32,14 +32,21 @@ def with_what_is_beside(script: Script) -> Script:
     if script.migration.down:
         down = read_beside(beside(name, DOWN_SUFFIX), script.migration.down)
         read_script(down, keep=False)
-        if down.size <= MAX_STORED:
-            added["down"] = "".join(read_text(down))
-        else:
+        added["down"] = text_to_store(script.migration)
+        if added["down"] is None:
             added["warnings"] = (*script.warnings, _too_large(down))
     if script.migration.check:
         check = read_beside(beside(name, CHECK_SUFFIX), script.migration.check)
         added["check"] = _refuse_transactions(read_script(check, keep=True))
     return script._replace(**added)
+
+
+def text_to_store(migration: Migration) -> str | None:
+    """Return the text of a migration's way back, None where it has none, or one too large to be stored."""
+    if not migration.down:
+        return None
+    down = read_beside(beside(migration.name, DOWN_SUFFIX), migration.down)
+    return "".join(read_text(down)) if down.size <= MAX_STORED else None
 
 
 def read_beside(name: str, path: str) -> Migration:

@@ -13,7 +13,6 @@ from migrator.errors import ServerError
 from migrator.light import NamedTuple
 from migrator.lock import HELD_SQL
 from migrator.migration import AppliedMigration
-from migrator.upgrade import IS_NEWEST, UPGRADE
 
 PACKAGE_VERSION = "2.0.0"
 SCHEMA = "db_setup"
@@ -136,6 +135,8 @@ def _tables(connection: Connection) -> tuple[bool, bool]:
 
 def create(connection: Connection) -> None:
     """Create the schema and its tables; harmless where they are."""
+    from migrator.upgrade import UPGRADE  # noqa: PLC0415 - for runs that write
+
     try:
         connection.run(_CREATE + UPGRADE)
     except ServerError as error:
@@ -147,6 +148,8 @@ def create(connection: Connection) -> None:
 
 def begin_run(connection: Connection, action: str, request_id: str) -> int:
     """Record that a run has begun, and return its number; tables of an earlier version get what is new."""
+    from migrator.upgrade import IS_NEWEST, UPGRADE  # noqa: PLC0415 - for runs that write
+
     values = ", ".join(map(connection.literal, (action, request_id, PACKAGE_VERSION)))
     sql = f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version) VALUES ({values}) RETURNING id"
     number, newest = connection.rows(f"{sql}, {IS_NEWEST}")[0]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from migrator import plan as states
 from migrator.light import Any, NamedTuple
 
+_TELL_FIRST = frozenset({"rollback", "repair"})  # what these have done, and then what is pending
 _MOST_NAMED = 20  # in a sentence; an answer, which Lambda limits to 6 MB, has lists of all of them beside it
 
 Listener = Callable[[str, dict[str, Any]], None]
@@ -47,6 +48,7 @@ class Report(NamedTuple):
     remark: str = ""
     rolled_back: tuple[Line, ...] = ()
     planned: tuple[Line, ...] = ()
+    repaired: tuple[Line, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -57,10 +59,10 @@ class Report(NamedTuple):
     def message(self) -> str:
         """Return the report in a sentence or two."""
         parts = [self._done(), self._left(), self.remark]
-        return " ".join(filter(None, parts if self.action != "rollback" else reversed(parts)))
+        return " ".join(filter(None, parts if self.action not in _TELL_FIRST else reversed(parts)))
 
     def _done(self) -> str:
-        if self.action in {"rotate", "rollback"}:
+        if self.action in {"rotate", *_TELL_FIRST}:
             return ""
         if self.problems:
             return "; ".join(self.problems)
@@ -77,7 +79,7 @@ class Report(NamedTuple):
 
     def body(self) -> dict[str, Any]:
         """Return the answer's body, ready for JSON."""
-        lines = self.applied or self.rolled_back or self.planned or self.pending
+        lines = self.applied or self.rolled_back or self.repaired or self.planned or self.pending
         body = {
             "success": self.success,
             "message": self.message,
@@ -94,6 +96,8 @@ class Report(NamedTuple):
         }
         if self.action == "rollback":
             body["rolled_back_migrations"] = [line.name for line in self.rolled_back]
+        if self.action == "repair":
+            body["repaired_migrations"] = [line.name for line in self.repaired]
         return body
 
     def response(self) -> dict[str, Any]:

@@ -24,6 +24,10 @@ def perform(job: Job) -> Report:
         from migrator.actions.rollback import rollback  # noqa: PLC0415
 
         return rollback(job)
+    if job.request.action == "repair":
+        from migrator.actions.repair import repair  # noqa: PLC0415
+
+        return repair(job)
     from migrator.actions.migrate import migrate  # noqa: PLC0415
 
     return migrate(job)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from migrator import backward, history, lock
-from migrator.actions.apply_pending import RECONNECTIONS, caretaker_of, server_is_back
+from migrator.actions.apply_pending import caretaker_of
+from migrator.actions.reconnect import on_connections
 from migrator.actions.status import describe
 from migrator.backward import Backward
 from migrator.beside import differs, read_way_back, stored_way_back
@@ -37,14 +38,7 @@ def rollback(job: Job) -> Report:
     if not job.request.confirm:
         with closing(job.connect()) as connection:
             return run.preview(connection)
-    for attempt in range(RECONNECTIONS + 1):
-        try:
-            with closing(job.connect()) as connection:
-                return run.on(connection)
-        except ConnectionLost:
-            if attempt == RECONNECTIONS or not server_is_back(job):
-                raise
-    raise AssertionError("the last attempt returns or raises")
+    return on_connections(job, run.on)
 
 
 class _Rollback:

@@ -21,9 +21,11 @@ _ACTIONS = {
     "status": "show what is applied and what is pending; writes nothing",
     "rotate": "give limited users new passwords; the old ones work until the next rotation",
     "rollback": "take back what was applied last, by the .down.sql files; without --yes only shown",
+    "repair": "show edited, missing and renamed files; with --yes the history takes them as they are",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
 }
+_SHOWN_FIRST = frozenset({"rollback", "repair"})
 _ON_FILES = frozenset({"new", "number"})
 
 
@@ -71,6 +73,7 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
         which = action.add_mutually_exclusive_group()
         which.add_argument("--target", default="head", metavar="N|NAME", help='what is to stay; "base" for nothing')
         which.add_argument("--steps", type=int, metavar="N", help="how many migrations to take back (default: 1)")
+    if name in _SHOWN_FIRST:
         action.add_argument("--yes", action="store_true", help="do it, instead of showing what would be done")
     if name == "new":
         action.add_argument("name", help='what it does, such as "add orders"')
@@ -90,7 +93,7 @@ def _add_function(action: argparse.ArgumentParser, name: str) -> None:
 
 def refuse_mixture(arguments: argparse.Namespace) -> None:
     """Raise UsageError where options of a local run and of a deployed function's are mixed."""
-    options = ("profile", "region") if arguments.action in {"rotate", "rollback"} else ("profile", "region", "yes")
+    options = ("profile", "region") if arguments.action in {"rotate", *_SHOWN_FIRST} else ("profile", "region", "yes")
     given = [option for option in options if getattr(arguments, option, None) not in {None, False}]
     if arguments.function is None:
         if given:

@@ -96,9 +96,10 @@ def _event(arguments: Namespace) -> dict[str, Any]:
     event: dict[str, Any] = {"action": action, "target_revision": getattr(arguments, "target", "head")}
     if user := getattr(arguments, "user", None):
         event["user"] = user
-    if action == "rollback":
+    if action in {"rollback", "repair"}:
         event["confirm"] = arguments.yes
-        event |= {"steps": arguments.steps} if arguments.steps is not None else {}
+    if getattr(arguments, "steps", None) is not None:
+        event["steps"] = arguments.steps
     return {**event, "dry_run": True} if getattr(arguments, "dry_run", False) else event
 
 
