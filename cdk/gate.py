@@ -42,7 +42,7 @@ def inspect(path: Path) -> Findings:
     plan = make_plan(folder.files, (), False, Policy("", False, False))
     errors = [f"{problem.what}. Cure: {problem.cure}" for problem in plan.problems]
     warnings = [*folder.warnings, *_unnumbered(folder), *_late(folder)]
-    for file in folder.files:
+    for file in (*folder.files, *folder.repeatable):
         try:
             warnings += with_what_is_beside(read_script(file, keep=False)).warnings
         except DbSetupError as error:

@@ -15,6 +15,11 @@ from migrator.plan import Pending
 from migrator.reversal import Recorded
 from migrator.script import Script
 
+_REPEAT = (
+    f"UPDATE {SCHEMA}.history SET checksum = '' WHERE pg_catalog.starts_with(name, '{REPEATABLE}') "
+    "AND checksum OPERATOR(pg_catalog.<>) ''"
+)
+"""Has repeatable files run again: what they made may have gone with what a way back has dropped."""
 _GOAL = re.compile(r"([0-9]+) steps? back, to position ([0-9]+)")
 
 
@@ -65,7 +70,7 @@ class Backward:
 
     def record_sql(self, _connection: Connection, pending: Pending, _script: Script, _run_id: int) -> str:
         """Return the statement that removes the row, and fails where it is gone or another has the run lock."""
-        return _removal(self._rows[pending.migration.name].position)
+        return f"{_removal(self._rows[pending.migration.name].position)}; {_REPEAT}"
 
     def open(self, connection: Connection, pending: Pending, _script: Script, run_id: int) -> Journal:
         """Mark the row as being taken back, or find how far an earlier run has come."""
@@ -84,7 +89,7 @@ class Backward:
     def close(self, connection: Connection, name: str) -> None:
         """Remove the row of a migration whose way back was stepwise."""
         (position,) = (row.position for row in self._rows.values() if row.name == name)
-        connection.run(f"BEGIN; {AS_OWNER}{_removal(position)}; COMMIT")
+        connection.run(f"BEGIN; {AS_OWNER}{_removal(position)}; {_REPEAT}; COMMIT")
 
 
 def _removal(position: int) -> str:

@@ -12,6 +12,7 @@ from migrator.migration import (
     BOM,
     CHECK_SUFFIX,
     DOWN_SUFFIX,
+    REPEATABLE,
     Migration,
     beside,
     checksum,
@@ -21,15 +22,20 @@ from migrator.migration import (
 )  # fmt: skip
 
 _WINDOW = 1 << 18  # bytes; a text is never held in larger pieces
+_REPEATABLE = REPEATABLE.removesuffix("/")
 _WHOLE = 1 << 15  # bytes; a longer read would cost more in memory handed out than in reading
 
 
 class Folder(NamedTuple):
-    """The migrations of a folder, in name order, and remarks about files that are not run."""
+    """The migrations of a folder, in name order, and remarks about files that are not run.
+
+    ``repeatable`` are those of its subfolder of that name, whose names begin with it.
+    """
 
     path: str
     files: tuple[Migration, ...]
     warnings: tuple[str, ...]
+    repeatable: tuple[Migration, ...] = ()
 
 
 def default_path(base: str | os.PathLike[str]) -> str:
@@ -40,6 +46,16 @@ def default_path(base: str | os.PathLike[str]) -> str:
 
 def read_folder(path: str | os.PathLike[str]) -> Folder:
     """Read names and checksums; raises FolderNotFound, UnreadableFile or InvalidFileName."""
+    files, warnings, inside = _read_part(path, "")
+    repeatable: list[Migration] = []
+    if inside:
+        repeatable, more, _ = _read_part(os.path.join(path, inside), REPEATABLE)
+        warnings += more
+    return Folder(str(path), tuple(files), tuple(warnings), tuple(repeatable))
+
+
+def _read_part(path: str | os.PathLike[str], prefix: str) -> tuple[list[Migration], list[str], str]:
+    """Return the migrations directly in a folder, remarks, and the name of its folder of repeatable files, if any."""
     try:
         with os.scandir(path) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
@@ -51,16 +67,19 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
     files: list[Migration] = []
     warnings: list[str] = []
     helpers: dict[str, str] = {}
+    inside = ""
     for entry in listed:  # the files beside a migration come before it: "." is below "s", as in 1.down.sql and 1.sql
         if is_migration(entry.name) and _is_file(entry):
-            files.append(read_migration(entry.name, entry.path, helpers))
+            files.append(read_migration(prefix + entry.name, entry.path, helpers))
         elif entry.name.endswith((DOWN_SUFFIX, CHECK_SUFFIX)) and not entry.name.startswith(".") and _is_file(entry):
-            helpers[entry.name] = entry.path
+            helpers[prefix + entry.name] = entry.path
+        elif entry.name == _REPEATABLE and not prefix and entry.is_dir():
+            inside = entry.name
         elif remark := _remark(entry):
             warnings.append(remark)
     if helpers:
         warnings += _without_migration(helpers, files)
-    return Folder(str(path), tuple(files), tuple(warnings))
+    return files, warnings, inside
 
 
 def _without_migration(helpers: dict[str, str], files: list[Migration]) -> list[str]:

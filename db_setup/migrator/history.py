@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from migrator.connection import Connection
 from migrator.errors import ServerError
 from migrator.light import NamedTuple
-from migrator.lock import HELD_SQL
 from migrator.migration import AppliedMigration
 
 PACKAGE_VERSION = "2.0.0"
@@ -189,32 +188,8 @@ def end_run(connection: Connection, run_id: int, outcome: str, message: str, dur
     connection.run(sql)
 
 
-def record_sql(
-    connection: Connection, row: AppliedMigration, mode: str, run_id: int, down: str | None = None
-) -> str:
-    """Return the statement that records a migration, and its way back, inside its own transaction.
-
-    It is also the fence: it fails on ``state`` when another runner has the run lock, and on ``name`` when
-    another has recorded the file; either way nothing of the transaction is kept.
-    """
-    name, number, checksum, state = map(connection.literal, row[:4])
-    return (
-        f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, down_sql) "
-        f"VALUES ({name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN {state} END, "
-        f"'{mode}', {run_id}, '{PACKAGE_VERSION}', {text_literal(down)})"
-    )
-
-
-def text_literal(text: str | None) -> str:
-    """Return a long text as a literal that means the same whatever the file at hand does to backslashes."""
-    if text is None:
-        return "NULL"
-    doubled = text.replace("'", "''")
-    return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
-
-
 def lock_was_lost(error: ServerError) -> bool:
-    """Tell whether an error is the fence of record_sql speaking."""
+    """Tell whether an error is the fence of a record speaking."""
     return error.schema == SCHEMA and error.table == "history" and error.sqlstate in {"23502", "23505"}
 
 

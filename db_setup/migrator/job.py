@@ -107,7 +107,12 @@ class View:
 
             self.applied = first_generation.translate(first_generation.read_names(self._connection), files)
         policy = Policy(self._target, settings.strict_order, settings.allow_missing)
-        return make_plan(files, self.applied, self.facts.has_tables, policy)
+        plan = make_plan(files, self.applied, self.facts.has_tables, policy)
+        if self._folder.repeatable:
+            from migrator.repeatables import with_repeatables  # noqa: PLC0415 - for folders that have some
+
+            plan = with_repeatables(plan, self._folder.repeatable, self.applied)
+        return plan
 
     @property
     def nothing_to_do(self) -> bool:

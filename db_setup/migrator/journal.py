@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from migrator.connection import Connection
 from migrator.errors import RunLockLost
-from migrator.history import PACKAGE_VERSION, SCHEMA, text_literal
+from migrator.history import PACKAGE_VERSION, SCHEMA
 from migrator.light import NamedTuple
 from migrator.lock import HELD_SQL
-from migrator.migration import AppliedMigration
+from migrator.migration import REPEATABLE, AppliedMigration
+from migrator.record import forget_sql, text_literal
 
 AS_OWNER = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
 _FENCE = f"state = CASE WHEN {HELD_SQL} THEN state END"
@@ -34,8 +35,13 @@ def open_journal(
 ) -> Journal:
     """Record that a stepwise file is being applied, and return how far an earlier run has brought it."""
     name, number, checksum = map(connection.literal, row[:3])
+    again = ""
+    if row.name.startswith(REPEATABLE):
+        again = f"{forget_sql(name)} AND (state OPERATOR(pg_catalog.=) 'applied' OR "
+        again += f"checksum OPERATOR(pg_catalog.<>) {checksum}); "
     found = connection.rows(
-        f"INSERT INTO {SCHEMA}.history AS h (name, number, checksum, state, mode, run_id, package_version, down_sql) "
+        f"{again}INSERT INTO {SCHEMA}.history AS h "
+        "(name, number, checksum, state, mode, run_id, package_version, down_sql) "
         f"VALUES ({name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN 'running' END, 'stepwise', {run_id}, "
         f"'{PACKAGE_VERSION}', {text_literal(down)}) ON CONFLICT (name) DO UPDATE SET "
         f"checksum = excluded.checksum, run_id = {run_id}, mode = 'stepwise', "

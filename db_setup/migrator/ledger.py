@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from migrator import history
 from migrator.connection import Connection
 from migrator.journal import Journal, close_journal, open_journal
 from migrator.light import Protocol
 from migrator.migration import AppliedMigration
 from migrator.plan import Pending
+from migrator.record import record_sql
 from migrator.script import Script
 
 
@@ -36,7 +36,7 @@ class Forward:
 
     def record_sql(self, connection: Connection, pending: Pending, script: Script, run_id: int) -> str:
         """Return the statement that adds the row."""
-        return history.record_sql(connection, _row(pending, "applied"), script.mode, run_id, script.down)
+        return record_sql(connection, _row(pending, "applied"), script.mode, run_id, script.down)
 
     def open(self, connection: Connection, pending: Pending, script: Script, run_id: int) -> Journal:
         """Add the row, or find how far an earlier run has come."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from migrator.errors import PlanError
 from migrator.light import NamedTuple
-from migrator.migration import AppliedMigration, Migration, split_name
+from migrator.migration import REPEATABLE, AppliedMigration, Migration, split_name
 
 
 class UnfinishedRollback(PlanError):
@@ -39,7 +39,7 @@ def match(files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> Ma
     by_name = {row.name: row for row in applied}
     rows = {file.name: by_name[file.name] for file in files if file.name in by_name}
     new = [file for file in files if file.name not in rows]
-    missing = [row for row in applied if row.name not in rows]
+    missing = [row for row in applied if row.name not in rows and not row.name.startswith(REPEATABLE)]
     edited = [
         (file, row) for file in files if (row := rows.get(file.name))
         and row.checksum != file.checksum and row.checksum and row.state == "applied"

@@ -19,6 +19,7 @@ from migrator.light import NamedTuple
 from migrator.matching import match
 from migrator.migration import AppliedMigration, Migration, split_name
 from migrator.plan import AHEAD
+from migrator.record import text_literal
 from migrator.report import Line, Report, counted
 from migrator.text import read_text
 
@@ -137,7 +138,7 @@ def _lines(file: Migration) -> str:
 def _way_back(file: Migration) -> str:
     """Return what stores the way back anew, where there is one here."""
     text = text_to_store(file)
-    return "" if text is None else f", down_sql = {history.text_literal(text)}"
+    return "" if text is None else f", down_sql = {text_literal(text)}"
 
 
 def _successor(row: AppliedMigration, new: Sequence[Migration]) -> str:
