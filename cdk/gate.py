@@ -39,6 +39,17 @@ def inspect(path: Path) -> Findings:
         ) from None
     except DbSetupError as error:
         return Findings(errors=(str(error),))
+    return _together([_inspected(folder), *(_inspected(read_folder(path, name)) for name in folder.environments)])
+
+
+def _together(found: Sequence[Findings]) -> Findings:
+    """Put the findings of all environments together, each once; the files are those for every environment."""
+    errors = dict.fromkeys(text for each in found for text in each.errors)
+    warnings = dict.fromkeys(text for each in found for text in each.warnings)
+    return Findings(found[0].files, tuple(errors), tuple(warnings))
+
+
+def _inspected(folder: Folder) -> Findings:
     plan = make_plan(folder.files, (), False, Policy("", False, False))
     errors = [f"{problem.what}. Cure: {problem.cure}" for problem in plan.problems]
     warnings = [*folder.warnings, *_unnumbered(folder), *_late(folder)]

@@ -22,20 +22,24 @@ from migrator.migration import (
 )  # fmt: skip
 
 _WINDOW = 1 << 18  # bytes; a text is never held in larger pieces
-_REPEATABLE = REPEATABLE.removesuffix("/")
+_REPEATABLE, _ENVIRONMENTS = REPEATABLE.removesuffix("/"), "env"
+_NAMES_ENVIRONMENTS = b"env="  # with "db_setup:" before it, which is looked at more closely
 _WHOLE = 1 << 15  # bytes; a longer read would cost more in memory handed out than in reading
 
 
 class Folder(NamedTuple):
     """The migrations of a folder, in name order, and remarks about files that are not run.
 
-    ``repeatable`` are those of its subfolder of that name, whose names begin with it.
+    ``repeatable`` are those of its subfolder of that name, whose names begin with it; ``skipped`` the names of those
+    for other environments, and ``environments`` all that are named.
     """
 
     path: str
     files: tuple[Migration, ...]
     warnings: tuple[str, ...]
     repeatable: tuple[Migration, ...] = ()
+    skipped: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
 
 
 def default_path(base: str | os.PathLike[str]) -> str:
@@ -44,18 +48,50 @@ def default_path(base: str | os.PathLike[str]) -> str:
     return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(base), "migrations")
 
 
-def read_folder(path: str | os.PathLike[str]) -> Folder:
-    """Read names and checksums; raises FolderNotFound, UnreadableFile or InvalidFileName."""
+def read_folder(path: str | os.PathLike[str], environment: str = "") -> Folder:
+    """Read names and checksums of what is for an environment.
+
+    Raises FolderNotFound, UnreadableFile, InvalidFileName or UnknownDirective.
+    """
     files, warnings, inside = _read_part(path, "")
     repeatable: list[Migration] = []
-    if inside:
-        repeatable, more, _ = _read_part(os.path.join(path, inside), REPEATABLE)
+    others: list[str] = []
+    folders: list[str] = []
+    if _REPEATABLE in inside:
+        repeatable, more, _ = _read_part(os.path.join(path, _REPEATABLE), REPEATABLE)
         warnings += more
-    return Folder(str(path), tuple(files), tuple(warnings), tuple(repeatable))
+    if _ENVIRONMENTS in inside:
+        folders = _folders_in(os.path.join(path, _ENVIRONMENTS))
+        for name in folders:
+            part, more, _ = _read_part(os.path.join(path, _ENVIRONMENTS, name), f"{_ENVIRONMENTS}/{name}/")
+            if name == environment:
+                files, warnings = files + part, warnings + more
+            else:
+                others += [file.name for file in part]
+    found = Folder(str(path), tuple(files), tuple(warnings), tuple(repeatable))
+    if folders or environment or any(file.environments for file in files + repeatable):
+        return _for_environment(found, others, folders, environment)
+    return found
 
 
-def _read_part(path: str | os.PathLike[str], prefix: str) -> tuple[list[Migration], list[str], str]:
-    """Return the migrations directly in a folder, remarks, and the name of its folder of repeatable files, if any."""
+def _for_environment(folder: Folder, others: list[str], folders: list[str], environment: str) -> Folder:
+    from migrator.environments import choose  # noqa: PLC0415 - for folders that have some
+
+    chosen = choose((*folder.files, *folder.repeatable), others, folders, environment)
+    again = tuple(file for file in chosen.files if file.name.startswith(REPEATABLE))
+    return folder._replace(
+        files=tuple(file for file in chosen.files if not file.name.startswith(REPEATABLE)), repeatable=again,
+        warnings=(*folder.warnings, *chosen.warnings), skipped=chosen.skipped, environments=chosen.known,
+    )  # fmt: skip
+
+
+def _folders_in(path: str) -> list[str]:
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _read_part(path: str | os.PathLike[str], prefix: str) -> tuple[list[Migration], list[str], list[str]]:
+    """Return the migrations directly in a folder, remarks, and the names of its folders that have a meaning."""
     try:
         with os.scandir(path) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
@@ -67,14 +103,14 @@ def _read_part(path: str | os.PathLike[str], prefix: str) -> tuple[list[Migratio
     files: list[Migration] = []
     warnings: list[str] = []
     helpers: dict[str, str] = {}
-    inside = ""
+    inside: list[str] = []
     for entry in listed:  # the files beside a migration come before it: "." is below "s", as in 1.down.sql and 1.sql
         if is_migration(entry.name) and _is_file(entry):
             files.append(read_migration(prefix + entry.name, entry.path, helpers))
         elif entry.name.endswith((DOWN_SUFFIX, CHECK_SUFFIX)) and not entry.name.startswith(".") and _is_file(entry):
             helpers[prefix + entry.name] = entry.path
-        elif entry.name == _REPEATABLE and not prefix and entry.is_dir():
-            inside = entry.name
+        elif entry.name in {_REPEATABLE, _ENVIRONMENTS} and not prefix and entry.is_dir():
+            inside.append(entry.name)
         elif remark := _remark(entry):
             warnings.append(remark)
     if helpers:
@@ -142,14 +178,20 @@ def _read_file(name: str, path: str) -> Migration:
         try:
             content = os.read(descriptor, _WHOLE)
             if len(content) < _WHOLE:
-                return Migration(name, path, checksum(content), len(content))
-            return _read_large(name, path, descriptor, content)
+                found = Migration(name, path, checksum(content), len(content))
+            else:
+                found = _read_large(name, path, descriptor, content)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise UnreadableFile(
             f"{name} cannot be read ({error.strerror})", cure="give the user who runs this read permission"
         ) from error
+    if b"db_setup:" in content and _NAMES_ENVIRONMENTS in content:
+        from migrator.environments import named_in  # noqa: PLC0415 - for files that have some
+
+        return found._replace(environments=named_in(content, name))
+    return found
 
 
 def _read_large(name: str, path: str, descriptor: int, start: bytes) -> Migration:

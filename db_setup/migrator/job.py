@@ -40,7 +40,7 @@ class Job:
     def read_folder(self) -> Folder:
         """Read the migrations folder that the settings name, or the one beside the code."""
         named = self.settings.migrations_dir
-        return read_folder(named or default_path(self.base))
+        return read_folder(named or default_path(self.base), self.settings.environment)
 
     def credentials(self) -> Credentials:
         """Return whom the request says to connect as, and how; read once."""
@@ -96,6 +96,7 @@ class View:
         self.plan = self._look(dates=False)
         if self.plan.problems:
             self.plan = self._look(dates=True)
+        self.skipped = folder.skipped
         self.imported = self.applied if self.facts.first_generation else ()
 
     def _look(self, *, dates: bool) -> Plan:
@@ -106,6 +107,8 @@ class View:
             from migrator import first_generation  # noqa: PLC0415 - once in the life of a database
 
             self.applied = first_generation.translate(first_generation.read_names(self._connection), files)
+        if skipped := self._folder.skipped:  # applied, perhaps, when this database was of another environment
+            self.applied = tuple(row for row in self.applied if row.name not in skipped)
         policy = Policy(self._target, settings.strict_order, settings.allow_missing)
         plan = make_plan(files, self.applied, self.facts.has_tables, policy)
         if self._folder.repeatable:

@@ -28,7 +28,8 @@ _BESIDE = (DOWN_SUFFIX, CHECK_SUFFIX)
 class Migration(NamedTuple):
     """A file of the migrations folder: its name, path, SHA-256 of the normalised text, and size in bytes.
 
-    ``down`` and ``check`` are the paths of its way back and its check, empty where it has none.
+    ``down`` and ``check`` are the paths of its way back and its check, empty where it has none; ``environments`` those
+    that it is for, none where it is for all.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Migration(NamedTuple):
     size: int
     down: str = ""
     check: str = ""
+    environments: tuple[str, ...] = ()
 
     @property
     def number(self) -> Number | None:
@@ -95,7 +97,7 @@ def looks_like_a_mistake(file_name: str) -> bool:
 @cache
 def split_name(file_name: str) -> tuple[str, str]:
     """Return the number as it is spelled ("003", "" when there is none) and the rest of the name."""
-    stem = file_name.removesuffix(_SUFFIX)
+    stem = file_name.rpartition("/")[2].removesuffix(_SUFFIX)
     match = _grammar().match(stem)
     if match is None:
         return "", stem
@@ -143,6 +145,7 @@ class Directives(NamedTuple):
     """What the ``-- db_setup:`` lines at the top of a file ask for."""
 
     no_transaction: bool = False
+    environments: tuple[str, ...] = ()
 
 
 _DIRECTIVE_PREFIX = "db_setup:"
@@ -155,6 +158,7 @@ def parse_directives(head: str, file_name: str) -> Directives:
     Raises UnknownDirective for a word that means nothing, since a misspelt wish must not be ignored.
     """
     words: list[str] = []
+    environments: list[str] = []
     if _DIRECTIVE_PREFIX not in head:
         return Directives()
     for line_number, line in enumerate(re.split("\r\n|\r|\n", head.lstrip("\ufeff")), 1):
@@ -163,8 +167,19 @@ def parse_directives(head: str, file_name: str) -> Directives:
             break
         comment = stripped.removeprefix("--").strip()
         if comment.startswith(_DIRECTIVE_PREFIX):
-            words += _words(comment.removeprefix(_DIRECTIVE_PREFIX), line, line_number, file_name)
-    return Directives(no_transaction="no-transaction" in words)
+            rest, named = _without_environments(comment.removeprefix(_DIRECTIVE_PREFIX))
+            environments += named
+            words += _words(rest, line, line_number, file_name) if rest.strip() or not named else []
+    return Directives("no-transaction" in words, tuple(environments))
+
+
+def _without_environments(text: str) -> tuple[str, list[str]]:
+    """Take ``env=dev,staging`` out of the words of a line."""
+    named: list[str] = []
+    for found in re.findall(r"(?:^|(?<=\s))env=([\w-]+(?:,[\w-]+)*)(?=\s|$)", text):
+        text = text.replace(f"env={found}", "", 1)
+        named += found.split(",")
+    return text, named
 
 
 def _words(text: str, line: str, line_number: int, file_name: str) -> list[str]:
@@ -174,6 +189,6 @@ def _words(text: str, line: str, line_number: int, file_name: str) -> list[str]:
             raise UnknownDirective(
                 f'unknown directive "{word}"',
                 where=Location(file_name, line_number, max(line.find(word), 0) + 1, line),
-                cure=f"write one of: {', '.join(_KNOWN_DIRECTIVES)}; or remove the line",
+                cure=f"write one of: {', '.join(_KNOWN_DIRECTIVES)}, env=NAME,NAME; or remove the line",
             )
     return words

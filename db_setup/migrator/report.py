@@ -49,6 +49,7 @@ class Report(NamedTuple):
     rolled_back: tuple[Line, ...] = ()
     planned: tuple[Line, ...] = ()
     repaired: tuple[Line, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -59,7 +60,11 @@ class Report(NamedTuple):
     def message(self) -> str:
         """Return the report in a sentence or two."""
         parts = [self._done(), self._left(), self.remark]
-        return " ".join(filter(None, parts if self.action not in _TELL_FIRST else reversed(parts)))
+        if self.action in _TELL_FIRST:
+            parts.reverse()
+        if self.skipped:
+            parts.append(f"For other environments: {listed(self.skipped, _MOST_NAMED)}.")
+        return " ".join(filter(None, parts))
 
     def _done(self) -> str:
         if self.action in {"rotate", *_TELL_FIRST}:
@@ -98,6 +103,8 @@ class Report(NamedTuple):
             body["rolled_back_migrations"] = [line.name for line in self.rolled_back]
         if self.action == "repair":
             body["repaired_migrations"] = [line.name for line in self.repaired]
+        if self.skipped:
+            body["skipped_migrations"] = list(self.skipped)
         return body
 
     def response(self) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Settings(NamedTuple):
     users: tuple[UserSettings, ...] = tuple(map(UserSettings, KINDS))
     schemas: tuple[str, ...] = ()
     revoke_public_connect: bool = False
+    environment: str = ""
 
     @property
     def declares_users(self) -> bool:
@@ -75,6 +76,7 @@ class Settings(NamedTuple):
             ssl_mode=get.text("DB_SSL_MODE"),
             ssl_root_cert=get.text("DB_SSL_ROOT_CERT"),
             migrations_dir=get.text("MIGRATIONS_DIR"),
+            environment=get.text("MIGRATION_ENV"),
             auto_migrate=get.boolean("AUTO_MIGRATE", default=True),
             migration_timeout=get.seconds("MIGRATION_TIMEOUT"),
             lock_timeout=get.seconds("LOCK_TIMEOUT") or DEFAULT_LOCK_TIMEOUT,

@@ -19,7 +19,7 @@ PURE = frozenset(
         "migrator.statements", "migrator.scanner", "migrator.window", "migrator.kinds", "migrator.plan",
         "migrator.report", "migrator.failure", "migrator.excerpt", "migrator.encodings", "migrator.patterns",
         "migrator.psql_commands", "migrator.reachability", "migrator.roles", "migrator.grant_queries", "migrator.reversal", "migrator.upgrade",
-        "migrator.request_rules", "migrator.repeatables",
+        "migrator.request_rules", "migrator.repeatables", "migrator.environments",
     }
 )  # fmt: skip
 IMPURE = frozenset(

@@ -80,6 +80,7 @@ class _Repair:
     def _look(self, connection: Connection) -> View:
         view = View(self._job, self._folder, connection, target="")
         rows = history.read(connection, dates=True).applied if view.facts.exists else ()
+        rows = tuple(row for row in rows if row.name not in view.skipped)
         self._changes = [] if view.plan.state == AHEAD else _changes(connection, self._folder.files, rows)
         return view
 
