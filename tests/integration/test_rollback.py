@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 from migrator.errors import DeadlineReached, InvalidRequest, LockTimeout, MigrationFailed, TextError, UnknownTarget
@@ -11,7 +12,7 @@ from migrator.reversal import MissingDownFile
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Cli, Invoke
+from tests.plugins.runs import Cli, Invoke, command
 
 TABLES = "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
 ONE = {"action": "rollback", "confirm": True}
@@ -253,3 +254,11 @@ def test_command_line(cli: Cli, three: Database) -> None:
     assert json.loads(done.out)["rolled_back_migrations"] == ["003_c.sql", "002_b.sql"]
     assert order(three) == "cb"
     assert cli("rollback", "--steps", "1", "--target", "1").status == 2
+
+
+def test_started_at_once(three: Database, folder: Folder) -> None:
+    """Of rollbacks to one target that run side by side, one does the work, and all of them end well."""
+    words = command("rollback", "--target", "1", "--yes", "--database-url", three.url, "--migrations", str(folder.path))
+    runners = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(4)]
+    assert [runner.wait(timeout=60) for runner in runners] == [0] * 4
+    assert (order(three), names(three)) == ("cb", ["001_a.sql"])
