@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from migrator.beside import with_what_is_beside
 from migrator.errors import DbSetupError, FolderNotFound
 from migrator.folder import Folder, read_folder
 from migrator.migration import Migration
@@ -27,7 +28,7 @@ class Findings(NamedTuple):
 
 
 def inspect(path: Path) -> Findings:
-    """Read the folder and every file in it."""
+    """Read the folder and every file in it, ways back and checks too."""
     try:
         folder = read_folder(path)
     except FolderNotFound:
@@ -35,14 +36,25 @@ def inspect(path: Path) -> Findings:
         return Findings(errors=(f"migrations: there is no folder {path}. {cure}",))
     except DbSetupError as error:
         return Findings(errors=(str(error),))
+    return _together([_inspected(folder), *(_inspected(read_folder(path, name)) for name in folder.environments)])
+
+
+def _together(found: Sequence[Findings]) -> Findings:
+    """Put the findings of all environments together, each once; the files are those for every environment."""
+    errors = dict.fromkeys(text for each in found for text in each.errors)
+    warnings = dict.fromkeys(text for each in found for text in each.warnings)
+    return Findings(found[0].files, tuple(errors), tuple(warnings))
+
+
+def _inspected(folder: Folder) -> Findings:
     plan = make_plan(folder.files, (), False, Policy("", False, False))
     errors = [f"{problem.what}. Cure: {problem.cure}" for problem in plan.problems]
     warnings = [*folder.warnings, *_unnumbered(folder), *_late(folder)]
     if not folder.files:
-        warnings.append(f"there are no migrations in {path}")
-    for file in folder.files:
+        warnings.append(f"there are no migrations in {folder.path}")
+    for file in (*folder.files, *folder.repeatable):
         try:
-            warnings += read_script(file, keep=False).warnings
+            warnings += with_what_is_beside(read_script(file, keep=False)).warnings
         except DbSetupError as error:
             errors.append(str(error))
     return Findings(tuple(item.migration for item in plan.pending), tuple(errors), tuple(warnings))

@@ -37,7 +37,7 @@ def describe(error: ServerError, file_name: str, kept: str, *, untracked: bool =
 
     ``untracked`` tells that the database has tables but no history of ours.
     """
-    where = error.where._replace(file=file_name) if error.where else None
+    where = error.where._replace(file=error.where.file or file_name) if error.where else None
     what = _what(error) if where else f"{file_name}: {_what(error)}"
     if missing := _EXTENSION.search(error.message):
         name = missing[1] or missing[2]

@@ -91,8 +91,10 @@ def _tables(connection: Connection) -> tuple[bool, bool]:
 
 def create(connection: Connection) -> None:
     """Create the schema and its tables; harmless where they are."""
+    from migrator.upgrade import UPGRADE  # noqa: PLC0415 - for runs that write
+
     try:
-        connection.run(CREATE_SQL)
+        connection.run(CREATE_SQL + UPGRADE)
     except ServerError as error:
         if error.sqlstate == _NO_PRIVILEGE:
             connection.rollback()  # of a rehearsal, which would answer nothing any more
@@ -120,10 +122,15 @@ def record_locks(connection: Connection, run_id: int, report: str) -> None:
 
 
 def begin_run(connection: Connection, action: str, request_id: str) -> int:
-    """Record that a run has begun, and return its number."""
+    """Record that a run has begun, and return its number; tables of an earlier version get what is new."""
+    from migrator.upgrade import IS_NEWEST, UPGRADE  # noqa: PLC0415 - for runs that write
+
     values = ", ".join(map(connection.literal, (action, request_id, PACKAGE_VERSION)))
     sql = f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version) VALUES ({values}) RETURNING id"
-    return int(connection.rows(sql)[0][0])
+    number, newest = connection.rows(f"{sql}, {IS_NEWEST}")[0][:2]
+    if not newest:
+        connection.run(UPGRADE)
+    return int(number)
 
 
 def rotation(connection: Connection, request_id: str) -> tuple[int, str]:
@@ -158,20 +165,6 @@ def end_run(connection: Connection, run_id: int, outcome: str, message: str, dur
     connection.run(sql)
 
 
-def record_sql(connection: Connection, row: AppliedMigration, mode: str, run_id: int) -> str:
-    """Return the statement that records a migration inside its own transaction.
-
-    It is also the fence: it fails on ``state`` when another runner has the run lock, and on ``name`` when
-    another has recorded the file; either way nothing of the transaction is kept.
-    """
-    name, number, checksum, state = map(connection.literal, row[:4])
-    return (
-        f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version) VALUES ("
-        f"{name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN {state} END, "
-        f"'{mode}', {run_id}, '{PACKAGE_VERSION}')"
-    )
-
-
 def record_known(
     connection: Connection, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int
 ) -> None:
@@ -190,7 +183,7 @@ def record_known(
 
 
 def lock_was_lost(error: ServerError) -> bool:
-    """Tell whether an error is the fence of record_sql speaking."""
+    """Tell whether an error is the fence of a record speaking."""
     return error.schema == SCHEMA and error.table == "history" and error.sqlstate in {"23502", "23505"}
 
 

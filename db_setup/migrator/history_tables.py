@@ -54,6 +54,6 @@ COMMENT ON COLUMN {SCHEMA}.history.run_id IS 'The id of its row in runs';
 COMMENT ON COLUMN {SCHEMA}.history.steps IS 'Stepwise: how many steps are proven done';
 COMMENT ON COLUMN {SCHEMA}.history.steps_checksum IS 'Stepwise: SHA-256 chained over the texts of these steps';
 COMMENT ON COLUMN {SCHEMA}.history.step_begun IS 'Stepwise: the step outside any transaction that was begun last';
-COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found before it began'
+COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found before it began';
 """
 """Harmless where they are already."""

@@ -45,7 +45,7 @@ class Job:
     def read_folder(self) -> Folder:
         """Read the migrations folder that the settings name, or the one beside the code."""
         named = self.settings.migrations_dir
-        return read_folder(named or default_path(self.base))
+        return read_folder(named or default_path(self.base), self.settings.environment)
 
     def credentials(self) -> Credentials:
         """Return whom the request says to connect as, and how; read once."""
@@ -97,15 +97,18 @@ class Job:
 class View:
     """One look at files and history, and the plan that follows from it; reads only.
 
-    ``whole`` plans for all files, whatever target the request names.
+    ``whole`` plans for all files, whatever target the request names; ``target`` is another one than the request's.
     """
 
-    def __init__(self, job: Job, folder: Folder, connection: Connection, *, whole: bool = False) -> None:
+    def __init__(
+        self, job: Job, folder: Folder, connection: Connection, *, whole: bool = False, target: str | None = None
+    ) -> None:
         self._job, self._folder, self._connection = job, folder, connection
-        self._target = "" if whole else job.request.target
+        self._target = "" if whole else job.request.target if target is None else target
         self.plan = self._look(dates=False)
         if self.plan.problems:
             self.plan = self._look(dates=True)
+        self.skipped = folder.skipped
         self.imported = self.applied if self.facts.first_generation else ()
 
     def _look(self, *, dates: bool) -> Plan:
@@ -116,8 +119,15 @@ class View:
             from migrator import first_generation  # noqa: PLC0415 - once in the life of a database
 
             self.applied = first_generation.translate(first_generation.read_names(self._connection), files)
+        if skipped := self._folder.skipped:  # applied, perhaps, when this database was of another environment
+            self.applied = tuple(row for row in self.applied if row.name not in skipped)
         policy = Policy(self._target, settings.strict_order, settings.allow_missing)
-        return make_plan(files, self.applied, self.facts.has_tables, policy)
+        plan = make_plan(files, self.applied, self.facts.has_tables, policy)
+        if self._folder.repeatable:
+            from migrator.repeatables import with_repeatables  # noqa: PLC0415 - for folders that have some
+
+            plan = with_repeatables(plan, self._folder.repeatable, self.applied)
+        return plan
 
     @property
     def nothing_to_do(self) -> bool:

@@ -12,9 +12,10 @@ from migrator.history import PACKAGE_VERSION
 from migrator.history_tables import SCHEMA
 from migrator.light import NamedTuple
 from migrator.lock import HELD_SQL
-from migrator.migration import AppliedMigration
+from migrator.migration import REPEATABLE, AppliedMigration
+from migrator.record import forget_sql, text_literal
 
-_AS_OWNER = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
+AS_OWNER = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
 _FENCE = f"state = CASE WHEN {HELD_SQL} THEN state END"
 
 
@@ -30,14 +31,22 @@ class Journal(NamedTuple):
     step_note: str = ""
 
 
-def open_journal(connection: Connection, row: AppliedMigration, run_id: int) -> Journal:
+def open_journal(
+    connection: Connection, row: AppliedMigration, run_id: int, down: str | None = None
+) -> Journal:
     """Record that a stepwise file is being applied, and return how far an earlier run has brought it."""
     name, number, checksum = map(connection.literal, row[:3])
+    again = ""
+    if row.name.startswith(REPEATABLE):
+        again = f"{forget_sql(name)} AND (state OPERATOR(pg_catalog.=) 'applied' OR "
+        again += f"checksum OPERATOR(pg_catalog.<>) {checksum}); "
     found = connection.rows(
-        f"INSERT INTO {SCHEMA}.history AS h (name, number, checksum, state, mode, run_id, package_version) VALUES "
-        f"({name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN 'running' END, 'stepwise', {run_id}, "
-        f"'{PACKAGE_VERSION}') ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, run_id = {run_id}, "
-        "mode = 'stepwise', package_version = excluded.package_version "
+        f"{again}INSERT INTO {SCHEMA}.history AS h "
+        "(name, number, checksum, state, mode, run_id, package_version, down_sql) "
+        f"VALUES ({name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN 'running' END, 'stepwise', {run_id}, "
+        f"'{PACKAGE_VERSION}', {text_literal(down)}) ON CONFLICT (name) DO UPDATE SET "
+        f"checksum = excluded.checksum, run_id = {run_id}, mode = 'stepwise', "
+        "package_version = excluded.package_version, down_sql = excluded.down_sql "
         "WHERE h.state OPERATOR(pg_catalog.=) 'running' RETURNING steps, steps_checksum, step_begun, step_note"
     )
     if not found:
@@ -47,7 +56,7 @@ def open_journal(connection: Connection, row: AppliedMigration, run_id: int) -> 
 
 def done_sql(connection: Connection, name: str, steps: int, steps_checksum: str) -> str:
     """Return the statements that record a step, to be sent in the step's own transaction."""
-    return _AS_OWNER + _update(
+    return AS_OWNER + _update(
         connection, name, f"steps = {steps}, steps_checksum = '{steps_checksum}', step_note = '', {_FENCE}"
     )
 
@@ -55,7 +64,7 @@ def done_sql(connection: Connection, name: str, steps: int, steps_checksum: str)
 def begin_step(connection: Connection, name: str, step: int, note: str) -> None:
     """Record, before a step outside any transaction begins, that it may have, and what it found."""
     values = f"step_begun = {step}, step_note = {connection.literal(note)}, {_FENCE}"
-    connection.run(f"BEGIN; {_AS_OWNER}{_update(connection, name, values)}; COMMIT")
+    connection.run(f"BEGIN; {AS_OWNER}{_update(connection, name, values)}; COMMIT")
 
 
 def end_step(connection: Connection, name: str, steps: int, steps_checksum: str) -> None:
@@ -66,7 +75,7 @@ def end_step(connection: Connection, name: str, steps: int, steps_checksum: str)
 def close_journal(connection: Connection, name: str) -> None:
     """Record that the file has been applied whole."""
     values = "state = 'applied', applied_at = pg_catalog.clock_timestamp()"
-    connection.run(f"BEGIN; {_AS_OWNER}{_update(connection, name, values)}; COMMIT")
+    connection.run(f"BEGIN; {AS_OWNER}{_update(connection, name, values)}; COMMIT")
 
 
 def _update(connection: Connection, name: str, values: str) -> str:

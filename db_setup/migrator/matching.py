@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from migrator.errors import PlanError
 from migrator.light import NamedTuple
-from migrator.migration import AppliedMigration, Migration, split_name
+from migrator.migration import REPEATABLE, AppliedMigration, Migration, split_name
+
+
+class UnfinishedRollback(PlanError):
+    """A stepwise way back was begun and has not reached its end."""
+
+    code = "unfinished_rollback"
 
 
 class Rename(NamedTuple):
@@ -32,7 +39,7 @@ def match(files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> Ma
     by_name = {row.name: row for row in applied}
     rows = {file.name: by_name[file.name] for file in files if file.name in by_name}
     new = [file for file in files if file.name not in rows]
-    missing = [row for row in applied if row.name not in rows]
+    missing = [row for row in applied if row.name not in rows and not row.name.startswith(REPEATABLE)]
     edited = [
         (file, row) for file in files if (row := rows.get(file.name))
         and row.checksum != file.checksum and row.checksum and row.state == "applied"
@@ -82,3 +89,12 @@ def come_after(
     by_time = min(position[row.name] for row in missing) > max(position[name] for name in present)
     by_number = min(row.rank for row in missing) > max(row.rank for row in here.values())
     return by_time or by_number
+
+
+def half_rolled_back(applied: Sequence[AppliedMigration]) -> list[PlanError]:
+    """Return an error for each migration whose way back has not reached its end."""
+    return [
+        UnfinishedRollback(f"{row.name} is rolled back in part", cure="run rollback again: it goes on where it stopped")
+        for row in applied
+        if row.state == "reverting"
+    ]

@@ -18,16 +18,27 @@ Number = tuple[int, ...]
 
 BOM = b"\xef\xbb\xbf"
 _SUFFIX = ".sql"
-_DOWN_SUFFIX = ".down.sql"
+DOWN_SUFFIX = ".down.sql"
+CHECK_SUFFIX = ".check.sql"
+REPEATABLE = "repeatable/"
+"""What the names of repeatable files begin with."""
+_BESIDE = (DOWN_SUFFIX, CHECK_SUFFIX)
 
 
 class Migration(NamedTuple):
-    """A file of the migrations folder: its name, path, SHA-256 of the normalised text, and size in bytes."""
+    """A file of the migrations folder: its name, path, SHA-256 of the normalised text, and size in bytes.
+
+    ``down`` and ``check`` are the paths of its way back and its check, empty where it has none; ``environments`` those
+    that it is for, none where it is for all.
+    """
 
     name: str
     path: str
     checksum: str
     size: int
+    down: str = ""
+    check: str = ""
+    environments: tuple[str, ...] = ()
 
     @property
     def number(self) -> Number | None:
@@ -38,7 +49,8 @@ class Migration(NamedTuple):
 class AppliedMigration(NamedTuple):
     """A row of the history, in the order of application.
 
-    ``state`` is ``applied``, or ``running`` for a stepwise file that has not reached its end.
+    ``state`` is ``applied``, ``running`` for a stepwise file that has not reached its end, or ``reverting`` for one
+    whose stepwise way back has not.
     """
 
     name: str
@@ -65,10 +77,15 @@ def _grammar() -> re.Pattern[str]:
 
 
 def is_migration(file_name: str) -> bool:
-    """Tell whether a file name is a migration's: it ends in .sql, and is neither hidden nor a way back."""
+    """Tell whether a file name is a migration's: it ends in .sql, is not hidden, no way back, no check."""
     if not file_name.endswith(_SUFFIX) or file_name.startswith("."):
         return False
-    return not file_name.lower().endswith(_DOWN_SUFFIX)
+    return not file_name.lower().endswith(_BESIDE)
+
+
+def beside(file_name: str, suffix: str) -> str:
+    """Return the name of the file that goes with a migration: its way back, or its check."""
+    return file_name.removesuffix(_SUFFIX) + suffix
 
 
 def looks_like_a_mistake(file_name: str) -> bool:
@@ -80,7 +97,7 @@ def looks_like_a_mistake(file_name: str) -> bool:
 @cache
 def split_name(file_name: str) -> tuple[str, str]:
     """Return the number as it is spelled ("003", "" when there is none) and the rest of the name."""
-    stem = file_name.removesuffix(_SUFFIX)
+    stem = file_name.rpartition("/")[2].removesuffix(_SUFFIX)
     match = _grammar().match(stem)
     if match is None:
         return "", stem
@@ -128,6 +145,7 @@ class Directives(NamedTuple):
     """What the ``-- db_setup:`` lines at the top of a file ask for."""
 
     no_transaction: bool = False
+    environments: tuple[str, ...] = ()
 
 
 _DIRECTIVE_PREFIX = "db_setup:"
@@ -140,6 +158,7 @@ def parse_directives(head: str, file_name: str) -> Directives:
     Raises UnknownDirective for a word that means nothing, since a misspelt wish must not be ignored.
     """
     words: list[str] = []
+    environments: list[str] = []
     if _DIRECTIVE_PREFIX not in head:
         return Directives()
     for line_number, line in enumerate(re.split("\r\n|\r|\n", head.lstrip("\ufeff")), 1):
@@ -148,8 +167,19 @@ def parse_directives(head: str, file_name: str) -> Directives:
             break
         comment = stripped.removeprefix("--").strip()
         if comment.startswith(_DIRECTIVE_PREFIX):
-            words += _words(comment.removeprefix(_DIRECTIVE_PREFIX), line, line_number, file_name)
-    return Directives(no_transaction="no-transaction" in words)
+            rest, named = _without_environments(comment.removeprefix(_DIRECTIVE_PREFIX))
+            environments += named
+            words += _words(rest, line, line_number, file_name) if rest.strip() or not named else []
+    return Directives("no-transaction" in words, tuple(environments))
+
+
+def _without_environments(text: str) -> tuple[str, list[str]]:
+    """Take ``env=dev,staging`` out of the words of a line."""
+    named: list[str] = []
+    for found in re.findall(r"(?:^|(?<=\s))env=([\w-]+(?:,[\w-]+)*)(?=\s|$)", text):
+        text = text.replace(f"env={found}", "", 1)
+        named += found.split(",")
+    return text, named
 
 
 def _words(text: str, line: str, line_number: int, file_name: str) -> list[str]:
@@ -159,6 +189,6 @@ def _words(text: str, line: str, line_number: int, file_name: str) -> list[str]:
             raise UnknownDirective(
                 f'unknown directive "{word}"',
                 where=Location(file_name, line_number, max(line.find(word), 0) + 1, line),
-                cure=f"write one of: {', '.join(_KNOWN_DIRECTIVES)}; or remove the line",
+                cure=f"write one of: {', '.join(_KNOWN_DIRECTIVES)}, env=NAME,NAME; or remove the line",
             )
     return words

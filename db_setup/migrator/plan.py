@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from migrator.errors import DuplicateNumber, InconsistentHistory, OutOfOrder, PlanError, UnknownTarget
 from migrator.light import NamedTuple
-from migrator.matching import Match, Rename, come_after, match
+from migrator.matching import Match, Rename, come_after, half_rolled_back, match
 from migrator.migration import AppliedMigration, Migration, Number, free_numbers, number_of, parse_number, split_name
 
 _LAST_NAME = "\U0010ffff"
@@ -81,7 +81,7 @@ def make_plan(
         return Plan(AHEAD, warnings=_ahead_warnings(found), revision=revision)
     pending = _pending(found, files, applied)
     warnings, problems = _missing(found.missing, policy.allow_missing)
-    problems += [*_edited(found.edited), *_duplicates(files, pending)]
+    problems += [*half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     return Plan(
@@ -106,6 +106,7 @@ def _ahead_warnings(match: Match) -> tuple[str, ...]:
     unfinished = [row.name for row in (*match.missing, *match.rows.values()) if row.state == "running"]
     if unfinished:
         warnings.append(f"{', '.join(unfinished)} is applied in part; deploying the newer package again finishes it")
+    warnings += [problem.what for problem in half_rolled_back((*match.missing, *match.rows.values()))]
     warnings += [f"{file.name} was edited after it was applied" for file, _ in match.edited]
     return tuple(warnings)
 

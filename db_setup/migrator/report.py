@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from migrator import plan as states
 from migrator.light import Any, NamedTuple
 
+_TELL_FIRST = frozenset({"rollback", "repair"})  # what these have done, and then what is pending
 _MOST_NAMED = 20  # in a sentence; an answer, which Lambda limits to 6 MB, has lists of all of them beside it
 
 Listener = Callable[[str, dict[str, Any]], None]
@@ -50,6 +51,10 @@ class Report(NamedTuple):
     duration_ms: int = 0
     remark: str = ""
     details: Mapping[str, Any] = {}
+    rolled_back: tuple[Line, ...] = ()
+    planned: tuple[Line, ...] = ()
+    repaired: tuple[Line, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -59,10 +64,15 @@ class Report(NamedTuple):
     @property
     def message(self) -> str:
         """Return the report in a sentence or two."""
-        return " ".join(part for part in (self._done(), self._left(), self.remark) if part)
+        parts = [self._done(), self._left(), self.remark]
+        if self.action in _TELL_FIRST:
+            parts.reverse()
+        if self.skipped:
+            parts.append(f"For other environments: {listed(self.skipped, _MOST_NAMED)}.")
+        return " ".join(filter(None, parts))
 
     def _done(self) -> str:
-        if self.action == "rotate":
+        if self.action in {"rotate", *_TELL_FIRST}:
             return ""
         if self.problems:
             return "; ".join(self.problems)
@@ -79,13 +89,14 @@ class Report(NamedTuple):
 
     def body(self) -> dict[str, Any]:
         """Return the answer's body, ready for JSON."""
-        return {
+        lines = self.applied or self.rolled_back or self.repaired or self.planned or self.pending
+        body = {
             "success": self.success,
             "message": self.message,
             "state": self.state,
             "applied_migrations": [line.name for line in self.applied],
             "pending_migrations": [line.name for line in self.pending],
-            "migrations": [line.entry() for line in self.applied or self.pending],
+            "migrations": [line.entry() for line in lines],
             "previous_revision": self.previous_revision or None,
             "final_revision": self.final_revision or None,
             "target_revision": self.target or "head",
@@ -94,6 +105,13 @@ class Report(NamedTuple):
             "duration_ms": self.duration_ms,
             **self.details,
         }
+        if self.action == "rollback":
+            body["rolled_back_migrations"] = [line.name for line in self.rolled_back]
+        if self.action == "repair":
+            body["repaired_migrations"] = [line.name for line in self.repaired]
+        if self.skipped:
+            body["skipped_migrations"] = list(self.skipped)
+        return body
 
     def response(self) -> dict[str, Any]:
         """Return what the Lambda function answers."""

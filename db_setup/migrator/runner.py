@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from migrator import history
 from migrator.blockers import Blockers
 from migrator.connection import Connection
 from migrator.deadline import Deadline
-from migrator.errors import ConnectionLost, DbSetupError, DeadlineReached, LockTimeout, ServerError
+from migrator.errors import ConnectionLost, DbSetupError, DeadlineReached, LockTimeout, RunError, ServerError
 from migrator.failure import LOCK_NOT_AVAILABLE, PASSING, QUERY_CANCELED, describe, lock_lost
-from migrator.journal import open_journal
+from migrator.ledger import FORWARD, Ledger
 from migrator.light import TYPE_CHECKING, NamedTuple
-from migrator.migration import AppliedMigration
 from migrator.plan import Pending
 from migrator.report import Listener, listed
 from migrator.script import PLAIN_OPENING, STEPWISE, Script
@@ -57,7 +57,7 @@ class Runner:
 
     def __init__(
         self, connection: Connection, deadline: Deadline, watchdog: Watchdog, blockers: Blockers,
-        run_id: int, untracked: bool, listen: Listener,
+        run_id: int, untracked: bool, listen: Listener, ledger: Ledger = FORWARD,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._deadline = deadline
@@ -66,6 +66,7 @@ class Runner:
         self._run_id = run_id
         self._untracked = untracked
         self._listen = listen
+        self._ledger = ledger
         self._told = 0.0
         self._reset_apart = False
         self._new_defaults = False
@@ -102,7 +103,7 @@ class Runner:
         """Apply one migration, again when it met somebody else's lock; return the mode it ran in."""
         pause, attempt = _FIRST_PAUSE, 1
         while True:
-            run = StepwiseRun(self._connection, script, self._progress, self._warn)
+            run = StepwiseRun(self._connection, script, self._progress, self._warn, self._ledger)
             try:
                 return self._attempt(pending, script, run, careful=attempt > 1)
             except ConnectionLost as error:
@@ -118,6 +119,9 @@ class Runner:
                 if not self._deadline.pause(pause, self._connection.lock_timeout + _STATEMENT_TIMEOUT_SLACK):
                     raise self._failure(error, pending, run) from error
                 pause, attempt = min(pause * 2, _LONGEST_PAUSE), attempt + 1
+            except RunError as error:
+                error.kept = error.kept or self._kept(pending, run)
+                raise
             finally:
                 self._connection.rollback()
 
@@ -132,13 +136,13 @@ class Runner:
                 stepwise = True  # the server knows better; nothing was kept, so the file starts again
         if stepwise:
             self._connection.run(self._reset_sql())
-            run.apply(open_journal(self._connection, self._row(pending, "running"), self._run_id))
+            run.apply(self._ledger.open(self._connection, pending, script, self._run_id))
             return STEPWISE
         return script.mode
 
     def _in_transaction(self, pending: Pending, script: Script, *, careful: bool) -> None:
         connection = self._connection
-        record = history.record_sql(connection, self._row(pending, "applied"), script.mode, self._run_id)
+        record = self._ledger.record_sql(connection, pending, script, self._run_id)
         reset = self._reset_sql()
         if self._reset_apart or self._new_defaults or script.opening != PLAIN_OPENING:
             # The server reads a whole message by the rules that hold before it, and wants the characteristics of a
@@ -151,7 +155,7 @@ class Runner:
             self.trace.expect(pending.migration.name)
             run = self.trace.run
         transaction = Transaction(connection, self._progress, self._may_replay, careful=careful, run=run)
-        transaction.execute(opening, script.body(), lambda: "COMMIT")
+        transaction.execute(opening, script.body(), lambda: "COMMIT", self._check(script))
         if self.trace is not None:
             self.trace.keep()
 
@@ -164,9 +168,13 @@ class Runner:
         passing = error.sqlstate in PASSING or error.sqlstate in _WANTS_STEPS or error.sqlstate == QUERY_CANCELED
         return not passing and seconds * 1.5 < self._deadline.remaining()
 
-    @staticmethod
-    def _row(pending: Pending, state: str) -> AppliedMigration:
-        return AppliedMigration(pending.migration.name, pending.number, pending.migration.checksum, state)
+    def _check(self, script: Script) -> Callable[[], None] | None:
+        """Return what asks the file's questions before its transaction is committed."""
+        if script.check is None:
+            return None
+        from migrator.checks import check_within  # noqa: PLC0415 - for files that have one
+
+        return partial(check_within, self._connection, script.check)
 
     def _raise_if_over(self, error: ServerError | ConnectionLost, left: _Left) -> None:
         """Turn a statement that was ended because the time is over into the error that says so."""
@@ -182,17 +190,19 @@ class Runner:
         name = pending.migration.name
         if history.lock_was_lost(error):
             return lock_lost(name)
-        before = listed([item.name for item in self.applied])
-        kept = f"{before} (applied before in this run); " if before else ""
-        if run.steps_done:
-            steps = f"{run.steps_done} step{'s' * (run.steps_done > 1)}"
-            kept += f"{steps} of {name}, recorded; a re-run goes on at line {run.next_line}"
-        else:
-            kept += f"nothing of {name}"
-        failure = describe(error, name, kept, untracked=self._untracked)
+        failure = describe(error, name, self._kept(pending, run), untracked=self._untracked)
         if isinstance(failure, LockTimeout):
             failure.what += self._blockers.names()
         return failure
+
+    def _kept(self, pending: Pending, run: StepwiseRun) -> str:
+        before = listed([item.name for item in self.applied])
+        kept = f"{before} (applied before in this run); " if before else ""
+        if not run.steps_done:
+            return f"{kept}nothing of {pending.migration.name}"
+        steps = f"{run.steps_done} step{'s' * (run.steps_done > 1)}"
+        then = "asks the check again" if run.at_check else f"goes on at line {run.next_line}"
+        return f"{kept}{steps} of {pending.migration.name}, recorded; a re-run {then}"
 
     def _kept_so_far(self, left: _Left) -> str:
         done = listed([item.name for item in self.applied]) or "nothing"

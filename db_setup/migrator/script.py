@@ -28,7 +28,8 @@ _DOWN_MARKS = ("-- +goose Down", "-- migrate:down", "-- +migrate Down", "--//@UN
 class Script(NamedTuple):
     """The statements of a file, from memory or read again from disk, and the mode they call for.
 
-    ``opening`` begins its transaction, with the file's own wishes for it (isolation level and the like).
+    ``opening`` begins its transaction, with the file's own wishes for it (isolation level and the like). ``down`` is
+    the text of its way back, as the history keeps it, and ``check`` what is asked before it is kept.
     """
 
     migration: Migration
@@ -38,6 +39,8 @@ class Script(NamedTuple):
     warnings: tuple[str, ...] = ()
     sets_session: bool = False
     sets_defaults: bool = False
+    down: str | None = None
+    check: Script | None = None
 
     def body(self) -> Iterator[Statement]:
         """Yield what runs inside one transaction: all but the wrapper, and what the opening has taken over."""
@@ -67,17 +70,18 @@ class Script(NamedTuple):
                 yield statement
 
 
-def read_script(migration: Migration, *, keep: bool) -> Script:
-    """Read a file and decide how it is run; ``keep`` holds its statements in memory for the run.
+def read_script(migration: Migration, *, keep: bool, text: str | None = None) -> Script:
+    """Read a file, or the ``text`` given for it, and decide how it is run; ``keep`` holds its statements in memory.
 
     Raises TextError and its kinds, each with file, line and column.
     """
     try:
-        pieces = read_text(migration)
+        source: Callable[[], Iterator[str]] = lambda: read_text(migration) if text is None else iter((text,))  # noqa: E731
+        pieces = source()
         head = next(pieces, "")
         directives = parse_directives(head, migration.name)
         first_pass = split_chunks(chain([head], pieces))
-        read: Callable[[], Iterator[Statement]] = lambda: split_chunks(read_text(migration))  # noqa: E731
+        read: Callable[[], Iterator[Statement]] = lambda: split_chunks(source())  # noqa: E731
         if keep:
             kept = list(first_pass)
             first_pass = iter(kept)

@@ -11,8 +11,8 @@ from migrator.variables import Variables
 DEFAULT_LOCK_TIMEOUT = 1.0
 DEFAULT_REHEARSE_TIMEOUT = 60.0
 
-ACTIONS = ("migrate", "plan", "rehearse", "status", "verify", "adopt", "baseline", "rotate")
-_REQUEST_KEYS = ("action", "target_revision", "dry_run", "confirm", "secret_name", "user")
+ACTIONS = ("migrate", "plan", "rehearse", "status", "verify", "adopt", "baseline", "rotate", "rollback", "repair")
+_REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user", "steps", "confirm")
 KINDS = ("user", "table_creator", "readonly")
 
 
@@ -51,6 +51,7 @@ class Settings(NamedTuple):
     users: tuple[UserSettings, ...] = tuple(map(UserSettings, KINDS))
     schemas: tuple[str, ...] = ()
     revoke_public_connect: bool = False
+    environment: str = ""
 
     @property
     def declares_users(self) -> bool:
@@ -78,6 +79,7 @@ class Settings(NamedTuple):
             ssl_mode=get.text("DB_SSL_MODE"),
             ssl_root_cert=get.text("DB_SSL_ROOT_CERT"),
             migrations_dir=get.text("MIGRATIONS_DIR"),
+            environment=get.text("MIGRATION_ENV"),
             auto_migrate=get.boolean("AUTO_MIGRATE", default=True),
             migration_timeout=get.seconds("MIGRATION_TIMEOUT"),
             lock_timeout=get.seconds("LOCK_TIMEOUT") or DEFAULT_LOCK_TIMEOUT,
@@ -118,9 +120,10 @@ class Request(NamedTuple):
     target: str = ""
     dry_run: bool = False
     secret_name: str = ""
-    confirm: bool = False
     by_deploy: bool = False
     user: str = ""
+    steps: int = 0
+    confirm: bool = False
 
     @classmethod
     def parse(cls, event: object) -> Request:
@@ -145,12 +148,15 @@ class Request(NamedTuple):
         request = cls(
             action=action,
             target=_target(event.get("target_revision", "head")),
-            dry_run=_boolean("dry_run", event.get("dry_run", False)),
-            confirm=_boolean("confirm", event.get("confirm", False)),
+            dry_run=_boolean("dry_run", event),
             secret_name=_filled("secret_name", event, cure="name a secret, or leave the key out"),
             user=_filled("user", event, cure=f"send one of: {', '.join(KINDS)}; or leave the key out for all of them"),
+            steps=_steps(event),
+            confirm=_boolean("confirm", event),
         )
-        _check_keys_of_action(request)
+        from migrator.request_rules import check_keys_of_action  # noqa: PLC0415 - a deploy's event has no keys
+
+        check_keys_of_action(request)
         return request
 
 
@@ -160,10 +166,18 @@ def _action(value: object) -> str:
     return str(value)
 
 
-def _boolean(key: str, value: object) -> bool:
+def _boolean(key: str, event: Mapping[str, object]) -> bool:
+    value = event.get(key, False)
     if not isinstance(value, bool):
         raise InvalidRequest(f'{key} is "{value}"', cure=f"set {key} to true or false, without quotes")
     return value
+
+
+def _steps(event: Mapping[str, object]) -> int:
+    value = event.get("steps", 1)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidRequest(f'steps is "{value}"', cure="send a whole number from 1 on, without quotes")
+    return value if "steps" in event else 0
 
 
 def _target(value: object) -> str:
@@ -173,13 +187,6 @@ def _target(value: object) -> str:
     if not text:
         raise InvalidRequest("target_revision is empty", cure='send "head", a number, or the name of a file')
     return "" if text == "head" else text
-
-
-def _check_keys_of_action(request: Request) -> None:
-    if request.action == "rotate" and (request.target or request.dry_run):
-        raise InvalidRequest("rotate knows no target_revision and no dry_run", cure='send only "action" and "user"')
-    if request.user and request.action != "rotate":
-        raise InvalidRequest(f"user has no meaning for {request.action}", cure='send it with "action": "rotate"')
 
 
 def _filled(key: str, event: Mapping[str, object], *, cure: str) -> str:

@@ -16,7 +16,8 @@ from migrator import indexes
 from migrator.connection import Connection
 from migrator.errors import ChangedSteps, ServerError
 from migrator.failure import QUERY_CANCELED
-from migrator.journal import Journal, begin_step, close_journal, done_sql, end_step
+from migrator.journal import Journal, begin_step, done_sql, end_step
+from migrator.ledger import Ledger
 from migrator.script import ENDS, Script, terminated
 from migrator.statements import Kind, Statement
 from migrator.transaction import Transaction, run_statement
@@ -33,11 +34,12 @@ class StepwiseRun:
 
     def __init__(
         self, connection: Connection, script: Script,
-        progress: Callable[[Statement], None], warn: Callable[[str], None],
+        progress: Callable[[Statement], None], warn: Callable[[str], None], ledger: Ledger,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._script = script
-        self._name = script.migration.name
+        self._ledger = ledger
+        self._name = ledger.recorded_name(script)
         self._journal = Journal()
         self._progress = progress
         self._block_transaction = Transaction(connection, progress, _was_refused)
@@ -47,6 +49,7 @@ class StepwiseRun:
         self._step = 0  # the number of the step at hand, from 1
         self._end: Statement  # of the block at hand, once it is read
         self.next_line = 1
+        self.at_check = False
 
     @property
     def steps_done(self) -> int:
@@ -71,7 +74,12 @@ class StepwiseRun:
         if self._step < self._journal.steps:
             raise self._changed()
         self._step += 1
-        close_journal(self._connection, self._name)
+        if self._script.check is not None:
+            from migrator.checks import check_apart  # noqa: PLC0415 - for files that have one
+
+            self.at_check = True
+            check_apart(self._connection, self._script.check)
+        self._ledger.close(self._connection, self._name)
 
     def _chain(self, statement: Statement) -> None:
         self._digest.update(f"{len(statement.text)}:{statement.text}".encode())
@@ -85,8 +93,9 @@ class StepwiseRun:
             raise self._changed()
 
     def _changed(self) -> ChangedSteps:
+        name, steps = self._script.migration.name, self._journal.steps
         return ChangedSteps(
-            f"{self._name} was edited within its first {self._journal.steps} steps, which are applied already",
+            f"{name} was edited within its first {steps} steps, which are applied already",
             cure="put these statements back as they were; what comes after them can be changed",
         )
 

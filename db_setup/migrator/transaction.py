@@ -47,19 +47,25 @@ class Transaction:
         self._run = run or run_statement
         self._in_pieces = run is None
 
-    def execute(self, opening: str, statements: Iterable[Statement], closing: Callable[[], str]) -> None:
+    def execute(
+        self, opening: str, statements: Iterable[Statement], closing: Callable[[], str],
+        before_end: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
         """Send ``opening`` (up to BEGIN), the statements, and ``closing`` (ends with COMMIT), as one transaction.
 
+        ``before_end`` may look at what the statements have done, and raise.
         Raises ServerError, with the place where it is known; the transaction is rolled back then.
         """
         batches = _batches(statements)
         try:
             first = next(batches, [])
             second = None if _travels_alone(first) else next(batches, None)
-            if second is None and not _travels_alone(first):
+            if second is None and not _travels_alone(first) and before_end is None:
                 self._in_one_message(opening, first, closing())
             else:
                 self._in_batches(opening, chain([first], [second] if second else [], batches))
+                if before_end is not None:
+                    before_end()
                 self._connection.run(closing())
         except ServerError:
             self._connection.rollback()

@@ -15,6 +15,7 @@ def _folder(tmp_path: Path, **files: str | bytes) -> Path:
     folder = tmp_path / "migrations"
     folder.mkdir()
     for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name.lstrip('_')}.sql").write_bytes(text if isinstance(text, bytes) else text.encode())
     return folder
 
@@ -25,6 +26,10 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "open transaction": ({"_001_a": "BEGIN;\nSELECT 1;\n"}, "001_a.sql:1:1"),
     "wrong bytes": ({"_001_a": b"SELECT '\xff';"}, "001_a.sql:1:9"),
     "NUL": ({"_001_a": b"SELECT 1;\n\x00"}, "001_a.sql:2:1"),
+    "way back": ({"_001_a": "SELECT 1;", "_001_a.down": "SELECT 'x;"}, "001_a.down.sql:1:8"),
+    "check": ({"_001_a": "SELECT 1;", "_001_a.check": "SELECT 1;\nCOMMIT;"}, "001_a.check.sql:2:1"),
+    "environment": ({"_001_a": "SELECT 1;", "env/dev/002_b": "SELECT 'x;"}, "env/dev/002_b.sql:1:8"),
+    "repeatable": ({"_001_a": "SELECT 1;", "repeatable/v": "SELECT 'x;"}, "repeatable/v.sql:1:8"),
     "duplicate": ({"_001_a": "SELECT 1;", "_001_b": "SELECT 2;"}, "001_a.sql"),
 }
 

@@ -108,6 +108,7 @@ class Reader:
 
     def _follow_sql(self, block: Block, place: str) -> None:
         assert block.file_name, f"{place}: the first line names no file"
+        (self.folder / block.file_name).parent.mkdir(exist_ok=True)
         (self.folder / block.file_name).write_text(block.text, encoding="utf-8")
 
     def _follow_json_event(self, block: Block, place: str) -> None:

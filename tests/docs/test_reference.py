@@ -129,7 +129,7 @@ def test_modes_and_directives() -> None:
 def test_error_codes() -> None:
     """Every code that an error can have is there; those of mere families are not, and nothing else is."""
     of_the_command_line = [f"command_line.{name}" for name in ("files", "local_server", "remote", "export")]
-    for name in (*of_the_command_line, "roles", "evidence_errors"):
+    for name in (*of_the_command_line, "roles", "evidence_errors", "checks", "beside", "reversal"):
         importlib.import_module(f"migrator.{name}")  # rooms with errors of their own
     families = {"error", "folder_error", "invalid_text", "plan_error"}
     codes = {kind.code for kind in all_errors(DbSetupError)} - families
@@ -153,7 +153,7 @@ def test_file_names(name: str, number: str) -> None:
     """A file name has the number that the table gives, or is not run."""
     assert is_migration(name) == (number != "not run")
     if number == "not run":
-        assert looks_like_a_mistake(name) == (not name.endswith(".down.sql"))
+        assert looks_like_a_mistake(name) == (not name.endswith((".down.sql", ".check.sql")))
     else:
         spelled = () if number == "none" else tuple(int(part) for part in number.split(", "))
         assert (number_of(name) or ()) == spelled

@@ -223,6 +223,31 @@ def test_lock_lost_to_another(invoke: Invoke, folder: Folder, database: Database
     assert database.query("SELECT to_regclass('b')") == [(None,)]
 
 
+@pytest.mark.parametrize("down", ["DROP TABLE a;", "DROP TABLE a; VACUUM;"], ids=["transaction", "stepwise"])
+def test_rollback_whose_lock_was_lost(invoke: Invoke, folder: Folder, database: Database, down: str) -> None:
+    """When another session takes the lock that a way back has dropped, the next way back is not run."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write("001_a.down.sql", down)
+    folder.write("002_b.sql", "CREATE TABLE b (i int);")
+    folder.write("002_b.down.sql", "DROP TABLE b; SELECT pg_advisory_unlock_all(); SELECT pg_sleep(0.6);")
+    invoke()
+    holder = database.connect()
+
+    def take() -> None:
+        with holder.cursor() as cursor:
+            wait_for(database, ASLEEP, 1)
+            cursor.execute(LOCK)
+
+    thief = threading.Thread(target=take)
+    thief.start()
+    with pytest.raises(Exception, match=r"001_a\.down\.sql: the run lock was lost"):
+        invoke({"action": "rollback", "target_revision": "base", "confirm": True})
+    thief.join()
+    holder.close()
+    assert database.query("SELECT name, state FROM db_setup.history") == [("001_a.sql", "applied")]
+    assert database.query("SELECT to_regclass('a') IS NOT NULL") == [(True,)]
+
+
 def test_read_only_session(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A session that can only read is refused before anything is said about the state."""
     database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")

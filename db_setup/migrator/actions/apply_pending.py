@@ -25,7 +25,7 @@ from migrator.watchdog import Watchdog
 if TYPE_CHECKING:
     from migrator.caretaker import Caretaker
 
-_RECONNECTIONS = 5
+RECONNECTIONS = 5
 _RECONNECT_PAUSE = 0.5  # seconds, growing
 
 
@@ -35,7 +35,7 @@ def apply_pending(job: Job, folder: Folder, connection: Connection, seen: View) 
     A lost connection is settled by the history: connect again, wait for the run lock (so the old session is gone),
     read what was committed, go on.
     """
-    caretaker = _caretaker(job)
+    caretaker = caretaker_of(job)
     attempts = [_Attempt(job, folder, seen.plan.revision, caretaker)]
     attempts[0].read_scripts(seen)  # refuses before anything is touched
     try:
@@ -43,7 +43,7 @@ def apply_pending(job: Job, folder: Folder, connection: Connection, seen: View) 
     except ConnectionLost as error:
         lost = error
         connection.close()  # or its session would keep the run lock from the next
-    while len(attempts) <= _RECONNECTIONS and _server_is_back(job):
+    while len(attempts) <= RECONNECTIONS and server_is_back(job):
         attempts.append(_Attempt(job, folder, seen.plan.revision, caretaker))
         try:
             with closing(job.connect()) as another:
@@ -53,7 +53,8 @@ def apply_pending(job: Job, folder: Folder, connection: Connection, seen: View) 
     raise lost
 
 
-def _caretaker(job: Job) -> Caretaker | None:
+def caretaker_of(job: Job) -> Caretaker | None:
+    """Return who cares for limited users, where there are any."""
     if not job.settings.declares_users:
         return None
     from migrator.caretaker import Caretaker  # noqa: PLC0415 - for those who have such users
@@ -61,7 +62,7 @@ def _caretaker(job: Job) -> Caretaker | None:
     return Caretaker(job)
 
 
-def _server_is_back(job: Job) -> bool:
+def server_is_back(job: Job) -> bool:
     """Wait until a connection can be made, as long as the job may wait."""
     job.deadline.check()
     pause = _RECONNECT_PAUSE

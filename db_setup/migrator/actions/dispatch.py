@@ -32,6 +32,14 @@ def perform(job: Job) -> Report:
         from migrator.actions.rehearse import rehearse  # noqa: PLC0415
 
         return rehearse(job)
+    if job.request.action == "rollback":
+        from migrator.actions.rollback import rollback  # noqa: PLC0415
+
+        return rollback(job)
+    if job.request.action == "repair":
+        from migrator.actions.repair import repair  # noqa: PLC0415
+
+        return repair(job)
     from migrator.actions.migrate import migrate  # noqa: PLC0415
 
     return migrate(job)

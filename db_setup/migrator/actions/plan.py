@@ -40,5 +40,10 @@ def read_scripts(items: Iterable[Pending]) -> list[Script]:
     for item in items:
         keep = item.migration.size <= min(_KEPT_FILE, room)
         room -= item.migration.size if keep else 0
-        scripts.append(read_script(item.migration, keep=keep))
+        script = read_script(item.migration, keep=keep)
+        if item.migration.down or item.migration.check:
+            from migrator.beside import with_what_is_beside  # noqa: PLC0415 - for files that have something
+
+            script = with_what_is_beside(script)
+        scripts.append(script)
     return scripts

@@ -50,6 +50,7 @@ def describe(job: Job, view: View, warnings: tuple[str, ...], *, action: str) ->
         warnings=(*warnings, *plan.warnings),
         problems=tuple(problem.what for problem in plan.problems),
         duration_ms=job.elapsed_ms(),
+        skipped=view.skipped,
     )
 
 

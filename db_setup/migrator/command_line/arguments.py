@@ -25,9 +25,12 @@ _ACTIONS = {
     "baseline": "record files as applied without proof",
     "rotate": "give limited users new passwords; the old ones work until the next rotation",
     "lint": "look for mistakes and dangerous statements in the files; needs no database",
+    "rollback": "take back what was applied last, by the .down.sql files; without --yes only shown",
+    "repair": "show edited, missing and renamed files; with --yes the history takes them as they are",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
 }
+_SHOWN_FIRST = frozenset({"rollback", "repair"})
 _ON_FILES = frozenset({"lint", "new", "number"})
 
 
@@ -72,6 +75,11 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
         action.add_argument("--dry-run", action="store_true", help="the same as plan")
     if name == "status":
         action.add_argument("--check", action="store_true", help="exit with 3 when something is pending")
+    _add_own(action, name)
+
+
+def _add_own(action: argparse.ArgumentParser, name: str) -> None:
+    """Add what only one action, or two, have."""
     if name in {"adopt", "baseline"}:
         told = "the last one that is applied" if name == "baseline" else "the last one, for Alembic's revision"
         action.add_argument("--target", default="head", metavar="N|NAME", help=told, required=name == "baseline")
@@ -83,6 +91,12 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
         action.add_argument("--base", default="", metavar="BRANCH", help="compare with this git branch (default: main)")
         action.add_argument("--github", action="store_true", help="print annotations of GitHub Actions")
         action.add_argument("--strict", action="store_true", help="take warnings for errors")
+    if name == "rollback":
+        which = action.add_mutually_exclusive_group()
+        which.add_argument("--target", default="head", metavar="N|NAME", help='what is to stay; "base" for nothing')
+        which.add_argument("--steps", type=int, metavar="N", help="how many migrations to take back (default: 1)")
+    if name in _SHOWN_FIRST:
+        action.add_argument("--yes", action="store_true", help="do it, instead of showing what would be done")
     if name == "new":
         action.add_argument("name", help='what it does, such as "add orders"')
 
@@ -101,7 +115,7 @@ def _add_function(action: argparse.ArgumentParser, name: str) -> None:
 
 def refuse_mixture(arguments: argparse.Namespace) -> None:
     """Raise UsageError where options of a local run and of a deployed function's are mixed."""
-    confirmed = arguments.action in {"rotate", "adopt", "baseline"}
+    confirmed = arguments.action in {"rotate", "adopt", "baseline", *_SHOWN_FIRST}
     options = ("profile", "region") if confirmed else ("profile", "region", "yes")
     given = [option for option in options if getattr(arguments, option, None) not in {None, False}]
     if getattr(arguments, "sql", False) and (arguments.json or arguments.function is not None):

@@ -22,6 +22,7 @@ from migrator.light import Any
 from migrator.lock import KEY
 from migrator.migration import AppliedMigration
 from migrator.plan import Pending
+from migrator.record import record_sql
 from migrator.report import counted
 from migrator.script import ENDS, STEPWISE, Script, terminated
 from migrator.statements import Kind, Statement
@@ -78,6 +79,10 @@ def export(job: Job, write: Callable[[str], Any]) -> None:
                     f"{item.migration.name} is applied in part", cure="finish it with migrate; then export the rest"
                 )
         scripts = read_scripts(view.plan.pending)
+        for script in scripts:
+            if script.check is not None:
+                name = script.migration.name
+                raise NotExportable(f"{name} has a check, which psql cannot ask", cure="apply it with migrate")
         if view.nothing_to_do:
             write("-- Nothing to do.\n")
             return
@@ -128,12 +133,12 @@ class _Export:
         return _CHECK.format(count=len(rows), rows=", ".join(rows), known=known, schema=SCHEMA)
 
     def _file(self, item: Pending, script: Script) -> None:
-        name, _, checksum, _ = item.migration
+        name, checksum = item.migration.name, item.migration.checksum
         row = AppliedMigration(name, item.number, checksum, "running" if script.mode == STEPWISE else "applied")
         if script.mode == STEPWISE:
             self._stepwise(row, script)
             return
-        record = history.record_sql(self._tape, row, script.mode, RUN_ID)
+        record = record_sql(self._tape, row, script.mode, RUN_ID, script.down)
         self._write(f"{script.opening}\n{record};\n")
         for statement in script.body():
             self._statement(statement)
@@ -152,7 +157,7 @@ class _Export:
         self._write("\\.\n" if last.endswith("\n") else "\n\\.\n")
 
     def _stepwise(self, row: AppliedMigration, script: Script) -> None:
-        open_journal(self._tape, row, RUN_ID)
+        open_journal(self._tape, row, RUN_ID, script.down)
         self._digest = hashlib.sha256()
         statements = script.steps()
         for step, statement in enumerate(statements, 1):

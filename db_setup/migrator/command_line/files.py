@@ -33,6 +33,7 @@ def make_next_file(base: str | os.PathLike[str], settings: Settings, title: str)
         raise UsageError("the name is too long for a file", cure=f"use at most {_MAX_NAME_BYTES} bytes")
     folder.mkdir(parents=True, exist_ok=True)
     names = [name for name in os.listdir(folder) if is_migration(name)]
+    names += [path.name for path in folder.glob("env/*/*.sql") if is_migration(path.name)]
     unnumbered = sum(number_of(name) is None for name in names)  # these will be given numbers before
     path = folder / f"{free_numbers(names, [], unnumbered + 1)[-1]}_{words}.sql"
     with path.open("x", encoding="utf-8") as file:
@@ -56,7 +57,7 @@ def number_files(job: Job) -> list[str]:
         text = given.get(file.name, "")
         if not text or parse_number(text) in taken:
             text = next(free)
-        done.append(_rename(Path(file.path), f"{text}_{file.name}"))
+        done.append(_rename(Path(file.path), f"{text}_{Path(file.path).name}"))
     return done
 
 

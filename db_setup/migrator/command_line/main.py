@@ -106,8 +106,10 @@ def _event(arguments: Namespace) -> dict[str, Any]:
     event: dict[str, Any] = {"action": action, "target_revision": getattr(arguments, "target", "head")}
     if user := getattr(arguments, "user", None):
         event["user"] = user
-    if arguments.action in {"adopt", "baseline"} and arguments.yes:
+    if action in {"adopt", "baseline", "rollback", "repair"} and arguments.yes:
         event["confirm"] = True
+    if getattr(arguments, "steps", None) is not None:
+        event["steps"] = arguments.steps
     return {**event, "dry_run": True} if getattr(arguments, "dry_run", False) else event
 
 

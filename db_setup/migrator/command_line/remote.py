@@ -50,7 +50,7 @@ def run_function(arguments: Namespace, event: dict[str, Any], terminal: Terminal
     """
     name = arguments.function.strip()
     function = LambdaFunction(name, arguments.profile or "", arguments.region or "")
-    changes = event["action"] not in _READ_ONLY and not event.get("dry_run", False)
+    changes = event["action"] not in _READ_ONLY and not event.get("dry_run", False) and event.get("confirm", True)
     if changes and not getattr(arguments, "yes", False) and sys.stdin is not None and sys.stdin.isatty():
         with _interruptible("interrupted; nothing was applied"):
             _confirm(function, event, terminal)

@@ -1,0 +1,150 @@
+"""repair: what is different between the files and the history, and how the history takes the files as they are.
+
+It never touches anything but the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+
+from migrator import history, lock
+from migrator.actions.reconnect import on_connections
+from migrator.actions.status import describe
+from migrator.beside import text_to_store
+from migrator.connection import Connection
+from migrator.folder import Folder
+from migrator.history_tables import SCHEMA
+from migrator.job import Job, View
+from migrator.light import NamedTuple
+from migrator.matching import match
+from migrator.migration import AppliedMigration, Migration, split_name
+from migrator.plan import AHEAD
+from migrator.record import text_literal
+from migrator.report import Line, Report, counted
+from migrator.text import read_text
+
+_AHEAD = "Nothing to repair: the database is ahead of these files; repair it with the newer ones."
+
+
+class Change(NamedTuple):
+    """One difference: what happened to the file of a row, in a sentence, and the SQL that accepts it."""
+
+    row: AppliedMigration
+    what: str
+    told: str
+    sql: str
+
+
+def repair(job: Job) -> Report:
+    """Report the differences, and accept them when the request confirms it."""
+    run = _Repair(job, job.read_folder())
+    if job.request.confirm:
+        return on_connections(job, run.on)
+    with closing(job.connect()) as connection:
+        return run.preview(connection)
+
+
+class _Repair:
+    """One repair, on one connection after another if need be."""
+
+    def __init__(self, job: Job, folder: Folder) -> None:
+        self._job = job
+        self._folder = folder
+        self._changes: list[Change] = []
+
+    def preview(self, connection: Connection) -> Report:
+        """Report what would be accepted; writes nothing, takes no lock."""
+        view = self._look(connection)
+        told = "; ".join(change.told for change in self._changes)
+        done = "Nothing was changed: confirm it (--yes) to have the history take the files as they are."
+        remark = f"{told}. {done}" if told else self._nothing(view)
+        return self._report(view)._replace(planned=self._lines(), remark=remark)
+
+    def on(self, connection: Connection) -> Report:
+        """Accept the files as they are, under the run lock and in one transaction."""
+        job = self._job
+        lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
+        earlier = self._changes
+        view = self._look(connection)
+        if self._changes:
+            run_id = history.begin_run(connection, "repair", job.request_id)
+            connection.run("; ".join(["BEGIN", *(change.sql for change in self._changes), "COMMIT"]))
+            history.end_run(connection, run_id, "succeeded", "; ".join(change.told for change in self._changes), {})
+        self._changes = self._changes or earlier  # a lost connection may have done all of it
+        if not self._changes:
+            return self._report(view)._replace(remark=self._nothing(view))
+        after = View(job, self._folder, connection, target="")
+        told = f"Repaired {counted(len(self._changes))}: {'; '.join(change.told for change in self._changes)}."
+        return self._report(after)._replace(repaired=self._lines(), remark=told)
+
+    def _look(self, connection: Connection) -> View:
+        view = View(self._job, self._folder, connection, target="")
+        rows = history.read(connection, dates=True).applied if view.facts.exists else ()
+        rows = tuple(row for row in rows if row.name not in view.skipped)
+        self._changes = [] if view.plan.state == AHEAD else _changes(connection, self._folder.files, rows)
+        return view
+
+    def _lines(self) -> tuple[Line, ...]:
+        return tuple(Line(change.row.number, change.row.name, change.what) for change in self._changes)
+
+    @staticmethod
+    def _nothing(view: View) -> str:
+        return _AHEAD if view.plan.state == AHEAD else "Nothing to repair."
+
+    def _report(self, view: View) -> Report:
+        report = describe(self._job, view, (*self._folder.warnings, *self._job.warnings), action="repair")
+        return report._replace(problems=(), warnings=(*report.warnings, *report.problems))
+
+
+def _changes(
+    connection: Connection, files: Sequence[Migration], rows: Sequence[AppliedMigration]
+) -> list[Change]:
+    found = match(files, rows)
+    literal = connection.literal
+    table, same = f"{SCHEMA}.history", "name OPERATOR(pg_catalog.=)"
+    changes = [
+        Change(
+            row, "edited",
+            f"{_was(row)} was edited: checksum {row.checksum[:12]} then, {file.checksum[:12]} now{_lines(file)}",
+            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_way_back(file)} WHERE {same} {literal(row.name)}",
+        )
+        for file, row in found.edited
+    ]  # fmt: skip
+    changes += [
+        Change(
+            row, "missing", f"{_was(row)} has no file any more: checksum {row.checksum[:12] or 'unknown'}; "
+            f"its row goes, what it made stays{_successor(row, found.new)}",
+            f"DELETE FROM {table} WHERE {same} {literal(row.name)}",
+        )
+        for row in found.missing if row.state == "applied"
+    ]  # fmt: skip
+    by_name = {row.name: row for row in rows}
+    return changes + [
+        Change(
+            by_name[old], "renamed", f"{_was(by_name[old])} is now {new}",
+            f"UPDATE {table} SET name = {literal(new)}, number = {literal(number)} WHERE {same} {literal(old)}",
+        )
+        for old, new, number in found.renames
+    ]  # fmt: skip
+
+
+def _was(row: AppliedMigration) -> str:
+    return f"{row.name} (applied on {row.applied_at})"
+
+
+def _lines(file: Migration) -> str:
+    return f" ({sum(piece.count(chr(10)) for piece in read_text(file))} lines)"
+
+
+def _way_back(file: Migration) -> str:
+    """Return what stores the way back anew, where there is one here."""
+    text = text_to_store(file)
+    return "" if text is None else f", down_sql = {text_literal(text)}"
+
+
+def _successor(row: AppliedMigration, new: Sequence[Migration]) -> str:
+    """Name a file that may be the missing one, renamed and edited: the next migrate would run it."""
+    number, rest = split_name(row.name)
+    alike = [file.name for file in new if (number and file.number == row.rank) or split_name(file.name)[1] == rest]
+    return f" (is it {alike[0]}? The next migrate runs that)" if alike else ""

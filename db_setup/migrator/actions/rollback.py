@@ -1,0 +1,190 @@
+"""rollback: take back what was applied last, each migration by the way back that stands beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+
+from migrator import backward, history, lock
+from migrator.actions.apply_pending import caretaker_of
+from migrator.actions.reconnect import on_connections
+from migrator.actions.status import describe
+from migrator.backward import Backward
+from migrator.beside import differs, read_way_back, stored_way_back
+from migrator.blockers import Blockers
+from migrator.connection import Connection
+from migrator.errors import ConnectionLost, DbSetupError, ServerError
+from migrator.folder import Folder
+from migrator.job import Job, View
+from migrator.matching import match
+from migrator.migration import DOWN_SUFFIX, beside
+from migrator.plan import Pending
+from migrator.report import Line, Report, counted, listed
+from migrator.reversal import MissingDownFile, Recorded, Reversal, back_to, choose
+from migrator.runner import Applied, Runner
+from migrator.script import Script
+from migrator.watchdog import Watchdog
+
+Work = list[tuple[Recorded, Script]]
+
+
+def rollback(job: Job) -> Report:
+    """Roll back to the target, or some steps, when the request confirms it; else report what would be done.
+
+    A lost connection is settled by the history, as in migrate.
+    """
+    run = _Rollback(job, job.read_folder())
+    if not job.request.confirm:
+        with closing(job.connect()) as connection:
+            return run.preview(connection)
+    return on_connections(job, run.on)
+
+
+class _Rollback:
+    """One rollback, on one connection after another if need be; what it is to take back is chosen once."""
+
+    def __init__(self, job: Job, folder: Folder) -> None:
+        self._job = job
+        self._folder = folder
+        self._steps = job.request.steps or 1
+        self._reversal: Reversal | None = None
+        self._warnings: list[str] = []
+        self._durations: dict[str, Applied] = {}
+        self._caretaker = caretaker_of(job)
+
+    def preview(self, connection: Connection) -> Report:
+        """Report what would be rolled back; writes nothing, takes no lock."""
+        view, _, work = self._look(connection)
+        lines = tuple(Line(row.number, row.name, script.mode) for row, script in work)
+        names = listed([line.name for line in lines], 20)
+        told = f"{counted(len(lines))} would be rolled back: {names}. Nothing was done: confirm it (--yes)."
+        return self._report(view)._replace(planned=lines, remark=told if lines else self._nothing())
+
+    def on(self, connection: Connection) -> Report:
+        """Roll back under the run lock."""
+        job = self._job
+        lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
+        begun = self._reversal is not None
+        view, reversal, work = self._look(connection)
+        if not work and not begun:
+            return self._report(view)._replace(remark=self._nothing())
+        if self._caretaker:
+            self._caretaker.check(connection)
+        run_id = history.begin_run(connection, "rollback", job.request_id)
+        if not job.request.target:
+            backward.note_goal(connection, run_id, self._steps, reversal.goal)
+        self._carry_out(connection, run_id, work)
+        done = tuple(self._line(row) for row in reversal.rows)
+        after = View(job, self._folder, connection, target="")
+        told = f"Rolled back {counted(len(done))}: {listed([line.name for line in done], 20)}."
+        return self._report(after)._replace(rolled_back=done, previous_revision=view.plan.revision, remark=told)
+
+    def _look(self, connection: Connection) -> tuple[View, Reversal, Work]:
+        """Return what there is, what is to be taken back in all, and what of it is left, with its way back."""
+        view = View(self._job, self._folder, connection, target="")
+        rows = backward.read(connection) if view.facts.exists else []
+        if self._reversal is None:
+            self._reversal = self._choose(connection, rows)
+        wanted = {row.position for row in self._reversal.rows}
+        left = [row for row in reversed(rows) if row.position in wanted]
+        return view, self._reversal, self._ways_back(connection, view, left)
+
+    def _choose(self, connection: Connection, rows: Sequence[Recorded]) -> Reversal:
+        request = self._job.request
+        goal = backward.unfinished_goal(connection, self._steps) if rows and not request.target else None
+        if goal is not None:
+            self._warnings.append("the last rollback was cut off; this one goes where that was going, and no further")
+            return back_to(rows, goal)
+        reversal = choose(rows, request.target, self._steps)
+        self._warnings += reversal.warnings
+        return reversal
+
+    def _ways_back(self, connection: Connection, view: View, rows: Sequence[Recorded]) -> Work:
+        """Return each row with its way back: the file beside it here, else the text in the history.
+
+        Raises MissingDownFile that names every row with neither, and what reading the texts raises.
+        """
+        stored = backward.stored(connection, rows)
+        here = {row.name: name for name, row in match(self._folder.files, view.applied).rows.items()}
+        paths = {file.name: file.path for file in self._folder.files}
+        work: Work = []
+        missing = []
+        for row in rows:
+            name = here.get(row.name, row.name)
+            down = beside(name, DOWN_SUFFIX)
+            path = beside(paths.get(name, os.path.join(self._folder.path, row.name)), DOWN_SUFFIX)
+            if os.path.isfile(path):
+                work.append((row, read_way_back(down, path)))
+                if row.position in stored and differs(path, stored[row.position]):
+                    self._warn(f"{down} differs from what was stored when {row.name} was applied; the file is used")
+            elif row.position in stored:
+                work.append((row, stored_way_back(down, stored[row.position])))
+            else:
+                missing.append((row.name, down))
+        if missing:
+            raise MissingDownFile(
+                f"no way back for {listed([name for name, _ in missing], 20)}",
+                kept="everything: nothing was rolled back",
+                cure=f"write {listed([down for _, down in missing], 20)}; empty where nothing has to be undone",
+            )
+        return work
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warnings:  # a run on another connection looks again
+            self._warnings.append(text)
+
+    def _carry_out(self, connection: Connection, run_id: int, work: Work) -> None:
+        job = self._job
+        watchdog = Watchdog(connection, job.deadline)
+        blockers = Blockers(job.connect)
+        ledger = Backward({script.migration.name: row for row, script in work})
+        runner = Runner(connection, job.deadline, watchdog, blockers, run_id, False, job.listen, ledger)
+        pending = [
+            (Pending(script.migration, row.number, resumed=row.state == "reverting"), script) for row, script in work
+        ]
+        try:
+            with watchdog.watching():
+                if self._caretaker:
+                    self._caretaker.prepare(connection)
+                    self._caretaker.grant(connection)
+                runner.apply_all(pending)
+                if self._caretaker:
+                    connection.run(connection.reset_sql())
+                    self._caretaker.finish(connection)
+        except ConnectionLost:
+            raise  # nothing can be recorded; the row of the run stays "running"
+        except DbSetupError as error:
+            ended = watchdog.reason() if watchdog.fired and isinstance(error, ServerError) else error
+            self._record_end(connection, run_id, "failed", str(ended))
+            raise ended from error.__cause__
+        finally:
+            blockers.close()
+            self._durations.update((item.name, item) for item in runner.applied)
+            self._warnings += runner.warnings
+        self._record_end(connection, run_id, "succeeded", f"rolled back {listed([row.name for row, _ in work], 20)}")
+
+    def _record_end(self, connection: Connection, run_id: int, outcome: str, message: str) -> None:
+        """Record how the run ended; what matters is recorded already, so a failure here is only told."""
+        try:
+            connection.run(connection.reset_sql())
+            history.end_run(connection, run_id, outcome, message, {})
+        except DbSetupError as error:
+            self._job.listen("run.unrecorded", {"run": run_id, "reason": error.what})
+
+    def _line(self, row: Recorded) -> Line:
+        done = self._durations.get(beside(row.name, DOWN_SUFFIX))
+        return Line(row.number, row.name, done.mode, done.duration_ms) if done else Line(row.number, row.name, "")
+
+    def _nothing(self) -> str:
+        return "Nothing to roll back."
+
+    def _report(self, view: View) -> Report:
+        about = self._caretaker.warnings if self._caretaker else ()
+        warnings = (*self._folder.warnings, *self._job.warnings, *self._warnings, *about)
+        report = describe(self._job, view, warnings, action="rollback")
+        return report._replace(
+            target=self._job.request.target or f"-{self._steps}",
+            problems=(),
+            warnings=(*report.warnings, *report.problems),
+        )

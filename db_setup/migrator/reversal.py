@@ -1,0 +1,88 @@
+"""Reversal: which migrations a rollback takes back, in the reverse order of their application. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from migrator.errors import PlanError, UnknownTarget
+from migrator.light import NamedTuple
+from migrator.migration import parse_number
+from migrator.report import counted
+
+BASE = "base"
+"""The target before the first migration."""
+_NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
+
+
+class MissingDownFile(PlanError):
+    """A migration that is to be rolled back has no way back, neither here nor in the history."""
+
+    code = "missing_down_file"
+
+
+class Recorded(NamedTuple):
+    """A row of the history as a rollback sees it; ``position`` is the order of application."""
+
+    position: int
+    name: str
+    number: str
+    state: str
+    down: str | None = None
+
+
+class Reversal(NamedTuple):
+    """What is taken back, the last first, the position that is gone back to, and remarks."""
+
+    rows: tuple[Recorded, ...]
+    goal: int
+    warnings: tuple[str, ...] = ()
+
+
+def choose(rows: Sequence[Recorded], target: str, steps: int) -> Reversal:
+    """Return what was applied after the target, or the last ``steps``; ``rows`` come in the order of application.
+
+    Raises UnknownTarget where the target is not applied, or fewer migrations are than are to be taken back.
+    """
+    stay = _index_behind(rows, target) if target else len(rows) - steps
+    if stay < 0:
+        raise UnknownTarget(
+            f"{steps} steps back, and {counted(len(rows))} applied", cure='ask for fewer steps, or for target "base"'
+        )
+    kept, taken = rows[:stay], rows[stay:]
+    if half := [row.name for row in kept if row.state == "reverting"]:
+        raise UnknownTarget(
+            f"{half[0]} is rolled back in part, so it cannot stay", cure="run rollback with a target below it"
+        )
+    return Reversal(tuple(reversed(taken)), kept[-1].position if kept else 0, _warnings(kept, taken, target))
+
+
+def back_to(rows: Sequence[Recorded], goal: int) -> Reversal:
+    """Return what is still to be taken back on the way to a position."""
+    return Reversal(tuple(row for row in reversed(rows) if row.position > goal), goal)
+
+
+def _index_behind(rows: Sequence[Recorded], target: str) -> int:
+    """Return the index behind the last row that a target names."""
+    number = parse_number(target) if _NUMBER.fullmatch(target) else None
+    names = (target, f"{target}.sql")
+    for found in ([row.name in names for row in rows], [parse_number(row.number) == number for row in rows]):
+        if True in found:
+            return len(rows) - found[::-1].index(True)
+    if target == BASE:
+        return 0
+    known = ", ".join(row.number or row.name for row in rows[-5:]) or "none"
+    raise UnknownTarget(
+        f'"{target}" is not applied, so nothing can go back to it',
+        cure=f'use the number or the name of an applied migration, or "base"; the last ones: {known}',
+    )
+
+
+def _warnings(kept: Sequence[Recorded], taken: Sequence[Recorded], target: str) -> tuple[str, ...]:
+    unfinished = (row.name for row in taken if row.state == "running")
+    half = [f"{name} is applied in part; its way back runs on what is there" for name in unfinished]
+    if not target or not kept:
+        return tuple(half)
+    rank = parse_number(kept[-1].number)
+    higher = [row.name for row in kept if parse_number(row.number) > rank]
+    return (*half, *(f"{name} was applied before {kept[-1].name}, and stays" for name in higher))

@@ -1,0 +1,115 @@
+"""Checks: what passes, what fails, what is kept then, and what is said."""
+
+from __future__ import annotations
+
+import pytest
+from migrator.beside import UnusableCheck
+from migrator.checks import CheckFailed
+from migrator.errors import MigrationFailed
+
+from tests.plugins.databases import Database
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Invoke
+
+FILE = "CREATE TABLE a (i int, s text);\nINSERT INTO a VALUES (1, 'x'), (2, 'y');"
+THERE = "SELECT to_regclass('a') IS NOT NULL"
+
+
+@pytest.mark.parametrize(
+    "check",
+    ["SELECT * FROM a WHERE i > 5;", "SELECT true", "SELECT count(*) = 2 FROM a -- all;", "", "-- nothing",
+     "TABLE a LIMIT 0", "VALUES (true);", "(SELECT true)", "WITH x AS (SELECT 1) SELECT true FROM x;",
+     "SET search_path = public; SELECT true;", "DO $$ BEGIN ASSERT (SELECT count(*) = 2 FROM a); END $$;",
+     "/* why */ SELECT i, i FROM a WHERE false;"],
+)  # fmt: skip
+def test_passes(invoke: Invoke, folder: Folder, database: Database, check: str) -> None:
+    """No row, and one true value, let the migration be kept."""
+    folder.write("001_a.sql", FILE)
+    folder.write("001_a.check.sql", check)
+    assert invoke()["applied_migrations"] == ["001_a.sql"]
+    assert database.query("SELECT count(*) FROM a") == [(2,)]
+    assert invoke()["applied_migrations"] == []
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        ("SELECT true;\n\n  SELECT * FROM a;", r'^001_a\.check\.sql:3:3  the check found this: \{"i":1,"s":"x"\}, \{"i":2,"s":"y"\}'),
+        ("SELECT false", r'^001_a\.check\.sql:1:1  the check found this: \{"\?column\?":false\}'),
+        ("SELECT NULL::bool AS b", r'\{"b":null\}'),
+        ("SELECT 't'::text", r'"t"'), ("SELECT true, true", "true"), ("SELECT true FROM a", "true"),
+        ("SELECT g, repeat('x', 100000) FROM generate_series(1, 1000000) g", r"more than 3 rows: .{0,400}, \.\.\."),
+        ("SELECT 'password = canary7' AS p", r"password = \*\*\*"),
+    ],
+)  # fmt: skip
+def test_fails(invoke: Invoke, folder: Folder, database: Database, check: str, said: str) -> None:
+    """Anything else rolls the file back, with the place of the query and a few of its rows."""
+    folder.write("001_a.sql", FILE)
+    folder.write("001_a.check.sql", check)
+    with pytest.raises(CheckFailed, match=said) as caught:
+        invoke()
+    assert len(str(caught.value).encode()) <= 1024
+    assert "nothing of 001_a.sql" in str(caught.value)
+    assert database.query(THERE) == [(False,)]
+    assert database.query("SELECT count(*) FROM db_setup.history") == [(0,)]
+    assert "canary" not in str(database.query("SELECT message FROM db_setup.runs"))
+
+
+def test_error_in_a_check(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A query that the server refuses has its place in the check, and the file is not kept."""
+    folder.write("001_a.sql", FILE)
+    folder.write("001_a.check.sql", "SELECT true;\nSELECT nowhere\nFROM a;")
+    with pytest.raises(MigrationFailed, match=r'^001_a\.check\.sql:2:8  column "nowhere" does not exist'):
+        invoke()
+    assert database.query(THERE) == [(False,)]
+
+
+@pytest.mark.parametrize("check", ["COMMIT;", "BEGIN;\nCOMMIT;", "VACUUM a;", "SELECT 1;\nROLLBACK;"])
+def test_statement_that_is_no_question(invoke: Invoke, folder: Folder, database: Database, check: str) -> None:
+    """A check that would end the transaction is refused before anything is touched."""
+    folder.write("001_a.sql", FILE)
+    folder.write("001_a.check.sql", check)
+    with pytest.raises(UnusableCheck, match=r"^001_a\.check\.sql:\d:1  "):
+        invoke()
+    assert database.query("SELECT count(*) FROM pg_namespace WHERE nspname = 'db_setup'") == [(0,)]
+
+
+def test_what_a_check_does_is_not_kept(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A check cannot change anything: it is rolled back to where it began."""
+    folder.write("001_a.sql", FILE)
+    folder.write("001_a.check.sql", "INSERT INTO a VALUES (3, 'z'); SELECT count(*) = 3 FROM a;")
+    invoke()
+    assert database.query("SELECT count(*) FROM a") == [(2,)]
+
+
+def test_stepwise_file(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The steps of a stepwise file stay; the next run asks again, and only then the file counts as applied."""
+    folder.write("001_a.sql", f"{FILE}\nCREATE INDEX CONCURRENTLY ON a (i);")
+    folder.write("001_a.check.sql", "SELECT * FROM a WHERE i = 2;")
+    with pytest.raises(CheckFailed, match=r"3 steps of 001_a\.sql, recorded; a re-run asks the check again"):
+        invoke()
+    assert database.query("SELECT state, steps FROM db_setup.history") == [("running", 3)]
+    with pytest.raises(CheckFailed):
+        invoke()
+    database.execute("DELETE FROM a WHERE i = 2")
+    assert invoke()["applied_migrations"] == ["001_a.sql"]
+    assert database.query("SELECT count(*) FROM a") == [(1,)]
+
+
+def test_large_file(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A file that travels in several messages is checked before its end, too."""
+    rows = "".join(f"INSERT INTO a VALUES ({i}, '{'x' * 3000}');\n" for i in range(3, 203))
+    folder.write("001_a.sql", f"{FILE}\n{rows}")
+    folder.write("001_a.check.sql", "SELECT count(*) = 1 FROM a")
+    with pytest.raises(CheckFailed):
+        invoke()
+    assert database.query(THERE) == [(False,)]
+    folder.write("001_a.check.sql", "SELECT count(*) = 202 FROM a")
+    invoke()
+    assert database.query("SELECT count(*) FROM a") == [(202,)]
+
+
+def test_check_without_migration(invoke: Invoke, folder: Folder) -> None:
+    """A check that belongs to no file is named, since it is never made."""
+    folder.write("001_a.check.sql", "SELECT true")
+    assert invoke()["warnings"] == ["001_a.check.sql is not run: there is no 001_a.sql beside it"]

@@ -1,0 +1,74 @@
+"""Environments: which files run where, in which order, and what is said of the others."""
+
+from __future__ import annotations
+
+import pytest
+from migrator.errors import DuplicateNumber, UnknownDirective
+
+from tests.plugins.databases import Database
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Invoke
+
+DEV, STAGING = {"MIGRATION_ENV": "dev"}, {"MIGRATION_ENV": "staging"}
+
+
+@pytest.fixture
+def mixed(folder: Folder) -> Folder:
+    """Return a folder with files for all, for one by folder, and for two by directive."""
+    for name in ("env/dev", "env/staging", "repeatable"):
+        (folder.path / name).mkdir(parents=True)
+    folder.write("001_a.sql", "CREATE TABLE t (s text);")
+    folder.write("env/dev/002_sample.sql", "INSERT INTO t VALUES ('dev');")
+    folder.write("env/dev/002_sample.down.sql", "DELETE FROM t WHERE s = 'dev';")
+    folder.write("env/staging/002_other.sql", "INSERT INTO t VALUES ('staging');")
+    folder.write("003_c.sql", "-- for some\r\n-- db_setup: env=dev,staging\r\nINSERT INTO t VALUES ('both');")
+    folder.write("004_d.sql", "INSERT INTO t VALUES ('all -- db_setup: env=nowhere');")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("environ", "applied", "skipped"),
+    [
+        ({}, ["001_a.sql", "004_d.sql"], ["003_c.sql", "env/dev/002_sample.sql", "env/staging/002_other.sql"]),
+        (DEV, ["001_a.sql", "env/dev/002_sample.sql", "003_c.sql", "004_d.sql"], ["env/staging/002_other.sql"]),
+        (STAGING, ["001_a.sql", "env/staging/002_other.sql", "003_c.sql", "004_d.sql"], ["env/dev/002_sample.sql"]),
+    ],
+    ids=["none", "dev", "staging"],
+)
+@pytest.mark.usefixtures("mixed")
+def test_each_runs_its_own(invoke: Invoke, environ: dict[str, str], applied: list[str], skipped: list[str]) -> None:
+    """An environment's files run in the order of numbers across folders; the others are named."""
+    body = invoke(**environ)
+    assert (body["applied_migrations"], body["skipped_migrations"], body["warnings"]) == (applied, skipped, [])
+    assert f"For other environments: {', '.join(skipped)}." in body["message"]
+    again = invoke(**environ)
+    assert (again["state"], again["final_revision"], again["skipped_migrations"]) == ("up_to_date", "004", skipped)
+
+
+def test_another_environment(invoke: Invoke, mixed: Folder, database: Database) -> None:
+    """What was applied in one environment is not missed in another, nor offered to repair; rollback knows it."""
+    invoke(**DEV)
+    assert invoke()["state"] == "up_to_date"
+    assert invoke({"action": "repair"})["message"].startswith("Nothing to repair.")
+    mixed.write("004_d.down.sql", "")
+    mixed.write("003_c.down.sql", "")
+    body = invoke({"action": "rollback", "target_revision": "1", "confirm": True}, **DEV)
+    assert body["rolled_back_migrations"] == ["004_d.sql", "003_c.sql", "env/dev/002_sample.sql"]
+    assert database.query("SELECT s FROM t WHERE s = 'dev'") == []
+
+
+def test_one_number_twice_in_one_environment(invoke: Invoke, mixed: Folder) -> None:
+    """A number that an environment would have twice is refused there, and only there."""
+    mixed.write("002_b.sql", "-- db_setup: env=dev no-transaction\nSELECT 1;")
+    with pytest.raises(DuplicateNumber, match=r"002_b\.sql, env/dev/002_sample\.sql"):
+        invoke(**DEV)
+    assert "env/staging/002_other.sql" in invoke(**STAGING)["applied_migrations"]
+
+
+def test_unknown_environment(invoke: Invoke, mixed: Folder) -> None:
+    """A misspelt environment is remarked upon; a misspelt directive is refused with its place."""
+    (warning,) = invoke({"action": "status"}, MIGRATION_ENV="dve")["warnings"]
+    assert warning == 'MIGRATION_ENV is "dve", and no file is for that; known: dev, staging'
+    mixed.write("005_e.sql", "-- db_setup: env=dev, staging\nSELECT 1;")
+    with pytest.raises(UnknownDirective, match=r"^005_e\.sql:1:14"):
+        invoke(**DEV)

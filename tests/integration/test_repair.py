@@ -1,0 +1,101 @@
+"""repair: which differences are told, what is accepted, and what is never touched."""
+
+from __future__ import annotations
+
+import pytest
+from migrator.errors import InconsistentHistory, InvalidRequest, MigrationFailed
+
+from tests.plugins.databases import Database
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Cli, Invoke
+
+SHOW, REPAIR = {"action": "repair"}, {"action": "repair", "confirm": True}
+
+
+@pytest.fixture
+def differing(folder: Folder, database: Database, invoke: Invoke) -> Database:
+    """Return a database whose files were edited, removed and renamed since."""
+    for number, name in enumerate("abcd", 1):
+        folder.write(f"00{number}_{name}.sql", f"CREATE TABLE {name} (i int);")
+    invoke()
+    folder.write("001_a.sql", "CREATE TABLE a (i int);\n-- with a remark\n")
+    folder.write("001_a.down.sql", "DROP TABLE a;")
+    (folder.path / "002_b.sql").unlink()
+    (folder.path / "003_c.sql").rename(folder.path / "003_cc.sql")
+    return database
+
+
+def rows(database: Database) -> list[tuple[str, str]]:
+    """Return names and the beginnings of checksums in the history."""
+    return [(n, c) for n, c in database.query("SELECT name, left(checksum, 4) FROM db_setup.history ORDER BY position")]
+
+
+def test_differences_are_told(invoke: Invoke, differing: Database) -> None:
+    """Without confirm each difference is told, with dates and checksums, and nothing is written."""
+    before = rows(differing)
+    body = invoke(SHOW)
+    assert [(entry["name"], entry["mode"]) for entry in body["migrations"]] == [
+        ("001_a.sql", "edited"), ("002_b.sql", "missing"), ("003_c.sql", "renamed"),
+    ]  # fmt: skip
+    for part in ("001_a.sql (applied on 20", "(2 lines)", "002_b.sql (applied on 20", "is now 003_cc.sql", "Nothing was changed"):
+        assert part in body["message"]
+    assert body["repaired_migrations"] == []
+    assert (rows(differing), differing.query("SELECT count(*) FROM db_setup.runs")) == (before, [(1,)])
+    with pytest.raises(InconsistentHistory):
+        invoke()
+
+
+def test_files_are_accepted(invoke: Invoke, differing: Database) -> None:
+    """With confirm the history takes the files as they are, the tables stay, and migrate has nothing to do."""
+    assert invoke(REPAIR)["repaired_migrations"] == ["001_a.sql", "002_b.sql", "003_c.sql"]
+    assert [name for name, _ in rows(differing)] == ["001_a.sql", "003_cc.sql", "004_d.sql"]
+    assert differing.query("SELECT down_sql FROM db_setup.history WHERE name = '001_a.sql'") == [("DROP TABLE a;",)]
+    assert differing.query("SELECT count(*) FROM pg_class WHERE relname IN ('a', 'b', 'c', 'd')") == [(4,)]
+    assert invoke()["state"] == "up_to_date"
+    assert invoke(REPAIR)["message"] == "Nothing to repair."
+    (told,) = differing.query("SELECT outcome || message FROM db_setup.runs WHERE action = 'repair'")
+    assert told[0].startswith("succeeded001_a.sql (applied on")
+
+
+def test_renamed_and_edited_file_is_pointed_at(invoke: Invoke, differing: Database, folder: Folder) -> None:
+    """A missing file that has a new one of its number is not silently run again."""
+    folder.write("002_bb.sql", "CREATE TABLE IF NOT EXISTS b (i int);")
+    assert "(is it 002_bb.sql? The next migrate runs that)" in invoke(SHOW)["message"]
+    assert len(rows(differing)) == 4
+
+
+def test_database_that_is_ahead(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The rows of a newer package are not removed by an older one."""
+    folder.write("001_a.sql", "SELECT 1;")
+    folder.write("002_b.sql", "SELECT 2;")
+    invoke()
+    (folder.path / "002_b.sql").unlink()
+    assert "ahead of these files" in invoke(REPAIR)["message"]
+    assert len(rows(database)) == 2
+
+
+def test_half_applied_file_stays(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A row of a stepwise file that has not reached its end is not removed with its file."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);\nVACUUM a;\nSELECT broken;")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    (folder.path / "001_a.sql").unlink()
+    folder.write("002_b.sql", "SELECT 1;")
+    assert invoke(REPAIR)["repaired_migrations"] == []
+    assert [name for name, _ in rows(database)] == ["001_a.sql"]
+
+
+@pytest.mark.parametrize("more", [{"target_revision": "1"}, {"dry_run": True}, {"steps": 1}])
+def test_wishes_without_a_meaning(invoke: Invoke, more: dict[str, object]) -> None:
+    """Keys of other actions are refused."""
+    with pytest.raises(InvalidRequest):
+        invoke({**REPAIR, **more})
+
+
+def test_command_line(cli: Cli, differing: Database) -> None:
+    """The command line shows the differences, and accepts them with --yes."""
+    shown = cli("repair")
+    assert (shown.status, len(rows(differing))) == (0, 4)
+    assert "  002  002_b.sql  missing" in shown.out
+    assert cli("repair", "--yes").status == 0
+    assert len(rows(differing)) == 3
