@@ -13,7 +13,7 @@ from migrator.evidence_errors import ContradictoryEvidence, NothingProven
 from migrator.failure import lock_lost
 from migrator.job import Job, View
 from migrator.light import Any, NamedTuple
-from migrator.migration import AppliedMigration, Migration
+from migrator.migration import REPEATABLE, AppliedMigration, Migration
 from migrator.other_tools import read_histories
 from migrator.plan import UNTRACKED, Pending, up_to
 from migrator.report import listed
@@ -56,7 +56,7 @@ def baseline(job: Job, view: View) -> Finding:
     """Return what the user says, without a look at the database; raises UnknownTarget."""
     if view.imported:
         return imported(view)
-    items = [] if job.request.target == NONE else up_to(job.request.target, view.plan.pending)
+    items = [] if job.request.target == NONE else up_to(job.request.target, numbered(view.plan.pending))
     return Finding(BASELINE, _rows(Known(item, _BY_WORD) for item in items))
 
 
@@ -80,7 +80,7 @@ def find(job: Job, connection: Connection, view: View) -> Finding:
             f"several tools have a history here: {names}", cure="drop the table that is out of use, and run again"
         )
     for tool, rows in histories:
-        if known := _of_tool(job, tool, rows, view.plan.pending):
+        if known := _of_tool(job, tool, rows, numbered(view.plan.pending)):
             return Finding(ADOPTED, _rows(known))
     return _by_building(job, connection, view.plan.pending)
 
@@ -92,6 +92,11 @@ def _of_tool(job: Job, tool: Tool, rows: Sequence[Row], items: Sequence[Pending]
         return []  # a revision of Alembic's means nothing here until somebody says which file it is
     word = f"{tool.table} of {tool.name}: {', '.join(row.version for row in rows)}, by the user's word"
     return [Known(item, f"{word} {job.request.target}") for item in up_to(job.request.target, items)]
+
+
+def numbered(items: Sequence[Pending]) -> list[Pending]:
+    """Leave out the repeatable files: no other tool knows ours, and where nothing is known they simply run again."""
+    return [item for item in items if not item.migration.name.startswith(REPEATABLE)]
 
 
 def _read_file(file: Migration) -> bytes:

@@ -17,7 +17,7 @@ from migrator.transaction import run_statement
 
 _QUERY = re.compile(r"(?:select|with|values|table)\b|\(", re.IGNORECASE)
 _LONGEST = 200  # characters of a row that are asked for
-_BEFORE = f"SELECT pg_catalog.left(pg_catalog.row_to_json(q)::pg_catalog.text, {_LONGEST}) FROM (\n"
+_BEFORE = f"SELECT pg_catalog.left(pg_catalog.row_to_json(q)::pg_catalog.text, {_LONGEST}) AS found FROM (\n"
 _MOST_SHOWN = 3
 _MAX_ROW = 120  # bytes
 _SAVEPOINT = "db_setup_check"
@@ -61,12 +61,21 @@ def _ask_all(connection: Connection, check: Script) -> None:
 
 def _ask(connection: Connection, statement: Statement) -> list[str]:
     """Return the first rows that a query returns, one more than are shown; none of what is no query."""
-    text = statement.text
-    if not _QUERY.match(text, first_code(text)):
+    if (query := rows_sql(statement)) is None:
         run_statement(connection, statement)
         return []
-    query = text.rstrip().removesuffix(";")
-    return [row for (row,) in connection.rows(f"{_BEFORE}{query}\n) q LIMIT {_MOST_SHOWN + 1}")]
+    return [row for (row,) in connection.rows(query)]
+
+
+def rows_sql(statement: Statement) -> str | None:
+    """Return the query for the first rows of a query, one more than are shown, as texts of JSON in ``found``.
+
+    None for a statement that is no query.
+    """
+    if not _QUERY.match(statement.text, first_code(statement.text)):
+        return None
+    query = statement.text.rstrip().removesuffix(";")
+    return f"{_BEFORE}{query}\n) q LIMIT {_MOST_SHOWN + 1}"
 
 
 def _offset(error: ServerError, statement: Statement) -> int:

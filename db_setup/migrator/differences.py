@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from migrator.catalogue_entry import Catalogue, Entry, Key
 from migrator.excerpt import mask_passwords
@@ -39,6 +40,17 @@ class Difference(NamedTuple):
         """Return the difference ready for JSON."""
         told = {"kind": self.kind, "identity": self.identity, "difference": self.how, "along": self.along}
         return {**told, "lines": list(self.lines)}
+
+
+def changed(before: Catalogue, after: Catalogue) -> set[Key]:
+    """Return what tells the objects apart that are in one of the two only, or are not the same in both."""
+    return {key for key in {**before, **after} if before.get(key) != after.get(key)}
+
+
+def without(catalogue: Catalogue, keys: AbstractSet[Key]) -> Catalogue:
+    """Return a catalogue without some objects, and without what goes with them."""
+    heads = {identity for _, identity in keys}
+    return {key: entry for key, entry in catalogue.items() if key not in keys and entry.parent not in heads}
 
 
 def compare(files: Catalogue, database: Catalogue) -> list[Difference]:

@@ -95,6 +95,7 @@ class Rehearsal:
                     self._stop(work, position, f"line {statement.line} acts outside the transaction, and would stay")
                     return
                 self._run(statement)
+            self._ask(script)
             self._close(script)
         except (ServerError, ConnectionLost) as error:
             self._end(error, work, position)
@@ -115,6 +116,19 @@ class Rehearsal:
         self._statement, self._started = statement, time.monotonic()
         self._notifies |= notifies(statement)
         self.trace.run(self._connection, statement)
+
+    def _ask(self, script: Script) -> None:
+        """Ask the file's questions, as migrate does before it commits."""
+        if script.check is None:
+            return
+        from migrator.checks import CheckFailed, check_within  # noqa: PLC0415 - for files that have one
+
+        self._statement = None
+        try:
+            check_within(self._connection, script.check)
+        except CheckFailed as error:
+            error.kept = _KEPT
+            raise
 
     def _close(self, script: Script) -> None:
         """Do what COMMIT does about deferred constraints, and let later files find them deferred again.

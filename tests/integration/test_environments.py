@@ -72,3 +72,18 @@ def test_unknown_environment(invoke: Invoke, mixed: Folder) -> None:
     mixed.write("005_e.sql", "-- db_setup: env=dev, staging\nSELECT 1;")
     with pytest.raises(UnknownDirective, match=r"^005_e\.sql:1:14"):
         invoke(**DEV)
+
+
+def test_history_tells_what_was_skipped(invoke: Invoke, mixed: Folder, database: Database) -> None:
+    """The row of a run names the files that were left to other environments."""
+    invoke(**DEV)
+    assert database.query("SELECT message FROM db_setup.runs") == [("for other environments: env/staging/002_other.sql",)]
+
+
+def test_verify(invoke: Invoke, mixed: Folder, database: Database) -> None:
+    """Verification builds what this environment has; what another has brought is drift."""
+    mixed.write("env/dev/002_sample.sql", "CREATE TABLE sample (i int);")
+    invoke(**DEV)
+    assert invoke({"action": "verify"}, **DEV)["state"] == "up_to_date"
+    body = invoke({"action": "verify"})
+    assert [item["identity"] for item in body["differences"]] == ["public.sample"]

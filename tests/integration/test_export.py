@@ -166,3 +166,37 @@ def test_export_writes_nothing(cli: Cli, database: Database, pg_dump: Dump) -> N
     before = pg_dump(database)
     assert cli("plan", "--sql").status == 0
     assert pg_dump(database) == before
+
+
+def test_checks(cli: Cli, psql: Psql, folder: Folder, database: Database) -> None:
+    """The script asks the checks where migrate asks them: what they find ends it, and the file is not kept."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);\nINSERT INTO a VALUES (1), (2);")
+    check = "SELECT count(*) = {} FROM a; -- all\nSET search_path = pg_catalog;\nSELECT 'none' WHERE false; /* end"
+    folder.write("001_a.check.sql", check.format(3) + " */")
+    folder.write("002_steps.sql", "INSERT INTO a VALUES (3);\nVACUUM a;")
+    folder.write("002_steps.check.sql", "SELECT *\nFROM a WHERE i = 3;")
+    done = psql(cli("plan", "--sql").out)
+    assert (done.status, '001_a.check.sql:1: the check found this: {"?column?":false}' in done.err) == (3, True)
+    assert database.query("SELECT to_regclass('a'), count(*) FROM db_setup.history") == [(None, 0)]
+    folder.write("001_a.check.sql", check.format(2) + " */")
+    done = psql(cli("plan", "--sql").out)
+    assert (done.status, 'found this: {"i":3}' in done.err) == (3, True)
+    states = "SELECT name, state FROM db_setup.history ORDER BY position"
+    assert database.query(states) == [("001_a.sql", "applied"), ("002_steps.sql", "running")]
+    folder.write("002_steps.check.sql", "SELECT * FROM a WHERE i = 4;")
+    assert cli("migrate").status == 0
+    assert database.query("SELECT count(*) FROM a") == [(3,)]
+
+
+def test_repeatable_and_environments(cli: Cli, psql: Psql, folder: Folder, invoke: Invoke, database: Database) -> None:
+    """A changed repeatable file is run again, beside rows of files that are for another environment."""
+    for name in ("repeatable", "env/dev"):
+        (folder.path / name).mkdir(parents=True)
+    folder.write("repeatable/v.sql", "CREATE OR REPLACE VIEW v AS SELECT 1 AS one;")
+    folder.write("env/dev/001_d.sql", "CREATE TABLE d (i int);")
+    invoke(MIGRATION_ENV="dev")
+    folder.write("repeatable/v.sql", "CREATE OR REPLACE VIEW v AS SELECT 2 AS one;")
+    done = psql(cli("plan", "--sql").out)
+    assert (done.status, done.err) == (0, "")
+    assert database.query("SELECT one FROM v") == [(2,)]
+    assert invoke(MIGRATION_ENV="dev")["message"] == "Nothing to do: the database is up to date."

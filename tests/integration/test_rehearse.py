@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from migrator.checks import CheckFailed
 from migrator.errors import DbSetupError, MigrationFailed, RunLockTimeout
 from migrator.lock import KEY
 
@@ -386,3 +387,19 @@ def test_transaction_that_a_statement_ends(database: Database, tmp_path: Path) -
         trace.begin("001_a.sql")
         with pytest.raises(RunError, match="ended the transaction"):
             trace.run(connection, next(split("COMMIT AND CHAIN;")))
+
+
+def test_checks(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The checks are asked after each file; one that finds something fails the rehearsal as it would fail migrate."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);\nINSERT INTO a VALUES (1);")
+    folder.write("001_a.check.sql", "SELECT * FROM a WHERE i > 1;")
+    folder.write("002_b.sql", "INSERT INTO a VALUES (2);")
+    assert invoke(REHEARSE)["success"]
+    folder.write("002_b.check.sql", "SELECT true;\nSELECT * FROM a WHERE i > 1;")
+    with pytest.raises(CheckFailed, match=r'^002_b\.check\.sql:2:1  the check found this: \{"i":2\}') as caught:
+        invoke(REHEARSE)
+    assert caught.value.kept == "nothing: a rehearsal is rolled back"
+    folder.write("002_b.check.sql", "SELECT nothing FROM a;")
+    with pytest.raises(MigrationFailed, match=r"^002_b\.check\.sql:1:8 "):
+        invoke(REHEARSE)
+    assert database.query("SELECT to_regclass('a'), to_regclass('db_setup.history')") == [(None, None)]

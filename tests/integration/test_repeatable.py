@@ -9,6 +9,7 @@ from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Invoke
 
+VERIFY = {"action": "verify"}
 VIEW, OTHER = "repeatable/a_view.sql", "repeatable/b_view.sql"
 
 
@@ -97,3 +98,54 @@ def test_stepwise(invoke: Invoke, views: Folder, database: Database) -> None:
     views.write(VIEW, "INSERT INTO t VALUES (3);\nVACUUM t;")
     assert invoke()["applied_migrations"] == [VIEW]
     assert database.query("SELECT i FROM t ORDER BY i") == [(1,), (2,), (3,)]
+
+
+def test_verify(invoke: Invoke, views: Folder, database: Database) -> None:
+    """Verification builds them after the numbered files, in the order of names, whenever they were applied."""
+    invoke()
+    views.write(VIEW, "CREATE OR REPLACE VIEW a AS SELECT 2 AS one FROM t;")
+    views.write("002_u.sql", "CREATE TABLE u (i int);")
+    invoke()
+    body = invoke(VERIFY)
+    assert (body["state"], body["message"]) == ("up_to_date", "The database is what 4 migrations build.")
+    database.execute("CREATE OR REPLACE VIEW b AS SELECT one, 1 AS more FROM a;")
+    body = invoke(VERIFY)
+    assert [item["identity"] for item in body["differences"]] == ["public.b"]
+
+
+def test_verify_with_another_text(invoke: Invoke, views: Folder, database: Database) -> None:
+    """Nothing is said of a file that was edited since, nor of those after it, which may use it; of all others it is."""
+    invoke()
+    views.write(VIEW, "CREATE OR REPLACE VIEW a AS SELECT 1 AS one, 2 AS two FROM t;")
+    body = invoke(VERIFY)
+    assert (body["state"], body["differences"]) == ("pending_migrations", [])
+    assert body["not_verifiable"] == [f"{VIEW} is to be run again: it, and the repeatable files after it"]
+    database.execute("CREATE INDEX by_hand ON t (i)")
+    (views.path / OTHER).unlink()
+    body = invoke(VERIFY)
+    assert [item["identity"] for item in body["differences"]] == ["public.by_hand", "public.b"]
+    assert body["not_verifiable"][-1] == f"{OTHER} is applied, and its file is gone"
+
+
+def test_adoption(invoke: Invoke, views: Folder, database: Database) -> None:
+    """What a scratch database proves is recorded of them, too."""
+    for name in ("001_t.sql", VIEW, OTHER):
+        database.execute((views.path / name).read_text())
+    assert [item["name"] for item in invoke()["adopted_migrations"]] == ["001_t.sql", VIEW, OTHER]
+    assert invoke()["message"] == "Nothing to do: the database is up to date."
+
+
+def test_baseline(invoke: Invoke, views: Folder, database: Database) -> None:
+    """A person's word, or another tool's table, says nothing of them: they run."""
+    database.execute("CREATE TABLE t (i int)")
+    body = invoke({"action": "baseline", "target_revision": "head", "confirm": True})
+    assert [item["name"] for item in body["adopted_migrations"]] == ["001_t.sql"]
+    assert invoke()["applied_migrations"] == [VIEW, OTHER]
+
+
+def test_number_of_another_tool(invoke: Invoke, views: Folder, database: Database) -> None:
+    """A version in another tool's table is never taken for a repeatable file that begins with that number."""
+    views.write("repeatable/002_c.sql", "CREATE OR REPLACE VIEW c AS SELECT 1 AS one;")
+    database.execute("CREATE TABLE t (i int); CREATE TABLE schema_migrations (version text PRIMARY KEY)")
+    database.execute("INSERT INTO schema_migrations VALUES ('1')")
+    assert invoke()["applied_migrations"] == ["repeatable/002_c.sql", VIEW, OTHER]

@@ -17,7 +17,7 @@ from migrator.light import TYPE_CHECKING
 from migrator.locking import LockReport
 from migrator.migration import parse_number
 from migrator.plan import AHEAD, PENDING, UP_TO_DATE
-from migrator.report import Line, Report
+from migrator.report import Line, Report, listed
 from migrator.runner import Runner
 from migrator.script import Script
 from migrator.watchdog import Watchdog
@@ -151,7 +151,8 @@ class _Attempt:
             raise ended from error.__cause__
         finally:
             blockers.close()
-        self._record_end(connection, runner, "succeeded", "")
+        skipped = f"for other environments: {listed(view.skipped, 20)}" if view.skipped else ""
+        self._record_end(connection, runner, "succeeded", skipped)
         return runner
 
     def _record_end(self, connection: Connection, runner: Runner, outcome: str, message: str) -> None:

@@ -7,17 +7,18 @@ from contextlib import closing
 
 from migrator import catalogue
 from migrator.actions.status import describe
-from migrator.build import building
-from migrator.catalogue_entry import Catalogue
+from migrator.build import Build, building
+from migrator.catalogue_entry import Catalogue, Key
 from migrator.connection import Connection
-from migrator.differences import compare, in_words, told
+from migrator.differences import changed, compare, in_words, told, without
 from migrator.errors import DbSetupError, InconsistentHistory
 from migrator.evidence_errors import NothingProven
 from migrator.folder import Folder
 from migrator.history_tables import SCHEMA
 from migrator.job import Job, View
-from migrator.light import Any
+from migrator.light import Any, NamedTuple
 from migrator.matching import match
+from migrator.migration import REPEATABLE, AppliedMigration
 from migrator.plan import AHEAD, DRIFTED, UNTRACKED, Pending
 from migrator.report import Report, counted
 
@@ -33,7 +34,7 @@ def verify(job: Job) -> Report:
         view.plan.refuse_problems()
         items = _applied_files(folder, view)
         differences, details = _drift(job, connection, items, live)
-    details["not_verifiable"] += [f"{row.name} is applied in part" for row in view.applied if row.state != "applied"]
+    details["not_verifiable"] += _beyond(folder, view)
     report = describe(job, view, (*folder.warnings, *job.warnings), action="verify")._replace(details=details)
     if not differences:
         return report._replace(remark=f"The database is what {counted(len(items))} build{'s' * (len(items) == 1)}.")
@@ -74,8 +75,15 @@ def own_roles(connection: Connection, *, known: bool) -> list[str]:
     return [str(name) for (name,) in connection.rows(f"SELECT SESSION_USER::text UNION SELECT CURRENT_USER{earlier}")]
 
 
-def _applied_files(folder: Folder, view: View) -> list[Pending]:
-    """Return the files that are applied whole, in the order of application."""
+class _Item(NamedTuple):
+    """A file to be built; ``known`` is false where another text of it was applied."""
+
+    pending: Pending
+    known: bool = True
+
+
+def _applied_files(folder: Folder, view: View) -> list[_Item]:
+    """Return the files that are applied whole: in the order of application, then the repeatable ones."""
     if view.plan.state == UNTRACKED:
         raise NothingProven(
             "the database has tables and no history, so nothing says what it should be",
@@ -88,22 +96,62 @@ def _applied_files(folder: Folder, view: View) -> list[Pending]:
             f"not all that is applied is among these files: {names}", cure="verify with the package that has them all"
         )
     by_row = {row.name: file for file in folder.files if (row := found.rows.get(file.name))}
-    return [Pending(by_row[row.name], row.number) for row in view.applied if row.state == "applied"]
+    done = [row for row in view.applied if row.state == "applied"]
+    numbered = [_Item(Pending(by_row[row.name], row.number)) for row in done if row.name in by_row]
+    return numbered + _repeatables(folder, done)
+
+
+def _repeatables(folder: Folder, done: Sequence[AppliedMigration]) -> list[_Item]:
+    """Return the repeatable files that have been applied, in the order of names, in which a new database gets them."""
+    sums = {row.name: row.checksum for row in done}
+    return [
+        _Item(Pending(file, ""), known=sums[file.name] == file.checksum)
+        for file in folder.repeatable
+        if file.name in sums
+    ]
+
+
+def _beyond(folder: Folder, view: View) -> list[str]:
+    """Return what of the history the files here cannot tell."""
+    here = {file.name for file in folder.repeatable}
+    return [
+        *(f"{row.name} is applied in part" for row in view.applied if row.state != "applied"),
+        *(
+            f"{row.name} is applied, and its file is gone"
+            for row in view.applied
+            if row.name.startswith(REPEATABLE) and row.name not in here
+        ),
+    ]
 
 
 def _drift(
-    job: Job, connection: Connection, items: Sequence[Pending], live: Catalogue
+    job: Job, connection: Connection, items: Sequence[_Item], live: Catalogue
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Build the files and compare; return the drift in a sentence, empty for none, and the answer's details."""
     own = own_roles(connection, known=bool(items))
     with building(job, connection, job.warnings.append) as build:
-        for item in items:
-            build.apply(item)
-        differences = compare(catalogue.read(build.connection, own), live)
+        built, unknown = _build(build, items, own)
+        differences = compare(without(built, unknown), without(live, unknown))
+    edited = [item.pending.migration.name for item in items if not item.known]
+    beyond = [f"{name} is to be run again: it, and the repeatable files after it" for name in edited[:1]]
     details = {
         "differences": [item.as_json() for item in told(differences)],
         "difference_count": len(differences),
-        "not_verifiable": list(build.not_verifiable),
+        "not_verifiable": [*build.not_verifiable, *beyond],
     }
     count = f"{len(differences)} difference{'s' * (len(differences) > 1)}"
     return f"the database is not what its files build, {count}: {in_words(differences)}" * bool(differences), details
+
+
+def _build(build: Build, items: Sequence[_Item], own: Sequence[str]) -> tuple[Catalogue, set[Key]]:
+    """Build the files; return the catalogue, and the objects that nothing can be said of.
+
+    These are what a file makes whose applied text is not known, and what the files after it make, which may use it.
+    """
+    before: Catalogue | None = None
+    for item in items:
+        if before is None and not item.known:
+            before = catalogue.read(build.connection, own)
+        build.apply(item.pending)
+    built = catalogue.read(build.connection, own)
+    return built, set() if before is None else changed(before, built)

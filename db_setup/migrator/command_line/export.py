@@ -12,6 +12,7 @@ from contextlib import closing
 
 from migrator import first_generation, history
 from migrator.actions.plan import read_scripts
+from migrator.checks import rows_sql
 from migrator.command_line.tape import RUN_ID, Tape, Verbatim
 from migrator.errors import PlanError
 from migrator.history_tables import SCHEMA
@@ -59,6 +60,17 @@ _UNLOCK = f"DO $$ BEGIN PERFORM pg_catalog.pg_advisory_unlock({KEY}); END $$;\n"
 _NOTE = """SELECT coalesce(pg_catalog.json_agg(indexrelid::int8)::text, '[]') AS db_setup_note
     FROM pg_catalog.pg_index WHERE indrelid = pg_catalog.to_regclass({table}) \\gset
 """
+_FOUND = """SELECT pg_catalog.set_config('db_setup.place', {place}, true) AS db_setup_place, pg_catalog.set_config(
+    'db_setup.found', coalesce(pg_catalog.string_agg(found, ', '), ''), true) AS db_setup_found FROM (
+{query}
+) r \\gset
+DO $$ BEGIN
+    IF pg_catalog.current_setting('db_setup.found') !~ '^({{"([^"\\\\]|\\\\.)*":true}})?$' THEN
+        RAISE EXCEPTION '%: the check found this: %',
+            pg_catalog.current_setting('db_setup.place'), pg_catalog.current_setting('db_setup.found');
+    END IF;
+END $$;
+"""
 
 
 class NotExportable(PlanError):
@@ -79,10 +91,6 @@ def export(job: Job, write: Callable[[str], Any]) -> None:
                     f"{item.migration.name} is applied in part", cure="finish it with migrate; then export the rest"
                 )
         scripts = read_scripts(view.plan.pending)
-        for script in scripts:
-            if script.check is not None:
-                name = script.migration.name
-                raise NotExportable(f"{name} has a check, which psql cannot ask", cure="apply it with migrate")
         if view.nothing_to_do:
             write("-- Nothing to do.\n")
             return
@@ -129,7 +137,7 @@ class _Export:
         rows += [f"({literal(row.name)}, {literal(row.checksum)})" for row in self._view.imported]
         sums = {row.name: row.checksum for row in self._view.applied}
         rows += [f"({literal(rename.new)}, {literal(sums[rename.old])})" for rename in self._view.plan.renames]
-        known = 0 if self._view.imported else len(self._view.applied)
+        known = len(self._view.facts.applied)  # with those of other environments
         return _CHECK.format(count=len(rows), rows=", ".join(rows), known=known, schema=SCHEMA)
 
     def _file(self, item: Pending, script: Script) -> None:
@@ -142,6 +150,10 @@ class _Export:
         self._write(f"{script.opening}\n{record};\n")
         for statement in script.body():
             self._statement(statement)
+        if script.check is not None:
+            self._write("SAVEPOINT db_setup_check;\n")
+            self._ask(script.check)
+            self._write("ROLLBACK TO db_setup_check;\n")
         self._write("COMMIT;\n")
 
     def _statement(self, statement: Statement) -> None:
@@ -176,7 +188,21 @@ class _Export:
                         break
                     self._statement(end)
             self._close_step(row.name, step, end)
+        if script.check is not None:
+            self._write("BEGIN;\n")
+            self._ask(script.check)
+            self._write("ROLLBACK;\n")
         close_journal(self._tape, row.name)
+
+    def _ask(self, check: Script) -> None:
+        """Write the questions of a check; the script ends where one finds something."""
+        for statement in check.body():
+            query = rows_sql(statement)
+            if query is None:
+                self._statement(statement)
+                continue
+            place = f"{check.migration.name}:{statement.line}"
+            self._write(_FOUND.format(query=query, place=self._tape.literal(place)))
 
     def _chain(self, statement: Statement) -> None:
         self._digest.update(f"{len(statement.text)}:{statement.text}".encode())

@@ -130,8 +130,10 @@ def table(lines: Sequence[Line]) -> str:
 
 def detailed(details: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines for what only some actions tell: what is adopted, what differs, what could not be compared."""
-    for item in details.get("adopted_migrations", ()):
-        yield f"  {item['number']}  {item['name']}  {item['evidence']}"
+    adopted = details.get("adopted_migrations", ())
+    width = max((len(item["number"]) for item in adopted), default=0)
+    for item in adopted:
+        yield f"  {item['number']:>{width}}  {item['name']}  {item['evidence']}"
     differences = details.get("differences", ())
     if differences:
         yield "- as the files build it, + as it is in the database"
