@@ -52,13 +52,13 @@ class Settings(NamedTuple):
     schemas: tuple[str, ...] = ()
     revoke_public_connect: bool = False
     environment: str = ""
+    rehearse_timeout: float = DEFAULT_REHEARSE_TIMEOUT
+    lock_report: bool = False
 
     @property
     def declares_users(self) -> bool:
         """Tell whether a run has limited users to care for."""
         return self.create_users and any(user.secret or user.iam for user in self.users)
-    rehearse_timeout: float = DEFAULT_REHEARSE_TIMEOUT
-    lock_report: bool = False
 
     def __repr__(self) -> str:
         """Return the public settings only; a URL and a password never reach a log."""
