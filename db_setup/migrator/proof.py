@@ -23,7 +23,7 @@ from migrator.plan import Pending
 
 _OWN_IDENTITY = frozenset({"schema", "extension", "grants", "default privileges", "comment", "language"})
 
-_MAX_READS, _LIKELY = 20, 10
+_MAX_READS, _LIKELY = 5, 10
 
 
 class Proof(NamedTuple):
@@ -124,11 +124,12 @@ class _Search:
 
     def _look(self, number: int, reads: int) -> bool:
         """Compare the two as far as is called for; return whether the catalogue was read for that."""
-        counts, extensions = figures.count_again(self._build.connection)
+        counts, extensions = figures.glance(self._build.connection)
         self.scope.widen(counts, extensions)
         there = {name: found for name, found in self._counts.items() if name in self.scope.schemas}
-        self.distances.append((figures.distance(counts, there), number))
-        if counts != there or not number:
+        far = figures.distance(counts, there) or figures.distance(figures.count_again(self._build.connection), there)
+        self.distances.append((far, number))
+        if far or counts.keys() != there.keys() or not number:
             return False
         stamps = figures.stamp(self._build.connection)
         changed = stamps != self._stamps

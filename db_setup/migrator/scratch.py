@@ -124,7 +124,7 @@ def _settings(connection: Connection, name: str) -> list[str]:
         "SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d "
         "ON d.oid = s.setdatabase WHERE s.setrole = 0 AND d.datname = pg_catalog.current_database()"
     )
-    statements = []
+    statements = [f"ALTER DATABASE {quoted(name)} SET synchronous_commit = off"]  # a crash leaves nothing of it anyway
     for (setting,) in rows:
         parameter, _, value = setting.partition("=")
         text = value if parameter in _LISTS and value else connection.literal(value)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
-from tests.benchmarks.cases import applying, large_file, nothing_to_do, start, synth
+from tests.benchmarks.cases import applying, large_file, life, nothing_to_do, start, synth
 from tests.benchmarks.figures import Figure, table
 from tests.benchmarks.server import Server, running_server
 
@@ -19,6 +19,7 @@ CASES: dict[str, Callable[..., Iterator[Figure]]] = {
     "far": applying.measure_far,
     "near": applying.measure_near,
     "large": large_file.measure,
+    "life": life.measure,
     "synth": synth.measure,
 }
 

@@ -10,7 +10,11 @@ import sys
 
 import psycopg2
 
-HISTORY = "CREATE TABLE floor_history (name text PRIMARY KEY, checksum text NOT NULL)"
+# In db_setup's own schema, where it is not taken for a table of an application, which would have to be adopted.
+HISTORY = """
+CREATE SCHEMA db_setup;
+CREATE TABLE db_setup.floor_history (name text PRIMARY KEY, checksum text NOT NULL)
+"""
 
 
 def main(url: str, folder: str) -> None:
@@ -18,14 +22,14 @@ def main(url: str, folder: str) -> None:
     connection = psycopg2.connect(url)
     connection.autocommit = True
     cursor = connection.cursor()
-    cursor.execute("SELECT name, checksum FROM floor_history")
+    cursor.execute("SELECT name, checksum FROM db_setup.floor_history")
     applied = dict(cursor.fetchall())
     for name in sorted(os.listdir(folder)):
         with open(f"{folder}/{name}", "rb") as file:
             content = file.read()
         checksum = hashlib.sha256(content).hexdigest()
         if name not in applied:
-            row = f"INSERT INTO floor_history VALUES ('{name}', '{checksum}')"
+            row = f"INSERT INTO db_setup.floor_history VALUES ('{name}', '{checksum}')"
             cursor.execute(f"BEGIN;\n{content.decode()}\n;{row}; COMMIT")
         elif applied[name] != checksum:
             sys.exit(f"{name} was edited")

@@ -22,6 +22,11 @@ _NOTHING = """\
 -- finds it applied reads the text and no more, and ten thousand are applied before one is measured.
 SELECT {number};
 """
+_DEFAULT = """\
+-- After this file the default of one column is {number}, and nothing else is different.
+CREATE TABLE IF NOT EXISTS orders_0 (id bigint PRIMARY KEY, amount numeric(12, 2) NOT NULL DEFAULT 0);
+ALTER TABLE orders_0 ALTER COLUMN amount SET DEFAULT {number};
+"""
 _ROWS_HEAD = "CREATE TABLE payments (id integer PRIMARY KEY, payer text NOT NULL, note text NOT NULL);\n"
 
 
@@ -29,6 +34,13 @@ _ROWS_HEAD = "CREATE TABLE payments (id integer PRIMARY KEY, payer text NOT NULL
 def folder_of_tables(number: int) -> Iterator[Path]:
     """Make ``number`` small files, each of which makes a table."""
     with _folder(number, _TABLE) as folder:
+        yield folder
+
+
+@contextmanager
+def folder_of_defaults(number: int) -> Iterator[Path]:
+    """Make ``number`` small files, each of which changes the same table in a way that no count of objects shows."""
+    with _folder(number, _DEFAULT) as folder:
         yield folder
 
 

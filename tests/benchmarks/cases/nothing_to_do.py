@@ -24,7 +24,7 @@ def measure(server: Server, *, quick: bool) -> Iterator[Figure]:
             continue
         with folder_of_nothing(number) as folder, server.database() as database:
             handler(server.url(database), folder).run()
-            server.query("INSERT INTO floor_history SELECT name, checksum FROM db_setup.history", database)
+            server.query("INSERT INTO db_setup.floor_history SELECT name, checksum FROM db_setup.history", database)
             server.query("VACUUM ANALYZE", database)
             yield from _cpu(server, database, folder, number, 5 if quick else rounds)
             yield from _waits(server, database, folder, number)
