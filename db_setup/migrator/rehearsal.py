@@ -26,6 +26,7 @@ _SLACK = 0.05  # seconds
 _DEFERRABLE = """SELECT pg_catalog.format('%I.%I', n.nspname, c.conname), pg_catalog.bool_or(c.condeferred)
         AND pg_catalog.bool_and(c.condeferrable)
     FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.connamespace
+    WHERE c.conname OPERATOR(pg_catalog.=) ANY (SELECT conname FROM pg_catalog.pg_constraint WHERE condeferrable)
     GROUP BY 1 HAVING pg_catalog.bool_or(c.condeferrable)"""
 
 Work = Sequence[tuple[Pending, Script]]
