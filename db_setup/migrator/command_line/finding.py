@@ -20,8 +20,17 @@ class Finding(NamedTuple):
 
     def text(self, folder: str) -> str:
         """Return the finding for people; ``folder`` comes before the file's name."""
-        place = ":".join([f"{folder}/{self.file}".rstrip("/"), *(str(n) for n in (self.line, self.column) if n)])
-        return f"{place}: {self.level}: {self.message} [{self.rule}]" + (f"\n    {self.help}" if self.help else "")
+        return f"{self._place(folder)}: {self.level}: {self._said()}"
+
+    def without_level(self, folder: str) -> str:
+        """Return the same for a reader who is told the level beside it."""
+        return f"{self._place(folder)}: {self._said()}"
+
+    def _place(self, folder: str) -> str:
+        return ":".join([f"{folder}/{self.file}".rstrip("/"), *(str(n) for n in (self.line, self.column) if n)])
+
+    def _said(self) -> str:
+        return f"{self.message} [{self.rule}]" + (f"\n    {self.help}" if self.help else "")
 
     def entry(self, folder: str) -> dict[str, Any]:
         """Return the finding for JSON, null for what is not known."""
