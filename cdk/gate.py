@@ -63,7 +63,7 @@ def _translated(found: Iterable[Finding], folder: Folder, shown: str) -> Finding
     errors, warnings = [], []
     told = set()
     for item in found:
-        text = item.without_level(shown)
+        text = item.refusal or item.without_level(shown)  # in the words of the deploy where it has some
         told.add(item.message)
         if item.level == ERROR and item.rule not in _ABOUT_THE_PAST:
             errors.append(text)

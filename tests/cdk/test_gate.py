@@ -42,7 +42,7 @@ def test_a_file_that_cannot_run_is_an_error(tmp_path: Path, name: str) -> None:
     files, place = ERRORS[name]
     (error,) = gate.inspect(_folder(tmp_path, **files)).errors
     assert place in error
-    assert "]\n    " in error  # what it is called, and the cure
+    assert "Cure: " in error or "]\n    give it " in error
 
 
 def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
     site = make_site(tmp_path / "out")
     site.initializer(migrations=_folder(tmp_path, _001_a="SELECT 'x;", _002_b="\\q\n", _003_c="SELECT 1;"))
     errors = errors_of(site.stack)
-    assert f"ERROR {tmp_path}/migrations/001_a.sql:1:8: a string opened here is never closed" in errors
-    assert f"ERROR {tmp_path}/migrations/002_b.sql:1:1: \\q is a command of psql" in errors
+    assert "ERROR 001_a.sql:1:8  a string opened here is never closed" in errors
+    assert "ERROR 002_b.sql:1:1  \\q is a command of psql" in errors
 
 
 def test_remarks_are_warnings(tmp_path: Path) -> None:

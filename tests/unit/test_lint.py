@@ -121,6 +121,16 @@ def test_without_a_branch(folder: Folder, git: Git) -> None:
         find(folder, "nope")
 
 
+def test_without_the_objects_of_the_base(folder: Folder, git: Git) -> None:
+    """Where git names a file of the base and does not have it, as in a partial clone, nothing is compared."""
+    folder.write("001_a.sql", "SELECT 1;")
+    commit(git)
+    blob = git("rev-parse", "HEAD:001_a.sql").strip()
+    (folder.path / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    said = [item.message for item in find(folder) if item.rule == "no_branch"]
+    assert said == ["not compared with a branch: git cannot read the files that main has; fetch them first"]
+
+
 def test_no_repository(folder: Folder) -> None:
     """Outside a repository the rules of the folder still hold."""
     folder.write("001_a.sql", "SELECT 1;")

@@ -49,8 +49,11 @@ def read_branch(folder: str | os.PathLike[str], base: str = "") -> Branch:
     for name in (base,) if base else _USUAL:
         if (tip := git.ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")) is not None:
             fork = git.ask("merge-base", tip, "HEAD") or tip
-            began = git.migrations(fork)
-            return Branch(name, began, began if fork == tip else git.migrations(tip))
+            try:
+                began = git.migrations(fork)
+                return Branch(name, began, began if fork == tip else git.migrations(tip))
+            except _Unreadable:
+                return Branch(missing=f"git cannot read the files that {name} has; fetch them first")
     if base:
         raise UsageError(
             f'git knows no branch or commit "{base}"', cure="fetch it first, with its history (fetch-depth: 0 in CI)"
@@ -64,6 +67,10 @@ def _is_read(path: str) -> bool:
     parts = folder.split("/")
     known = folder in {"", REPEATABLE.removesuffix("/")} or (len(parts) == 2 and parts[0] == "env")
     return known and not parts[-1].startswith(".") and is_migration(name)
+
+
+class _Unreadable(Exception):
+    """An object that git names is not here, as in a partial clone without a network."""
 
 
 class _Git:
@@ -85,7 +92,7 @@ class _Git:
         return done.stdout if done.returncode == 0 else None
 
     def migrations(self, commit: str) -> dict[str, Migration]:
-        """Return the migrations of the folder and its subfolders in a commit, by name."""
+        """Return the migrations of the folder and its subfolders in a commit, by name; raises _Unreadable."""
         lines = (self._run(("ls-tree", "-r", "-z", commit)) or b"").split(b"\0")
         blobs: dict[str, bytes] = {}
         for line in filter(None, lines):
@@ -100,9 +107,12 @@ class _Git:
     def _contents(self, blobs: list[bytes]) -> list[bytes]:
         output = self._run(("cat-file", "--batch"), b"".join(blob + b"\n" for blob in blobs)) or b""
         contents, at = [], 0
-        for _ in blobs:
-            end = output.index(b"\n", at)
-            size = int(output[at:end].split()[2])
+        for blob in blobs:
+            end = output.find(b"\n", at)
+            head = output[at:end].split()
+            if end < 0 or head[:2] != [blob, b"blob"]:
+                raise _Unreadable
+            size = int(head[2])
             contents.append(output[end + 1 : end + 1 + size])
             at = end + 1 + size + 1
         return contents

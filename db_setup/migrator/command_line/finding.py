@@ -8,7 +8,11 @@ ERROR, WARNING, INFO = "error", "warning", "info"
 
 
 class Finding(NamedTuple):
-    """What is wrong where: a file's name, 1-based line and column (0: the file, or the folder, as a whole)."""
+    """What is wrong where: a file's name, 1-based line and column (0: the file, or the folder, as a whole).
+
+    ``refusal`` is the whole text with which a run would refuse the file, the line and a caret in it; empty if it would
+    not, or not for the file alone.
+    """
 
     file: str
     line: int
@@ -17,6 +21,7 @@ class Finding(NamedTuple):
     rule: str
     message: str
     help: str = ""
+    refusal: str = ""
 
     def text(self, folder: str) -> str:
         """Return the finding for people; ``folder`` comes before the file's name."""
@@ -36,6 +41,7 @@ class Finding(NamedTuple):
         """Return the finding for JSON, null for what is not known."""
         path = f"{folder}/{self.file}".rstrip("/")
         unknown = {name: value or None for name, value in self._asdict().items()}
+        del unknown["refusal"]  # the same in other words
         return {**unknown, "file": path}
 
     def annotation(self, folder: str) -> str:

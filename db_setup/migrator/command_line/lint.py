@@ -48,7 +48,8 @@ def find(
 def _of_error(error: DbSetupError, name: str) -> Finding:
     where = error.where
     line, column = (where.line, where.column) if where else (0, 0)
-    return Finding(where.file if where else name, line, column, ERROR, error.code, error.what, error.cure)
+    file = where.file if where else name
+    return Finding(file, line, column, ERROR, error.code, error.what, error.cure, str(error))
 
 
 def _read_all(files: Sequence[Migration]) -> tuple[list[Script], list[Finding]]:
