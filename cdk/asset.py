@@ -21,6 +21,7 @@ from cdk.refusals import Refused
 CA_BUNDLE = "global-bundle.pem"
 MAX_BYTES = 250 * 1024 * 1024
 """Lambda's limit for a package and its layers, unzipped."""
+_MIGRATIONS = ("*.sql", "repeatable/*.sql", "env/*/*.sql")
 _KEPT = 8  # packages of earlier synths
 _IN_USE = 3600  # seconds; another synth may be copying what was asked for a moment ago
 _PIECE = 1 << 20
@@ -61,14 +62,26 @@ def _parts(migrations: Path, ca_bundle: Path | None) -> Iterator[tuple[str, Path
     for path in files_in(DB_SETUP / "migrator"):
         if path.suffix == ".py" and "command_line" not in path.parts:  # which is for a developer's machine
             yield path.relative_to(DB_SETUP).as_posix(), path
-    for path in sorted(migrations.glob("*.sql")):
-        if path.is_file():
-            yield f"migrations/{path.name}", path
+    for path in _sql_files(migrations):
+        yield f"migrations/{path.relative_to(migrations).as_posix()}", path
     bundle = ca_bundle or DB_SETUP / CA_BUNDLE
     if ca_bundle is not None and not (ca_bundle.is_file() and ca_bundle.stat().st_size):
         raise Refused(f"ca_bundle: there is no file {ca_bundle}", cure="give the path of the RDS CA bundle")
     if bundle.is_file():
         yield CA_BUNDLE, bundle
+
+
+def _sql_files(migrations: Path) -> Iterator[Path]:
+    """Yield what a run can read, ways back and checks too, for every environment.
+
+    Those of the other environments are in the package because a database may have been of one of them: what it applied
+    then is known by the name of its file, and would be missed.
+    """
+    for pattern in _MIGRATIONS:
+        for path in sorted(migrations.glob(pattern)):
+            hidden = any(part.startswith(".") for part in path.relative_to(migrations).parts)
+            if path.is_file() and not hidden:
+                yield path
 
 
 def files_in(folder: Path) -> Iterator[Path]:

@@ -49,7 +49,8 @@ class DatabaseInitializer(Construct):
     - ``runtime``, ``architecture``: default Python 3.14 on x86_64.
     - ``memory_size``: in MB. ``timeout``: at most 13 minutes, which is the default.
     - ``vpc_subnets``, ``security_groups``: default: private subnets, and a group made here.
-    - ``environment_name``: such as "dev"; the function's ``MIGRATION_ENV``.
+    - ``environment_name``: such as "dev", to run the files for that environment too, those in ``migrations/env/dev``
+      and those that name it; the function's ``MIGRATION_ENV``. Default: only the files for all environments.
     - ``log_retention``: default three months.
     - ``run_on``: "deploy" (every one, the default) or "change" (when the folder or a setting has changed).
     - ``execute_after``, ``execute_before``: constructs to come before and after the migrations.
@@ -86,11 +87,12 @@ class DatabaseInitializer(Construct):
         listening = socket_timeout(limit.to_seconds())
         facts = facts_of(database, admin_secret)
         refuse_foreign(self, facts.secret, "the admin's secret")
-        package = Package(self, migrations, runtime, architecture, layers, ca_bundle)
+        overrides = checked(self, environment or {}, environment_name)
+        package = Package(self, migrations, runtime, architecture, layers, ca_bundle, overrides)
         users = UserSecrets(self, user_secret, table_creator_secret, readonly_secret, create_users)
         self.user_secret, self.table_creator_secret, self.readonly_secret = users.all
-        given = {"DB_NAME": database_name, "MIGRATION_ENV": environment_name}
-        variables = {**facts.variables(given), **users.variables(), **checked(self, environment or {})}
+        given = {"DB_NAME": database_name}
+        variables = {**facts.variables(given), **users.variables(), **overrides.variables}
         place = Place(self, vpc, vpc_subnets, security_groups)
         self.function = make_function(self, package, place, variables, memory_size, limit, log_retention)
         set_properties(self.trigger, package, listening, every_deploy=run_on == "deploy")

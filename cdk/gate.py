@@ -1,101 +1,78 @@
-"""The migrations as synth sees them: read with the rooms of the function, so that what it would refuse, synth refuses.
+"""The migrations as synth sees them: what ``python db_setup lint`` finds in the folder, as annotations.
 
 Nothing here asks a database. What only a database can tell (an edited past, a missing file) is for the deploy.
 """
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from migrator.beside import with_what_is_beside
-from migrator.errors import DbSetupError, FolderNotFound
+from migrator.command_line.finding import ERROR, INFO, Finding
+from migrator.command_line.lint import find
+from migrator.errors import DbSetupError
 from migrator.folder import Folder, read_folder
 from migrator.migration import Migration
 from migrator.plan import Policy, make_plan
-from migrator.report import listed
-from migrator.script import read_script
+
+_ABOUT_THE_PAST = frozenset({"edited_file", "missing_file", "renamed_file"})
+"""Rules that are warnings at synth: git does not know what a database has applied.
+
+To edit a file is right where its deploy has failed, and in a new database there is no past. A deploy compares with the
+database itself, and refuses before it runs anything.
+"""
+
+
+class Warned(NamedTuple):
+    """A warning, with the id by which an app can acknowledge all of its rule."""
+
+    id: str
+    text: str
 
 
 class Findings(NamedTuple):
-    """What synth says about a folder. ``files`` are its migrations in the order of their application."""
+    """What synth says about a folder. ``files`` are an environment's migrations in the order of their application."""
 
     files: tuple[Migration, ...] = ()
     errors: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warned, ...] = ()
 
 
-def inspect(path: Path) -> Findings:
-    """Read the folder and every file in it, ways back and checks too."""
-    try:
-        folder = read_folder(path)
-    except FolderNotFound:
+def inspect(path: Path, environment: str = "", *, strict_order: bool = False) -> Findings:
+    """Look at all files of the folder, those for other environments too."""
+    if not path.is_dir():
         cure = "Make it, or give the path of the folder with the .sql files."
         return Findings(errors=(f"migrations: there is no folder {path}. {cure}",))
-    except DbSetupError as error:
-        return Findings(errors=(str(error),))
-    return _together([_inspected(folder), *(_inspected(read_folder(path, name)) for name in folder.environments)])
+    found = find(path, strict_order=strict_order, only_new=True)
+    try:
+        folder = read_folder(path, environment)
+    except DbSetupError:  # the same is among the findings
+        folder = Folder(str(path), (), ())
+    return _translated(found, folder, _shown(path))
 
 
-def _together(found: Sequence[Findings]) -> Findings:
-    """Put the findings of all environments together, each once; the files are those for every environment."""
-    errors = dict.fromkeys(text for each in found for text in each.errors)
-    warnings = dict.fromkeys(text for each in found for text in each.warnings)
-    return Findings(found[0].files, tuple(errors), tuple(warnings))
+def _shown(path: Path) -> str:
+    """Return the path from where synth runs, as a terminal can open it."""
+    here = os.path.relpath(path)
+    return str(path) if here.startswith(os.pardir) else here
 
 
-def _inspected(folder: Folder) -> Findings:
-    plan = make_plan(folder.files, (), False, Policy("", False, False))
-    errors = [f"{problem.what}. Cure: {problem.cure}" for problem in plan.problems]
-    warnings = [*folder.warnings, *_unnumbered(folder), *_late(folder)]
-    if not folder.files:
-        warnings.append(f"there are no migrations in {folder.path}")
-    for file in (*folder.files, *folder.repeatable):
-        try:
-            warnings += with_what_is_beside(read_script(file, keep=False)).warnings
-        except DbSetupError as error:
-            errors.append(str(error))
-    return Findings(tuple(item.migration for item in plan.pending), tuple(errors), tuple(warnings))
+def _translated(found: Iterable[Finding], folder: Folder, shown: str) -> Findings:
+    errors, warnings = [], []
+    told = set()
+    for item in found:
+        text = item.refusal or item.without_level(shown)  # in the words of the deploy where it has some
+        told.add(item.message)
+        if item.level == ERROR and item.rule not in _ABOUT_THE_PAST:
+            errors.append(text)
+        elif item.level != INFO:  # a remark is for a review, not for every synth
+            warnings.append(Warned(f"db_setup:{item.rule}", text))
+    warnings += [Warned("db_setup:environment", text) for text in folder.warnings if text not in told]
+    return Findings(_in_order(folder), tuple(errors), tuple(warnings))
 
 
-def _unnumbered(folder: Folder) -> Sequence[str]:
-    names = [file.name for file in folder.files if file.number is None]
-    if not names:
-        return ()
-    what = f"without a number: {listed(names)}; such files are applied after the numbered ones, in the order of names"
-    return [f'{what}. "python db_setup number" writes their numbers into the names']
-
-
-def _late(folder: Folder) -> list[str]:
-    """Say which files are new here and yet numbered below one that is committed, and so perhaps deployed."""
-    committed = _committed(Path(folder.path))
-    old = [file for file in folder.files if file.number is not None and file.name in committed]
-    if not old:
-        return []
-    last = max(old, key=_number)
-    late = [f for f in folder.files if f.number is not None and f.name not in committed and _number(f) < _number(last)]
-    return [
-        f"{file.name} comes late: {last.name} is committed already. It is applied, after what a database has; "
-        "give it a higher number if it should come later everywhere"
-        for file in late
-    ]
-
-
-def _number(file: Migration) -> tuple[int, ...]:
-    assert file.number is not None
-    return file.number
-
-
-def _committed(folder: Path) -> frozenset[str]:
-    """Return the names that git has for the folder on the main branch, or at HEAD; none where there is no git."""
-    for base in ("origin/HEAD", "HEAD"):
-        words = ["git", "-C", str(folder), "ls-tree", "-z", "--name-only", base]
-        try:
-            done = subprocess.run(words, capture_output=True, check=False)
-        except OSError:  # no git on this machine: then nothing is known to be committed
-            return frozenset()
-        if done.returncode == 0:
-            return frozenset(name.decode(errors="replace") for name in done.stdout.split(b"\0") if name)
-    return frozenset()
+def _in_order(folder: Folder) -> tuple[Migration, ...]:
+    plan = make_plan(folder.files, (), False, Policy())
+    return (*(item.migration for item in plan.pending), *folder.repeatable)

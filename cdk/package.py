@@ -14,6 +14,7 @@ from migrator.folder import default_path
 from cdk import DB_SETUP, asset, gate
 from cdk.drivers import PYTHONS, Target
 from cdk.refusals import Refused
+from cdk.variables import Overrides
 
 _STAND_IN = aws_lambda.Code.from_inline("raise RuntimeError('what synth has refused was deployed')")
 """In place of a folder that synth refuses; it is never deployed by the CDK's command."""
@@ -31,18 +32,19 @@ class Package:
         architecture: aws_lambda.Architecture | None,
         layers: Sequence[aws_lambda.ILayerVersion],
         ca_bundle: str | Path | None,
+        overrides: Overrides,
     ) -> None:
         self.runtime = runtime or latest_runtime()
         self.architecture = architecture or aws_lambda.Architecture.X86_64
         self.layers = list(layers)
         folder = Path(migrations or default_path(DB_SETUP))
-        self._findings = gate.inspect(folder)
+        self._findings = gate.inspect(folder, overrides.environment_name, strict_order=overrides.strict_order)
         target = Target(_python(self.runtime), self.architecture.name)
         annotations = aws_cdk.Annotations.of(scope)
         for text in self._findings.errors:
             annotations.add_error(text)
-        for number, text in enumerate(self._findings.warnings, 1):
-            annotations.add_warning_v2(f"db_setup:migrations-{number}", text)
+        for warned in self._findings.warnings:
+            annotations.add_warning_v2(warned.id, warned.text)
         if self._findings.errors:
             self.code: aws_lambda.Code = _STAND_IN
         else:
@@ -59,14 +61,14 @@ class Package:
 
     @property
     def migrations(self) -> list[str]:
-        """Return the migrations with the beginning of their checksums, the oldest of many folded into one line."""
+        """Return the environment's with the beginning of their checksums, the oldest of many folded into one line."""
         lines = [f"{file.name} {file.checksum[:8]}" for file in self._findings.files]
         folded = max(0, len(lines) // _LISTED - 1) * _LISTED  # moves rarely, so that a diff shows what is new
         return [f"{folded} earlier ones {_digest(lines[:folded])[:8]}", *lines[folded:]] if folded else lines
 
     @property
     def digest(self) -> str:
-        """Return a digest of all migrations, of their names and their texts."""
+        """Return a digest of the environment's migrations, of their names and their texts."""
         return _digest([f"{file.name} {file.checksum}" for file in self._findings.files])
 
 

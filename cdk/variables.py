@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import aws_cdk
 from constructs import Construct
@@ -11,6 +13,7 @@ from migrator.settings import Settings
 
 from cdk.refusals import Refused
 
+_ENVIRONMENT = "MIGRATION_ENV"
 _OURS = {
     "DATABASE_URL": "a password would stand in the template",
     "DB_SECRET_NAME": "the function may read the database's secret only; name another in admin_secret",
@@ -18,16 +21,46 @@ _OURS = {
 }
 
 
-def checked(scope: Construct, environment: Mapping[str, str]) -> Mapping[str, str]:
+class Overrides(NamedTuple):
+    """The variables that an app gives, and what synth itself has to know of them.
+
+    ``environment_name`` is empty where there is none, or where only a deploy will know it.
+    """
+
+    variables: Mapping[str, str]
+    environment_name: str = ""
+    strict_order: bool = False
+
+
+def checked(scope: Construct, environment: Mapping[str, str], environment_name: str | None) -> Overrides:
     """Return the overrides; raises Refused, or tells synth, when the function would refuse one of them."""
     for name, value in environment.items():
         if name in _OURS:
             raise Refused(f"environment names {name}", cure=f"leave it out: {_OURS[name]}")
         if not isinstance(value, str):
             raise Refused(f"environment: {name} is {value!r}", cure=f'write it as a text, such as {name}="true"')
-    known = {name: value for name, value in environment.items() if not aws_cdk.Token.is_unresolved(value)}
+    variables = _with_environment_name(environment, environment_name)
+    known = {name: value for name, value in variables.items() if not aws_cdk.Token.is_unresolved(value)}
     try:
-        Settings.from_env(known)
+        settings = Settings.from_env(known)
     except DbSetupError as error:
         aws_cdk.Annotations.of(scope).add_error(f"environment: {error}")
-    return environment
+        settings = Settings()
+    return Overrides(variables, settings.environment, settings.strict_order)
+
+
+def _with_environment_name(environment: Mapping[str, str], name: str | None) -> Mapping[str, str]:
+    """Return the variables with the environment's name; raises Refused for what can name no environment, or two."""
+    if name is None:
+        return environment
+    if aws_cdk.Token.is_unresolved(name) or not re.fullmatch(r"[\w-]+", str(name)):
+        raise Refused(
+            f"environment_name is {name!r}",
+            cure='give the name that files and folders are marked with, such as "dev": letters, digits, _ and -',
+        )
+    other = environment.get(_ENVIRONMENT, name)
+    if other != name:
+        raise Refused(
+            f'environment_name is "{name}", and environment has {_ENVIRONMENT}="{other}"', cure="set only one of them"
+        )
+    return {**environment, _ENVIRONMENT: name}

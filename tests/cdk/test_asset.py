@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from migrator.folder import read_folder
 
 from cdk import asset, drivers
 from cdk.asset import build, files_in
@@ -47,6 +48,24 @@ def test_it_holds_what_the_function_needs_and_nothing_else(migrations: Path) -> 
     assert {Path(name).suffix for name in names if name.startswith("migrator/")} == {".py"}
     assert "migrator/actions/migrate.py" in names
     assert not any("command_line" in name or name.endswith(".pyc") for name in names)
+
+
+def test_every_file_that_a_run_can_read_is_in_it(migrations: Path) -> None:
+    """Repeatable files and those of every environment, with ways back and checks; no other folder, nothing hidden."""
+    wanted = {
+        "001_a.sql", "001_a.down.sql", "001_a.check.sql", "repeatable/v.sql", "repeatable/v.check.sql",
+        "env/dev/002_b.sql", "env/dev/002_b.down.sql", "env/prod/002_c.sql",
+    }  # fmt: skip
+    others = {"other/003.sql", ".git/x.sql", ".hidden.sql", "repeatable/deep/x.sql", "env/x.sql", "env/.old/x.sql", "env/dev/x.md"}
+    for name in wanted | others:
+        (migrations / name).parent.mkdir(parents=True, exist_ok=True)
+        (migrations / name).write_text("SELECT 1;\n")
+    folder = build(migrations, None, None).path / "migrations"
+    assert {path.relative_to(folder).as_posix() for path in files_in(folder)} == wanted
+    for environment in ("", "dev", "prod", "other"):
+        here, there = (read_folder(path, environment) for path in (migrations, folder))
+        assert [file.name for file in there.files] == [file.name for file in here.files]
+        assert (there.skipped, there.environments) == (here.skipped, here.environments)
 
 
 def _version() -> str:

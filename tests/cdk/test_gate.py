@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from migrator.command_line import squawk
 
 from cdk import asset, gate
 from tests.cdk.stacks import errors_of, make_site, synthesise
@@ -30,7 +31,8 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "check": ({"_001_a": "SELECT 1;", "_001_a.check": "SELECT 1;\nCOMMIT;"}, "001_a.check.sql:2:1"),
     "environment": ({"_001_a": "SELECT 1;", "env/dev/002_b": "SELECT 'x;"}, "env/dev/002_b.sql:1:8"),
     "repeatable": ({"_001_a": "SELECT 1;", "repeatable/v": "SELECT 'x;"}, "repeatable/v.sql:1:8"),
-    "duplicate": ({"_001_a": "SELECT 1;", "_001_b": "SELECT 2;"}, "001_a.sql"),
+    "duplicate": ({"_001_a": "SELECT 1;", "_001_b": "SELECT 2;"}, "001_b.sql:1:1: one number, 2 files: 001_a.sql"),
+    "duplicate of an environment": ({"_001_a": "SELECT 1;", "env/dev/001_b": "SELECT 2;"}, "env/dev/001_b.sql:1:1"),
 }
 
 
@@ -40,7 +42,7 @@ def test_a_file_that_cannot_run_is_an_error(tmp_path: Path, name: str) -> None:
     files, place = ERRORS[name]
     (error,) = gate.inspect(_folder(tmp_path, **files)).errors
     assert place in error
-    assert "Cure: " in error
+    assert "Cure: " in error or "]\n    give it " in error
 
 
 def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_remarks_are_warnings(tmp_path: Path) -> None:
     site.initializer(migrations=folder)
     found = synthesise(site.stack)
     said = "\n".join(found.warnings)
-    for text in ("without a number: orders.sql", '"-- +goose Down"', "002_b.SQL is not run"):
+    for text in ("orders.sql has no number", '"-- +goose Down"', "002_b.SQL is not run"):
         assert text in said
 
 
@@ -69,17 +71,65 @@ def _git(folder: Path, *words: str) -> None:
     subprocess.run(["git", "-C", str(folder), *identity, *words], check=True, capture_output=True)
 
 
+def _commit(folder: Path) -> None:
+    """Make the folder a repository whose main branch has it as it is."""
+    _git(folder, "init", "--quiet", "--initial-branch=main")
+    _git(folder, "add", ".")
+    _git(folder, "commit", "--quiet", "--message", "Begin")
+
+
 def test_a_late_number_is_a_warning(tmp_path: Path) -> None:
     """A new file numbered below a committed one is named with it; a committed or higher one is not."""
     folder = _folder(tmp_path, _001_a="SELECT 1;", _005_b="SELECT 1;")
-    _git(folder, "init", "--quiet")
-    _git(folder, "add", ".")
-    _git(folder, "commit", "--quiet", "--message", "Begin")
+    _commit(folder)
     assert gate.inspect(folder).warnings == ()
     (folder / "003_late.sql").write_text("SELECT 1;")
     (folder / "006_new.sql").write_text("SELECT 1;")
     (warning,) = gate.inspect(folder).warnings
-    assert warning.startswith("003_late.sql comes late: 005_b.sql is committed already")
+    assert warning.id == "db_setup:out_of_order"
+    assert "003_late.sql:1:1: 003_late.sql comes before 005_b.sql, which is on " in warning.text
+
+
+def test_an_edited_past_is_a_warning(tmp_path: Path) -> None:
+    """What git knows otherwise is told, and left to the deploy: an edit is the cure of a file that has failed."""
+    folder = _folder(tmp_path, _001_a="SELECT 1;", _002_b="SELECT 2;", _003_c="SELECT 3;")
+    _commit(folder)
+    (folder / "001_a.sql").write_text("SELECT 'edited';")
+    (folder / "002_b.sql").unlink()
+    (folder / "env/dev").mkdir(parents=True)
+    (folder / "003_c.sql").rename(folder / "env/dev/003_c.sql")
+    found = gate.inspect(folder)
+    assert found.errors == ()
+    assert [warned.id for warned in found.warnings] == [
+        "db_setup:edited_file", "db_setup:missing_file", "db_setup:renamed_file"
+    ]  # fmt: skip
+
+
+def test_remarks_for_a_review_are_left_to_lint(tmp_path: Path) -> None:
+    """That there is no branch, no squawk, or no way back, is not said at every synth."""
+    assert gate.inspect(_folder(tmp_path, _001_a="SELECT 1;", **{"_001_a.down": ""}, _002_b="SELECT 1;")).warnings == ()
+
+
+@pytest.mark.skipif(not squawk.program(), reason="squawk-cli is not installed")
+def test_dangerous_statements_of_new_files_are_warnings(tmp_path: Path) -> None:
+    """Squawk's findings stand at synth, for files that are not on the main branch."""
+    folder = _folder(tmp_path, _001_a="ALTER TABLE a DROP COLUMN b;")
+    assert gate.inspect(folder).warnings == ()  # nothing tells that it is new
+    _commit(folder)
+    (folder / "002_b.sql").write_text("ALTER TABLE a DROP COLUMN b;\n")
+    (warning,) = gate.inspect(folder).warnings
+    assert warning.id == "db_setup:ban-drop-column"
+    assert "002_b.sql:1:15: " in warning.text
+
+
+def test_a_strict_order_is_kept_at_synth(tmp_path: Path) -> None:
+    """With STRICT_ORDER a late number is an error of synth, since the function would refuse it."""
+    folder = _folder(tmp_path, _005_b="SELECT 1;")
+    _commit(folder)
+    (folder / "003_late.sql").write_text("SELECT 1;")
+    site = make_site(tmp_path / "out")
+    site.initializer(migrations=folder, environment={"STRICT_ORDER": "true"})
+    assert "003_late.sql:1:1: 003_late.sql comes before 005_b.sql" in errors_of(site.stack)
 
 
 def test_without_git_nothing_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

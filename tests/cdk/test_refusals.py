@@ -78,6 +78,13 @@ CASES: dict[str, tuple[Properties, str, str]] = {
     "one secret for two": (lambda site: {"user_secret": site.database.secret}, "is the secret of the admin, too", "of its own"),
     "a password": (lambda _: {"environment": {"DATABASE_URL": "postgresql://x"}}, "environment names DATABASE_URL", "template"),
     "no text": (lambda _: {"environment": {"AUTO_MIGRATE": False}}, "AUTO_MIGRATE is False", 'AUTO_MIGRATE="true"'),
+    "an environment without a name": (lambda _: {"environment_name": ""}, "environment_name is ''", 'such as "dev"'),
+    "a path": (lambda _: {"environment_name": "dev/../prod"}, "environment_name is 'dev/../prod'", "letters"),
+    "a name of the deploy": (lambda _: {"environment_name": aws_cdk.Aws.REGION}, "environment_name is '${Token[", "letters"),
+    "two environments": (
+        lambda _: {"environment_name": "dev", "environment": {"MIGRATION_ENV": "prod"}},
+        'environment_name is "dev", and environment has MIGRATION_ENV="prod"', "Set only one",
+    ),
     "layers of another language": (
         lambda site: {"runtime": aws_lambda.Runtime.NODEJS_22_X, "layers": [_layer(site)]}, "nodejs22.x", "runtime of Python",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import aws_cdk
 import pytest
@@ -283,6 +284,58 @@ def test_the_migrations_stand_in_the_template(tmp_path: Path) -> None:
     before, after = _listed(tmp_path, 2), _listed(tmp_path, 3)
     assert after[:2] == before
     assert after[2].startswith("003_a.sql ")
+
+
+def _environments(folder: Path) -> Path:
+    for name in ("003_c.sql", "repeatable/v.sql", "env/dev/002_b.sql", "env/prod/002_p.sql"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("SELECT 1;")
+    (folder / "004_d.sql").write_text("-- db_setup: env=prod\nSELECT 1;")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("properties", "names"),
+    [
+        ({}, ["003_c.sql", "repeatable/v.sql"]),
+        ({"environment_name": "dev"}, ["env/dev/002_b.sql", "003_c.sql", "repeatable/v.sql"]),
+        ({"environment_name": "prod"}, ["env/prod/002_p.sql", "003_c.sql", "004_d.sql", "repeatable/v.sql"]),
+        ({"environment": {"MIGRATION_ENV": "dev"}}, ["env/dev/002_b.sql", "003_c.sql", "repeatable/v.sql"]),
+        ({"environment": {"MIGRATION_ENV": aws_cdk.Aws.REGION}}, ["003_c.sql", "repeatable/v.sql"]),
+        (
+            {"environment_name": "dev", "environment": {"MIGRATION_ENV": "dev"}},
+            ["env/dev/002_b.sql", "003_c.sql", "repeatable/v.sql"],
+        ),
+    ],
+)
+def test_the_files_of_its_environment_stand_in_the_template(
+    tmp_path: Path, site: Site, properties: dict[str, Any], names: list[str]
+) -> None:
+    """Those that this environment runs, in the order of their application, repeatable ones last."""
+    site.initializer(migrations=_environments(tmp_path / "migrations"), **properties)
+    found = synthesise(site.stack)
+    assert [line.partition(".sql ")[0] + ".sql" for line in found.properties(TRIGGER)["Migrations"]] == names
+    named = properties.get("environment_name") or properties.get("environment", {}).get("MIGRATION_ENV")
+    assert found.properties(FUNCTION)["Environment"]["Variables"].get("MIGRATION_ENV") == site.stack.resolve(named)
+    assert found.warnings == ()
+
+
+def test_an_environment_that_no_file_knows_is_a_warning(tmp_path: Path, site: Site) -> None:
+    """A misspelt name is told at synth, as it is by every run."""
+    site.initializer(migrations=_environments(tmp_path / "migrations"), environment_name="prd")
+    assert any('MIGRATION_ENV is "prd", and no file is for that' in text for text in synthesise(site.stack).warnings)
+
+
+def test_on_change_an_edited_repeatable_runs_and_another_environments_file_is_not_listed(tmp_path: Path) -> None:
+    """Another text of a repeatable file is another digest of the trigger; one of another environment's file is not."""
+    folder = _environments(tmp_path / "migrations")
+    digests = []
+    for number, changed in enumerate(["003_c.sql", "env/prod/002_p.sql", "repeatable/v.sql"]):
+        (folder / changed).write_text(f"SELECT {number + 1};")
+        site = make_site(tmp_path / f"out-{number}")
+        site.initializer(run_on="change", migrations=folder, environment_name="dev")
+        digests.append(synthesise(site.stack).properties(TRIGGER)["MigrationsDigest"])
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_many_migrations_stay_within_a_template(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Release(NamedTuple):
     auto_migrate: str = ""
     kind: str = "instance"
     create_users: bool | None = None
+    environment_name: str | None = None
 
 
 RELEASES = {
@@ -54,6 +55,9 @@ RELEASES = {
     "change-next": Release(shop.NEXT, run_on="change"),
     "cluster": Release(shop.BASE, kind="cluster"),
     "existing": Release(shop.BASE, kind="existing"),
+    "dev": Release(shop.ENVIRONMENTS, environment_name="dev"),
+    "dev-next": Release(shop.SHOUTING, environment_name="dev"),
+    "dev-as-qa": Release(shop.SHOUTING, environment_name="qa"),
     "users": Release(shop.BASE, create_users=True),
     "users-next": Release(shop.NEXT, create_users=True),
 }
@@ -75,7 +79,7 @@ class Shop(aws_cdk.Stack):
         self.initializer = DatabaseInitializer(
             self, "Migrations", vpc=vpc, database=_database(self, vpc, release.kind), migrations=migrations,
             runtime=_runtime(), architecture=_architecture(), run_on=release.run_on, execute_before=[application],
-            create_users=release.create_users,
+            create_users=release.create_users, environment_name=release.environment_name,
             environment={"AUTO_MIGRATE": release.auto_migrate} if release.auto_migrate else None,
         )  # fmt: skip
 
@@ -113,6 +117,7 @@ def _folders(base: Path) -> Iterator[tuple[str, Path]]:
         folder = base / name / "migrations"
         folder.mkdir(parents=True)
         for file, text in release.files.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_text(text, "utf-8")
         yield name, folder
 

@@ -36,3 +36,18 @@ GATED: Files = {
         "INSERT INTO invoices VALUES (2);\n"
     ),
 }
+
+# For several environments, with files that are run again when they have changed.
+ENVIRONMENTS: Files = {
+    **BASE,
+    "003_marks.sql": "-- db_setup: env=dev,qa\nCREATE TABLE marks (mark text);\n",
+    "env/dev/004_sample.sql": "INSERT INTO customers VALUES (100, 'Sample');\n",
+    "env/dev/004_sample.check.sql": "SELECT count(*) = 1 FROM customers WHERE id = 100;\n",
+    "env/prod/004_no_sample.sql": "INSERT INTO customers VALUES (200, 'Not for dev');\n",
+    "repeatable/names.sql": "CREATE OR REPLACE VIEW names AS SELECT name FROM customers;\n",
+}
+
+SHOUTING: Files = {
+    **ENVIRONMENTS,
+    "repeatable/names.sql": "CREATE OR REPLACE VIEW names AS SELECT upper(name) AS name FROM customers;\n",
+}

@@ -8,6 +8,7 @@ from tests.chain.assembly import Release
 from tests.chain.chain import Chain
 from tests.chain.database import history
 from tests.chain.resources import TRIGGER, Endpoint
+from tests.chain.shop import BASE
 from tests.plugins.databases import Database
 from tests.plugins.proxy import Proxy
 
@@ -142,3 +143,23 @@ def test_a_replaced_database(chain: Chain, database: Database, proxy: Proxy) -> 
     assert chain.calls() == ["1", "2"]
     assert chain.service.versions[f"{chain.function_arn}:2"].environment["DB_HOST"] == str(proxy.folder)
     assert chain.finished()[-1]["message"] == "Nothing to do: the database is up to date."
+
+
+def test_files_of_an_environment(chain: Chain, database: Database) -> None:
+    """The package has repeatable files and those of environments: a deploy runs its own, and a changed view again."""
+    assert chain.deploy("dev") == "CREATE_COMPLETE"
+    own = ["003_marks.sql", "env/dev/004_sample.sql"]
+    assert chain.finished()[0]["applied_migrations"] == [*BASE, *own, "repeatable/names.sql"]
+    assert chain.finished()[0]["skipped_migrations"] == ["env/prod/004_no_sample.sql"]
+    assert sorted(database.query("SELECT name FROM names")) == [("Ada",), ("Sample",)]
+    assert chain.deploy("dev-next") == "UPDATE_COMPLETE"
+    assert chain.finished()[-1]["applied_migrations"] == ["repeatable/names.sql"]
+    assert sorted(database.query("SELECT name FROM names")) == [("ADA",), ("SAMPLE",)]
+
+
+def test_a_database_that_was_of_another_environment(chain: Chain, database: Database) -> None:
+    """What was applied for dev is not missed by a deploy for qa, whose package still has those files."""
+    chain.deploy("dev")
+    assert chain.deploy("dev-as-qa") == "UPDATE_COMPLETE"
+    assert chain.finished()[-1]["applied_migrations"] == ["repeatable/names.sql"]
+    assert chain.finished()[-1]["skipped_migrations"] == ["env/dev/004_sample.sql", "env/prod/004_no_sample.sql"]

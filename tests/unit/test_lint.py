@@ -72,13 +72,36 @@ def lint(folder: Folder, *words: str, **environ: str) -> Done:
         ({"001_a.sql": b"SELECT 1;\0"}, [("001_a.sql", 1, ERROR, "nul_byte")]),
         ({"001_a.sql": "-- +goose Down\nSELECT 1;"}, [("001_a.sql", 1, WARNING, "down_part")]),
         ({"001_a.sql": "", "1_b.sql": ""}, [("1_b.sql", 1, ERROR, "duplicate_number")]),
-        ({"001_a.SQL": ""}, [("", 0, WARNING, "not_run")]),
+        ({"001_a.SQL": ""}, [("", 0, WARNING, "not_run"), ("", 0, WARNING, "no_migrations")]),
+        ({"a.sql": ""}, [("a.sql", 1, WARNING, "no_number")]),
         ({"001_a.sql": "", "001_a.down.sql": "", "002_b.sql": ""}, [("002_b.sql", 1, INFO, "no_way_back")]),
+        (
+            {"001_a.sql": "", "001_a.down.sql": "SELECT 'x", "001_a.check.sql": "SELECT 1;\nCOMMIT;"},
+            [("001_a.check.sql", 2, ERROR, "unusable_check"), ("001_a.down.sql", 1, ERROR, "unterminated_text")],
+        ),
+        ({"001_a.sql": "SELECT 'x", "001_a.down.sql": "\\q"}, [
+            ("001_a.down.sql", 1, ERROR, "psql_command"), ("001_a.sql", 1, ERROR, "unterminated_text"),
+        ]),
+        ({"001_a.sql": "", "001_a.down.sql": f"-- {' ' * (1 << 18)}"}, [("001_a.sql", 1, WARNING, "not_stored")]),
+        ({"001_a.sql": "", "002_b.check.sql": "SELECT 'x"}, [("", 0, WARNING, "not_run")]),
+        ({"repeatable/v.sql": "SELECT 'x", "env/dev/001_a.sql": "\nBEGIN;"}, [
+            ("env/dev/001_a.sql", 2, ERROR, "unclosed_transaction"), ("repeatable/v.sql", 1, ERROR, "unterminated_text"),
+        ]),
+        ({"env/dev/001_a.sql": "", "env/dev/001_a.check.sql": "COMMIT"}, [("env/dev/001_a.check.sql", 1, ERROR, "unusable_check")]),
+        ({"001_a.sql": "-- db_setup: env=dev,qa\nSELECT 'x"}, [("001_a.sql", 2, ERROR, "unterminated_text")]),
+        ({"env/dev/001_a.sql": "", "env/qa/001_a.sql": "", "repeatable/001_v.sql": ""}, []),
+        ({"001_a.sql": "", "env/dev/001_b.sql": ""}, [("env/dev/001_b.sql", 1, ERROR, "duplicate_number")]),
+        ({"001_a.sql": "-- db_setup: env=qa\n", "env/dev/001_b.sql": "", "001_c.sql": "-- db_setup: env=prod"}, []),
+        ({"001_a.sql": "-- db_setup: env=qa,dev\n", "env/dev/001_b.sql": ""}, [
+            ("env/dev/001_b.sql", 1, ERROR, "duplicate_number"),
+        ]),
+        ({"env/dev/a.sql": ""}, [("env/dev/a.sql", 1, WARNING, "no_number")]),
     ],
 )  # fmt: skip
 def test_rules_of_the_folder(folder: Folder, files: dict[str, str | bytes], wanted: Short) -> None:
     """What a run refuses, or warns of, is found in each file, with the code of the run's own error."""
     for name, content in files.items():
+        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
         folder.write(name, content)
     assert short(find(folder)) == wanted
 
@@ -96,6 +119,16 @@ def test_without_a_branch(folder: Folder, git: Git) -> None:
     assert [text.partition(" none of ")[0] for text in said] == ["not compared with a branch: git knows"]
     with pytest.raises(UsageError, match='no branch or commit "nope"'):
         find(folder, "nope")
+
+
+def test_without_the_objects_of_the_base(folder: Folder, git: Git) -> None:
+    """Where git names a file of the base and does not have it, as in a partial clone, nothing is compared."""
+    folder.write("001_a.sql", "SELECT 1;")
+    commit(git)
+    blob = git("rev-parse", "HEAD:001_a.sql").strip()
+    (folder.path / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    said = [item.message for item in find(folder) if item.rule == "no_branch"]
+    assert said == ["not compared with a branch: git cannot read the files that main has; fetch them first"]
 
 
 def test_no_repository(folder: Folder) -> None:
@@ -156,6 +189,50 @@ def test_duplicates_that_are_history(folder: Folder, git: Git) -> None:
     assert short(find(folder)) == [("001_c.sql", 1, ERROR, "duplicate_number")]
 
 
+def write_all(folder: Folder, *names: str) -> None:
+    """Write files that say their own names, in subfolders too."""
+    for name in names:
+        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+        folder.write(name, f"SELECT '{name}';\n")
+
+
+def test_environments_and_the_base(folder: Folder, git: Git) -> None:
+    """What is edited, missing or renamed in a folder of an environment is found; repeatable files may change and go."""
+    names = ["001_a.sql", "002_b.sql", "env/dev/003_c.sql", "env/dev/004_d.sql", "env/qa/010_e.sql", "006_f.sql"]
+    write_all(folder, *names, "repeatable/v.sql", "repeatable/w.sql", "other/007_g.sql", "env/008_h.sql")
+    commit(git)
+    remarks = short(find(folder))
+    assert [item[3] for item in remarks] == ["not_run"]
+    git("switch", "-q", "-c", "work")
+    for name in ("env/dev/003_c.sql", "repeatable/v.sql"):
+        folder.write(name, "SELECT 'edited';\n")
+    for name in ("env/dev/004_d.sql", "repeatable/w.sql", "other/007_g.sql"):
+        (folder.path / name).unlink()
+    (folder.path / "006_f.sql").rename(folder.path / "env/dev/006_f.sql")
+    (folder.path / "env/qa/010_e.sql").rename(folder.path / "010_e.sql")
+    assert [item for item in short(find(folder)) if item[3] != "not_run"] == [
+        ("010_e.sql", 1, WARNING, "renamed_file"), ("env/dev/003_c.sql", 1, ERROR, "edited_file"),
+        ("env/dev/004_d.sql", 0, ERROR, "missing_file"), ("env/dev/006_f.sql", 1, ERROR, "renamed_file"),
+    ]  # fmt: skip
+
+
+def test_each_environment_has_its_own_order(folder: Folder, git: Git) -> None:
+    """A new file is late, or carries a number twice, only where an environment runs both it and the other."""
+    write_all(folder, "001_a.sql", "env/dev/005_b.sql")
+    commit(git)
+    git("switch", "-q", "-c", "work")
+    git("switch", "-q", "main")
+    write_all(folder, "env/dev/008_theirs.sql")
+    folder.write("009_theirs.sql", "-- db_setup: env=dev\nSELECT 9;")
+    commit(git)
+    git("switch", "-q", "work")
+    write_all(folder, "env/qa/003_ours.sql", "env/qa/008_ours.sql", "env/qa/009_ours.sql")
+    assert short(find(folder)) == []
+    write_all(folder, "004_ours.sql", "env/dev/009_ours.sql")
+    late = ("004_ours.sql", 1, WARNING, "out_of_order")
+    assert short(find(folder)) == [late, ("env/dev/009_ours.sql", 1, ERROR, "duplicate_number")]
+
+
 def test_odd_names(folder: Folder, git: Git) -> None:
     """Names with spaces, quotes and letters of the world are compared like all others."""
     names = ["001 a.sql", "002_é'\".sql", "003_\t.sql"]
@@ -187,6 +264,30 @@ def test_squawk(folder: Folder, git: Git) -> None:
         ("002_new.sql", 9, 1, WARNING, "require-concurrent-index-creation"),
     ]
     assert all(f.message for f in find(folder))
+
+
+@needs_squawk
+def test_squawk_looks_at_what_would_run(folder: Folder, git: Git) -> None:
+    """New files of every environment and edited repeatable ones are looked at; what is as on the base is not."""
+    danger = "ALTER TABLE a DROP COLUMN b;\n"
+    names = ["001_a.sql", "env/dev/002_b.sql", "repeatable/v.sql", "repeatable/w.sql"]
+    write_all(folder, *names)
+    for name in names:
+        folder.write(name, danger)
+    commit(git)
+    assert find(folder) == []
+    write_all(folder, "env/qa/003_c.sql")
+    folder.write("env/qa/003_c.sql", danger)
+    folder.write("repeatable/v.sql", f"\n{danger}")
+    assert [(f.file, f.line) for f in find(folder)] == [("env/qa/003_c.sql", 1), ("repeatable/v.sql", 2)]
+
+
+@needs_squawk
+def test_squawk_leaves_old_files_alone_when_asked(folder: Folder, git: Git) -> None:
+    """With only_new nothing is looked at where no branch tells which files are new."""
+    folder.write("001_a.sql", "ALTER TABLE a DROP COLUMN b;\n")
+    assert "ban-drop-column" in [item.rule for item in find(folder)]
+    assert [item.rule for item in find(folder, only_new=True)] == ["no_branch"]
 
 
 def test_squawk_is_installed_where_the_lock_names_it() -> None:

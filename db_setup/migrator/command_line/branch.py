@@ -6,22 +6,23 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from migrator.errors import UsageError
+from migrator.environments import named_in
+from migrator.errors import UnknownDirective, UsageError
 from migrator.light import NamedTuple
-from migrator.migration import checksum, is_migration
+from migrator.migration import REPEATABLE, Migration, checksum, is_migration
 
 _USUAL = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 
 class Branch(NamedTuple):
-    """Names and checksums of the migrations where this branch began (``fork``), and on the base now (``tip``).
+    """The migrations, by name, where this branch began (``fork``), and on the base now (``tip``); they have no path.
 
     ``missing`` says why there is nothing to compare with.
     """
 
     name: str = ""
-    fork: Mapping[str, str] = {}
-    tip: Mapping[str, str] = {}
+    fork: Mapping[str, Migration] = {}
+    tip: Mapping[str, Migration] = {}
     missing: str = ""
 
     @property
@@ -30,9 +31,9 @@ class Branch(NamedTuple):
         return frozenset(self.fork) | frozenset(self.tip)
 
     @property
-    def ahead(self) -> tuple[str, ...]:
-        """Return the names that came to the base after this branch began."""
-        return tuple(name for name in self.tip if name not in self.fork)
+    def ahead(self) -> tuple[Migration, ...]:
+        """Return what came to the base after this branch began."""
+        return tuple(file for name, file in self.tip.items() if name not in self.fork)
 
     @property
     def gone(self) -> frozenset[str]:
@@ -47,13 +48,29 @@ def read_branch(folder: str | os.PathLike[str], base: str = "") -> Branch:
         return Branch(missing="there is no git here, or no repository")
     for name in (base,) if base else _USUAL:
         if (tip := git.ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")) is not None:
-            fork = git.ask("merge-base", tip, "HEAD")
-            return Branch(name, git.migrations(fork or tip), git.migrations(tip))
+            fork = git.ask("merge-base", tip, "HEAD") or tip
+            try:
+                began = git.migrations(fork)
+                return Branch(name, began, began if fork == tip else git.migrations(tip))
+            except _Unreadable:
+                return Branch(missing=f"git cannot read the files that {name} has; fetch them first")
     if base:
         raise UsageError(
             f'git knows no branch or commit "{base}"', cure="fetch it first, with its history (fetch-depth: 0 in CI)"
         )
     return Branch(missing=f"git knows none of {', '.join(_USUAL)}; --base names another")
+
+
+def _is_read(path: str) -> bool:
+    """Tell whether a run reads a file with this path in the folder as a migration."""
+    folder, _, name = path.rpartition("/")
+    parts = folder.split("/")
+    known = folder in {"", REPEATABLE.removesuffix("/")} or (len(parts) == 2 and parts[0] == "env")
+    return known and not parts[-1].startswith(".") and is_migration(name)
+
+
+class _Unreadable(Exception):
+    """An object that git names is not here, as in a partial clone without a network."""
 
 
 class _Git:
@@ -74,25 +91,36 @@ class _Git:
             return None
         return done.stdout if done.returncode == 0 else None
 
-    def migrations(self, commit: str) -> dict[str, str]:
-        """Return names and normalised checksums of the folder's migrations in a commit."""
-        lines = (self._run(("ls-tree", "-z", commit)) or b"").split(b"\0")
+    def migrations(self, commit: str) -> dict[str, Migration]:
+        """Return the migrations of the folder and its subfolders in a commit, by name; raises _Unreadable."""
+        lines = (self._run(("ls-tree", "-r", "-z", commit)) or b"").split(b"\0")
         blobs: dict[str, bytes] = {}
         for line in filter(None, lines):
             head, _, name = line.partition(b"\t")
             _, kind, blob = head.split()
             text = name.decode(errors="surrogateescape")
-            if kind == b"blob" and is_migration(text):
+            if kind == b"blob" and _is_read(text):
                 blobs[text] = blob
         contents = self._contents(list(blobs.values()))
-        return dict(zip(blobs, map(checksum, contents), strict=True))
+        return {name: _migration(name, content) for name, content in zip(blobs, contents, strict=True)}
 
     def _contents(self, blobs: list[bytes]) -> list[bytes]:
         output = self._run(("cat-file", "--batch"), b"".join(blob + b"\n" for blob in blobs)) or b""
         contents, at = [], 0
-        for _ in blobs:
-            end = output.index(b"\n", at)
-            size = int(output[at:end].split()[2])
+        for blob in blobs:
+            end = output.find(b"\n", at)
+            head = output[at:end].split()
+            if end < 0 or head[:2] != [blob, b"blob"]:
+                raise _Unreadable
+            size = int(head[2])
             contents.append(output[end + 1 : end + 1 + size])
             at = end + 1 + size + 1
         return contents
+
+
+def _migration(name: str, content: bytes) -> Migration:
+    try:
+        environments = named_in(content, name)
+    except UnknownDirective:  # of the base; here such a file is a finding
+        environments = ()
+    return Migration(name, "", checksum(content), len(content), environments=environments)

@@ -8,7 +8,11 @@ ERROR, WARNING, INFO = "error", "warning", "info"
 
 
 class Finding(NamedTuple):
-    """What is wrong where: a file's name, 1-based line and column (0: the file, or the folder, as a whole)."""
+    """What is wrong where: a file's name, 1-based line and column (0: the file, or the folder, as a whole).
+
+    ``refusal`` is the whole text with which a run would refuse the file, the line and a caret in it; empty if it would
+    not, or not for the file alone.
+    """
 
     file: str
     line: int
@@ -17,16 +21,27 @@ class Finding(NamedTuple):
     rule: str
     message: str
     help: str = ""
+    refusal: str = ""
 
     def text(self, folder: str) -> str:
         """Return the finding for people; ``folder`` comes before the file's name."""
-        place = ":".join([f"{folder}/{self.file}".rstrip("/"), *(str(n) for n in (self.line, self.column) if n)])
-        return f"{place}: {self.level}: {self.message} [{self.rule}]" + (f"\n    {self.help}" if self.help else "")
+        return f"{self._place(folder)}: {self.level}: {self._said()}"
+
+    def without_level(self, folder: str) -> str:
+        """Return the same for a reader who is told the level beside it."""
+        return f"{self._place(folder)}: {self._said()}"
+
+    def _place(self, folder: str) -> str:
+        return ":".join([f"{folder}/{self.file}".rstrip("/"), *(str(n) for n in (self.line, self.column) if n)])
+
+    def _said(self) -> str:
+        return f"{self.message} [{self.rule}]" + (f"\n    {self.help}" if self.help else "")
 
     def entry(self, folder: str) -> dict[str, Any]:
         """Return the finding for JSON, null for what is not known."""
         path = f"{folder}/{self.file}".rstrip("/")
         unknown = {name: value or None for name, value in self._asdict().items()}
+        del unknown["refusal"]  # the same in other words
         return {**unknown, "file": path}
 
     def annotation(self, folder: str) -> str:

@@ -3,112 +3,171 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from migrator.beside import with_what_is_beside
 from migrator.command_line import squawk
 from migrator.command_line.branch import Branch, read_branch
 from migrator.command_line.finding import ERROR, INFO, WARNING, Finding
+from migrator.command_line.seen import Seen, look, runs_in
 from migrator.errors import DbSetupError
-from migrator.folder import Folder, read_folder
-from migrator.migration import Migration, Number, number_of
+from migrator.migration import REPEATABLE, Migration, Number
 from migrator.report import listed
 from migrator.script import Script, read_script
 
 _ON_THE_BRANCH = "applied files are history: put it back as it was, and write the change as a new file"
 
 
-def find(path: str | os.PathLike[str], base: str = "", *, strict_order: bool = False) -> list[Finding]:
-    """Return the findings of a folder, in the order of files and lines.
+def find(
+    path: str | os.PathLike[str], base: str = "", *, strict_order: bool = False, only_new: bool = False
+) -> list[Finding]:
+    """Return the findings of a folder, with the files of all its environments, in the order of files and lines.
 
-    ``base`` is the git branch to compare with; empty: the main branch, if there is a repository. Reads only. Raises
-    UsageError for a base that does not exist; all else that is wrong is a finding.
+    ``base`` is the git branch to compare with; empty: the main branch, if there is a repository. ``only_new`` keeps
+    squawk from files that may be old, where there is no branch to tell. Reads only. Raises UsageError for a base that
+    does not exist; all else that is wrong is a finding.
     """
     try:
-        folder = read_folder(path)
+        seen = look(path)
     except DbSetupError as error:
         return [_of_error(error, "")]
     branch = read_branch(path, base)
-    new = [file for file in folder.files if file.name not in branch.known]
-    found = [Finding("", 0, 0, WARNING, "not_run", text) for text in folder.warnings]
-    found += [*_duplicates(folder, branch), *_against(folder, branch), *_late(new, branch, strict=strict_order)]
-    found += _ways_back(new, path)
-    scripts = []
-    for file in folder.files:
-        script, of_file = _read(file)
-        found += of_file
-        scripts += [script] if script is not None and file in new else []
-    found += squawk.look(scripts)
+    new = [file for file in seen.files if file.name not in branch.known]
+    found = [Finding("", 0, 0, WARNING, "not_run", text) for text in seen.warnings]
+    found += [*_empty(seen), *_unnumbered(new), *_duplicates(seen, branch), *_against(seen, branch)]
+    found += [*_late(new, seen, branch, strict=strict_order), *_ways_back(new, seen)]
+    scripts, of_files = _read_all((*seen.files, *seen.repeatable))
+    found += of_files
+    if not (only_new and branch.missing):
+        found += squawk.look([script for script in scripts if _is_another(script.migration, branch)])
     if branch.missing:
         found.append(Finding("", 0, 0, INFO, "no_branch", f"not compared with a branch: {branch.missing}"))
-    return sorted(found, key=lambda item: (item.file, item.line, item.column))
+    return sorted(dict.fromkeys(found), key=lambda item: (item.file, item.line, item.column))
 
 
 def _of_error(error: DbSetupError, name: str) -> Finding:
     where = error.where
     line, column = (where.line, where.column) if where else (0, 0)
-    return Finding(where.file if where else name, line, column, ERROR, error.code, error.what, error.cure)
+    file = where.file if where else name
+    return Finding(file, line, column, ERROR, error.code, error.what, error.cure, str(error))
 
 
-def _read(file: Migration) -> tuple[Script | None, list[Finding]]:
-    """Read a file as a run does before it touches anything."""
-    try:
-        script = read_script(file, keep=False)
-    except DbSetupError as error:
-        return None, [_of_error(error, file.name)]
-    marks = [Finding(file.name, 1, 1, WARNING, "down_part", text) for text in script.warnings]
-    return script, marks
+def _read_all(files: Sequence[Migration]) -> tuple[list[Script], list[Finding]]:
+    """Read files, and what is beside them, as a run does before it touches anything."""
+    scripts, found = [], []
+    for file in files:
+        try:
+            script = read_script(file, keep=False)
+        except DbSetupError as error:
+            found.append(_of_error(error, file.name))
+        else:
+            scripts.append(script)
+            found += [Finding(file.name, 1, 1, WARNING, "down_part", text) for text in script.warnings]
+        found += _beside(file)
+    return scripts, found
 
 
-def _duplicates(folder: Folder, branch: Branch) -> Iterator[Finding]:
-    """Find numbers that several files carry, here or once this branch and the base are one."""
-    groups: dict[Number, list[str]] = {}
-    for name in dict.fromkeys((*(file.name for file in folder.files), *branch.ahead)):
-        if (number := number_of(name)) is not None:
-            groups.setdefault(number, []).append(name)
-    for names in groups.values():
-        new = [name for name in names if name not in branch.known and name not in branch.ahead]
-        if len(names) > 1:
-            level = ERROR if new or not branch.known else WARNING
-            other = f" ({branch.name} has files that are not here)" if set(names) & set(branch.ahead) else ""
-            what = f"one number, {len(names)} files: {listed(names)}{other}"
-            yield Finding((new or names)[-1], 1, 1, level, "duplicate_number", what, "give it the next free number")
+def _beside(file: Migration) -> Iterator[Finding]:
+    """Find what is wrong in a way back and in a check; the one does not hide the other."""
+    for alone in (file._replace(check=""), file._replace(down="")):
+        try:
+            script = with_what_is_beside(Script(alone, "", "", lambda: iter(())))
+        except DbSetupError as error:
+            yield _of_error(error, file.name)
+        else:
+            yield from (Finding(file.name, 1, 1, WARNING, "not_stored", text) for text in script.warnings)
 
 
-def _against(folder: Folder, branch: Branch) -> Iterator[Finding]:
-    """Find what was edited, deleted or renamed since this branch began."""
-    here = {file.name: file.checksum for file in folder.files}
-    for name, checksum in branch.fork.items():
-        if here.get(name) == checksum or (name not in here and name in branch.gone):
+def _is_another(file: Migration, branch: Branch) -> bool:
+    """Tell whether a deploy would run this text anew: it is not on the base, or is repeatable and was edited."""
+    there = branch.tip.get(file.name) or branch.fork.get(file.name)
+    return there is None or (_is_repeatable(file) and there.checksum != file.checksum)
+
+
+def _empty(seen: Seen) -> Iterator[Finding]:
+    if not (seen.files or seen.repeatable):
+        yield Finding("", 0, 0, WARNING, "no_migrations", "there are no migrations in this folder")
+
+
+def _unnumbered(new: Sequence[Migration]) -> Iterator[Finding]:
+    for file in new:
+        if file.number is None:
+            what = f"{file.name} has no number: it is applied after the numbered ones, in the order of names"
+            yield Finding(file.name, 1, 1, WARNING, "no_number", what, '"python db_setup number" gives it one')
+
+
+def _ways_back(new: Sequence[Migration], seen: Seen) -> Iterator[Finding]:
+    """Remark on new files without a way back, in a folder where others have one."""
+    if not any(file.down for file in seen.files):
+        return
+    for file in new:
+        if not file.down:
+            yield Finding(file.name, 1, 1, INFO, "no_way_back", f"{file.name} has no .down.sql beside it")
+
+
+def _duplicates(seen: Seen, branch: Branch) -> Iterator[Finding]:
+    """Find numbers that several files of one environment carry, here or once this branch and the base are one."""
+    here, ahead = ({file.name: file for file in files} for files in (seen.files, branch.ahead))
+    for numbered in _by_environment(seen, {**here, **ahead, **here}.values()):
+        for names in numbered.values():
+            new = [name for name in names if name not in branch.known and name not in ahead]
+            if len(names) > 1:
+                level = ERROR if new or not branch.known else WARNING
+                other = f" ({branch.name} has files that are not here)" if set(names) & set(ahead) else ""
+                what = f"one number, {len(names)} files: {listed(names)}{other}"
+                yield Finding((new or names)[-1], 1, 1, level, "duplicate_number", what, "give it the next free number")
+
+
+def _by_environment(seen: Seen, files: Iterable[Migration]) -> Iterator[dict[Number, list[str]]]:
+    """Yield for each environment, and for none, the numbers of its files with the names that carry them."""
+    numbered = [(number, file) for file in files if (number := file.number) is not None and not _is_repeatable(file)]
+    for environment in seen.environments:
+        groups: dict[Number, list[str]] = {}
+        for number, file in numbered:
+            if runs_in(file, environment):
+                groups.setdefault(number, []).append(file.name)
+        yield groups
+
+
+def _against(seen: Seen, branch: Branch) -> Iterator[Finding]:
+    """Find what was edited, deleted or renamed since this branch began; repeatable files are there to be edited."""
+    here = {file.name: file for file in seen.files}
+    for name, old in branch.fork.items():
+        file = here.get(name)
+        if _is_repeatable(old) or (file is None and name in branch.gone):
             continue
-        if name in here:
+        if file is None:
+            yield _moved(old, seen, branch)
+        elif file.checksum != old.checksum:
             what = f"{name} is on {branch.name}, and was edited here"
             yield Finding(name, 1, 1, ERROR, "edited_file", what, _ON_THE_BRANCH)
-        elif twin := _twin(checksum, here, branch.fork):
-            what = f"{name} is on {branch.name}, and is {twin} here; a run follows a new name, but not an edit as well"
-            yield Finding(twin, 1, 1, WARNING, "renamed_file", what)
-        else:
-            what = f"{name} is on {branch.name}, and is missing here"
-            yield Finding(name, 0, 0, ERROR, "missing_file", what, _ON_THE_BRANCH)
 
 
-def _twin(checksum: str, here: Mapping[str, str], fork: Mapping[str, str]) -> str:
-    return next((name for name, other in here.items() if other == checksum and name not in fork), "")
+def _moved(old: Migration, seen: Seen, branch: Branch) -> Finding:
+    """Return the finding for a file that is not here under its name."""
+    twins = (file for file in seen.files if file.checksum == old.checksum and file.name not in branch.fork)
+    twin = next(twins, None)
+    if twin is None:
+        what = f"{old.name} is on {branch.name}, and is missing here"
+        return Finding(old.name, 0, 0, ERROR, "missing_file", what, _ON_THE_BRANCH)
+    what = f"{old.name} is on {branch.name}, and is {twin.name} here; a run follows a new name, but not an edit as well"
+    if all(runs_in(twin, name) for name in seen.environments if runs_in(old, name)):
+        return Finding(twin.name, 1, 1, WARNING, "renamed_file", what)
+    what = f"{old.name} is on {branch.name}, and is {twin.name} here: another environment that has applied it misses it"
+    return Finding(twin.name, 1, 1, ERROR, "renamed_file", what, _ON_THE_BRANCH)
 
 
-def _late(new: Sequence[Migration], branch: Branch, *, strict: bool) -> Iterator[Finding]:
+def _late(new: Sequence[Migration], seen: Seen, branch: Branch, *, strict: bool) -> Iterator[Finding]:
     """Find new files that come before one that the base has, and databases perhaps have applied."""
-    numbered = [(number, name) for name in branch.known if (number := number_of(name)) is not None]
-    last, last_name = max(numbered, default=((), ""))
-    for file in new:
-        if file.number is not None and file.number < last:
-            what = f"{file.name} comes before {last_name}, which is on {branch.name}"
-            level = ERROR if strict else WARNING
-            yield Finding(file.name, 1, 1, level, "out_of_order", what, "give it the next free number")
+    known = {**branch.fork, **branch.tip}.values()
+    for groups, environment in zip(_by_environment(seen, known), seen.environments, strict=True):
+        last = max(groups, default=())
+        for file in new:
+            if file.number is not None and file.number < last and runs_in(file, environment):
+                what = f"{file.name} comes before {max(groups[last])}, which is on {branch.name}"
+                level = ERROR if strict else WARNING
+                yield Finding(file.name, 1, 1, level, "out_of_order", what, "give it the next free number")
 
 
-def _ways_back(new: Sequence[Migration], path: str | os.PathLike[str]) -> Iterator[Finding]:
-    """Remark on new files without a way back, in a folder where others have one."""
-    down = {name for name in os.listdir(path) if name.endswith(".down.sql")}
-    for file in new if down else ():
-        if f"{file.name.removesuffix('.sql')}.down.sql" not in down:
-            yield Finding(file.name, 1, 1, INFO, "no_way_back", f"{file.name} has no .down.sql beside it")
+def _is_repeatable(file: Migration) -> bool:
+    return file.name.startswith(REPEATABLE)
