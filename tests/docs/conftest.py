@@ -20,7 +20,7 @@ def make_reader(server: LocalServer, database: Database, scratch: Path, tmp_path
     made: list[Reader] = []
 
     def make(*names: str, others: Sequence[Database] = (), **environ: str) -> Reader:
-        urls = dict(zip(ADDRESSES, [made.url for made in (database, *others)], strict=False))
+        urls = dict(zip(ADDRESSES, [each.url for each in (database, *others)], strict=False))
         home = scratch / f"{tmp_path.parent.name}-{tmp_path.name}"  # the server's account gets in there
         reader = Reader(home / "project", urls, environ, server.binaries.folder)
         reader.settle(*names)
