@@ -125,6 +125,16 @@ def test_file_goes_before_the_stored_text(invoke: Invoke, three: Database, folde
     assert order(three) == "corrected"
 
 
+def test_names_of_other_tools(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """001_a.up.sql and 001_a.down.sql belong together, as golang-migrate names them."""
+    folder.write("001_a.up.sql", "CREATE TABLE a (i int);")
+    folder.write("001_a.down.sql", "DROP TABLE a;")
+    assert invoke()["applied_migrations"] == ["001_a.up.sql"]
+    (folder.path / "001_a.down.sql").unlink()
+    assert invoke(ONE)["rolled_back_migrations"] == ["001_a.up.sql"]
+    assert database.query(TABLES) == []
+
+
 def test_large_way_back_is_not_stored(invoke: Invoke, folder: Folder, database: Database) -> None:
     """Of a way back over 256 KiB the history keeps nothing, which a warning says; the file serves."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
