@@ -135,6 +135,7 @@ def adopt(project: Project, database: Database, pg_dump: Dump) -> None:
     project.says(database, "adopt --yes", "Recorded as applied: 2 migrations.", "State: up_to_date, at 002.")
     assert pg_dump(database, "--exclude-schema=db_setup") == before
     assert history(database) == [("001_books.sql", "imported"), ("002_loans.sql", "imported")]
+    project.says(database, "verify", "The database is what 2 migrations build.")
 
 
 def rehearse_and_apply(project: Project, database: Database, pg_dump: Dump) -> None:
