@@ -17,7 +17,7 @@ from tests.plugins.runs import PRODUCT, Done
 
 BOOKS = """
 CREATE TABLE books (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text NOT NULL);
-INSERT INTO books (title) SELECT 'Book ' || n FROM generate_series(1, 1000) AS n;
+INSERT INTO books (title) SELECT 'Book ' || n FROM generate_series(1, 100) AS n;
 """
 LOANS = "CREATE TABLE loans (book_id bigint NOT NULL REFERENCES books (id), due date NOT NULL);\n"
 RATINGS = "CREATE TABLE ratings (book_id bigint REFERENCES books (id), stars int CHECK (stars <= 5));\n"
