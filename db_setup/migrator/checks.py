@@ -55,7 +55,8 @@ def _ask_all(connection: Connection, check: Script) -> None:
             raise CheckFailed(
                 f"the check found {_told(rows)}",
                 where=place(statement, first_code(statement.text))._replace(file=check.migration.name),
-                cure="correct the migration, the data or the check, then run again",
+                cure="correct the migration, the data or the check, then run again; "
+                "a query passes with no row, or with one value that is true",
             )
 
 

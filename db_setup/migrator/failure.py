@@ -78,4 +78,4 @@ def _exists_cure(untracked: bool) -> str:
             "this database has tables but no history: write IF NOT EXISTS in this file, "
             "or remove from it what is there already"
         )
-    return "write IF NOT EXISTS, or remove the statement, or drop what is there"
+    return "write IF NOT EXISTS or OR REPLACE, or remove the statement, or drop what is there"

@@ -61,7 +61,8 @@ def read_folder(path: str | os.PathLike[str], environment: str = "") -> Folder:
         repeatable, more, _ = _read_part(os.path.join(path, _REPEATABLE), REPEATABLE)
         warnings += more
     if _ENVIRONMENTS in inside:
-        folders = _folders_in(os.path.join(path, _ENVIRONMENTS))
+        folders, more = _environments_in(os.path.join(path, _ENVIRONMENTS))
+        warnings += more
         for name in folders:
             part, more, _ = _read_part(os.path.join(path, _ENVIRONMENTS, name), f"{_ENVIRONMENTS}/{name}/")
             if name == environment:
@@ -85,9 +86,15 @@ def _for_environment(folder: Folder, others: list[str], folders: list[str], envi
     )  # fmt: skip
 
 
-def _folders_in(path: str) -> list[str]:
+def _environments_in(path: str) -> tuple[list[str], list[str]]:
+    """Return the names of the environments that have a folder, and remarks about files that are in none of these."""
     with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        listed = sorted(entries, key=lambda entry: entry.name)
+    lost = [entry.name for entry in listed if is_migration(entry.name) and _is_file(entry)]
+    return (
+        [entry.name for entry in listed if entry.is_dir() and not entry.name.startswith(".")],
+        [f"{_ENVIRONMENTS}/{name} is not run: it is in the folder of no environment, such as env/dev" for name in lost],
+    )
 
 
 def _read_part(path: str | os.PathLike[str], prefix: str) -> tuple[list[Migration], list[str], list[str]]:
@@ -112,7 +119,7 @@ def _read_part(path: str | os.PathLike[str], prefix: str) -> tuple[list[Migratio
         elif entry.name in {_REPEATABLE, _ENVIRONMENTS} and not prefix and entry.is_dir():
             inside.append(entry.name)
         elif remark := _remark(entry):
-            warnings.append(remark)
+            warnings.append(prefix + remark)
     if helpers:
         warnings += _without_migration(helpers, files)
     return files, warnings, inside

@@ -23,6 +23,7 @@ CHECK_SUFFIX = ".check.sql"
 REPEATABLE = "repeatable/"
 """What the names of repeatable files begin with."""
 _BESIDE = (DOWN_SUFFIX, CHECK_SUFFIX)
+_UP = ".up"  # what other tools put before .sql where there is a .down.sql
 
 
 class Migration(NamedTuple):
@@ -85,7 +86,7 @@ def is_migration(file_name: str) -> bool:
 
 def beside(file_name: str, suffix: str) -> str:
     """Return the name of the file that goes with a migration: its way back, or its check."""
-    return file_name.removesuffix(_SUFFIX) + suffix
+    return file_name.removesuffix(_SUFFIX).removesuffix(_UP) + suffix
 
 
 def looks_like_a_mistake(file_name: str) -> bool:
@@ -186,9 +187,10 @@ def _words(text: str, line: str, line_number: int, file_name: str) -> list[str]:
     words = text.replace(",", " ").split()
     for word in words or [""]:
         if word not in _KNOWN_DIRECTIVES:
+            shown = text.strip() if word.startswith("env") else word  # "env=dev, staging": not one word of it is wrong
             raise UnknownDirective(
-                f'unknown directive "{word}"',
+                f'unknown directive "{shown}"',
                 where=Location(file_name, line_number, max(line.find(word), 0) + 1, line),
-                cure=f"write one of: {', '.join(_KNOWN_DIRECTIVES)}, env=NAME,NAME; or remove the line",
+                cure=f"write one of: {', '.join(_KNOWN_DIRECTIVES)}, env=NAME,NAME (no spaces); or remove the line",
             )
     return words

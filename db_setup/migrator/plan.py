@@ -117,7 +117,7 @@ def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str],
     return [], [
         InconsistentHistory(
             f"{row.name} is applied{_since(row)}, and its file is missing",
-            cure="put the file back as it was (its change is still in the database); "
+            cure="put the file back as it was (its change is still in the database), or have repair forget it; "
             "ALLOW_MISSING=true is for development databases that several branches share",
         )
         for row in missing
@@ -129,7 +129,8 @@ def _edited(edited: list[tuple[Migration, AppliedMigration]]) -> list[PlanError]
         InconsistentHistory(
             f"{file.name} was edited after it was applied{_since(row)} "
             f"(checksum {row.checksum[:12]} then, {file.checksum[:12]} now)",
-            cure="put the file back as it was, and write the change as a new file",
+            cure="put the file back as it was, and write the change as a new file; "
+            "where the new text does what the old one did, repair accepts it",
         )
         for file, row in edited
     ]

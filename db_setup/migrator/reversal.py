@@ -42,12 +42,16 @@ class Reversal(NamedTuple):
 def choose(rows: Sequence[Recorded], target: str, steps: int) -> Reversal:
     """Return what was applied after the target, or the last ``steps``; ``rows`` come in the order of application.
 
-    Raises UnknownTarget where the target is not applied, or fewer migrations are than are to be taken back.
+    Raises UnknownTarget where the target is not applied, or fewer migrations are than are to be taken back; where
+    none is at all, nothing is taken back.
     """
     stay = _index_behind(rows, target) if target else len(rows) - steps
+    if not rows and not target:
+        return Reversal((), 0)
     if stay < 0:
         raise UnknownTarget(
-            f"{steps} steps back, and {counted(len(rows))} applied", cure='ask for fewer steps, or for target "base"'
+            f"{steps} steps back, and only {counted(len(rows))} applied",
+            cure='ask for fewer steps, or for target "base"',
         )
     kept, taken = rows[:stay], rows[stay:]
     if half := [row.name for row in kept if row.state == "reverting"]:

@@ -22,7 +22,7 @@ ELSEWHERE = frozenset(
 )  # fmt: skip
 
 _FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-_FILE = re.compile(r"-- (migrations/\S+\.sql)$", re.MULTILINE)
+_FILE = re.compile(r"-- (\S+\.sql)$", re.MULTILINE)
 _CELL_END = re.compile(r"(?<!\\)\|")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 

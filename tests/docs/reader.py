@@ -16,8 +16,7 @@ from typing import Any
 from tests.docs.documents import ELSEWHERE, PROJECT, Block, blocks, commands
 
 # The addresses that the documents write stand for databases of the test.
-ADDRESS = "postgresql://postgres@localhost:5432/shop"
-OTHER_ADDRESS = "postgresql://postgres@localhost:5432/old_shop"
+ADDRESSES = tuple(f"postgresql://postgres@localhost:5432/{name}" for name in ("shop", "old_shop", "library"))
 
 # What differs from one run, machine or version to the next; everything else is compared as it stands.
 VOLATILE = (
@@ -108,7 +107,7 @@ class Reader:
 
     def _follow_sql(self, block: Block, place: str) -> None:
         assert block.file_name, f"{place}: the first line names no file"
-        (self.folder / block.file_name).parent.mkdir(exist_ok=True)
+        (self.folder / block.file_name).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / block.file_name).write_text(block.text, encoding="utf-8")
 
     def _follow_json_event(self, block: Block, place: str) -> None:

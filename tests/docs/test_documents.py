@@ -30,7 +30,7 @@ def test_guide(make_reader: MakeReader, database: Database, make_database: MakeD
     """Every example of the guide runs, the ones that fail fail as shown, and the database ends up to date."""
     other = make_database()
     other.execute("CREATE TABLE exchange_rates (currency text, rate numeric); INSERT INTO exchange_rates VALUES ('EUR', 1)")
-    reader = make_reader("db_setup", other=other)
+    reader = make_reader("db_setup", others=(other, make_database()))
     (reader.folder / "migrations").mkdir()
     reader.follow(GUIDE)
     left = json.loads(reader.run("python db_setup status --json"))

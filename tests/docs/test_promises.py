@@ -31,6 +31,17 @@ PROMISES = {
         "test_deploy_records_what_is_proven_and_applies_the_rest", "test_nothing_is_proven", "test_contradictory_evidence",
     ),
     "A rehearsal leaves nothing.": ("test_killed_or_cut_at_any_message", "test_files_build_on_each_other_and_nothing_stays"),
+    "A check takes its file back.": (
+        "test_failed_check_takes_its_file_back", "test_error_in_a_check", "test_check_of_a_large_file", "test_check_of_a_stepwise_file",
+    ),
+    "A rollback is refused whole.": (
+        "test_missing_down_files_refuse_the_whole", "test_broken_way_back_refuses_the_whole",
+    ),
+    "A rollback that was cut off goes on.": (
+        "test_killed_rollback", "test_rollback_on_cut_connections", "test_cut_off_steps_are_not_done_twice",
+        "test_stepwise_way_back_resumes",
+    ),
+    "An older package can roll back.": ("test_older_package_uses_the_stored_text",),
     "Drift is found.": ("test_planted_drift", "test_restored_dump_is_no_drift"),
     "A failed migration fails the deploy.": (
         "test_bad_sql", "test_bad_sql_in_the_first_deploy", "test_crash_of_the_runtime", "test_lambda_timeout",

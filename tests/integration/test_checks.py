@@ -42,7 +42,7 @@ def test_passes(invoke: Invoke, folder: Folder, database: Database, check: str) 
         ("SELECT 'password = canary7' AS p", r"password = \*\*\*"),
     ],
 )  # fmt: skip
-def test_fails(invoke: Invoke, folder: Folder, database: Database, check: str, said: str) -> None:
+def test_failed_check_takes_its_file_back(invoke: Invoke, folder: Folder, database: Database, check: str, said: str) -> None:
     """Anything else rolls the file back, with the place of the query and a few of its rows."""
     folder.write("001_a.sql", FILE)
     folder.write("001_a.check.sql", check)
@@ -82,7 +82,7 @@ def test_what_a_check_does_is_not_kept(invoke: Invoke, folder: Folder, database:
     assert database.query("SELECT count(*) FROM a") == [(2,)]
 
 
-def test_stepwise_file(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_check_of_a_stepwise_file(invoke: Invoke, folder: Folder, database: Database) -> None:
     """The steps of a stepwise file stay; the next run asks again, and only then the file counts as applied."""
     folder.write("001_a.sql", f"{FILE}\nCREATE INDEX CONCURRENTLY ON a (i);")
     folder.write("001_a.check.sql", "SELECT * FROM a WHERE i = 2;")
@@ -96,7 +96,7 @@ def test_stepwise_file(invoke: Invoke, folder: Folder, database: Database) -> No
     assert database.query("SELECT count(*) FROM a") == [(1,)]
 
 
-def test_large_file(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_check_of_a_large_file(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A file that travels in several messages is checked before its end, too."""
     rows = "".join(f"INSERT INTO a VALUES ({i}, '{'x' * 3000}');\n" for i in range(3, 203))
     folder.write("001_a.sql", f"{FILE}\n{rows}")

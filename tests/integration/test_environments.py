@@ -70,7 +70,7 @@ def test_unknown_environment(invoke: Invoke, mixed: Folder) -> None:
     (warning,) = invoke({"action": "status"}, MIGRATION_ENV="dve")["warnings"]
     assert warning == 'MIGRATION_ENV is "dve", and no file is for that; known: dev, staging'
     mixed.write("005_e.sql", "-- db_setup: env=dev, staging\nSELECT 1;")
-    with pytest.raises(UnknownDirective, match=r"^005_e\.sql:1:14"):
+    with pytest.raises(UnknownDirective, match=r'^005_e\.sql:1:14  unknown directive "env=dev, staging"'):
         invoke(**DEV)
 
 
@@ -87,3 +87,15 @@ def test_verify(invoke: Invoke, mixed: Folder, database: Database) -> None:
     assert invoke({"action": "verify"}, **DEV)["state"] == "up_to_date"
     body = invoke({"action": "verify"})
     assert [item["identity"] for item in body["differences"]] == ["public.sample"]
+
+
+def test_files_that_are_in_no_environment(invoke: Invoke, mixed: Folder) -> None:
+    """A file beside the folders of the environments, and one too deep in them, are named, since they are never run."""
+    mixed.write("env/005_e.sql", "SELECT 1;")
+    (mixed.path / "env" / "dev" / "more").mkdir()
+    mixed.write("env/dev/more/006_f.sql", "SELECT 1;")
+    warnings = invoke({"action": "status"}, **DEV)["warnings"]
+    assert warnings == [
+        "env/005_e.sql is not run: it is in the folder of no environment, such as env/dev",
+        "env/dev/more is a folder; the .sql files in it are not run",
+    ]

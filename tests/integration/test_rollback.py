@@ -95,6 +95,15 @@ def test_missing_down_files_refuse_the_whole(invoke: Invoke, three: Database, fo
     assert three.query("SELECT count(*) FROM db_setup.runs") == [(2,)]
 
 
+def test_broken_way_back_refuses_the_whole(invoke: Invoke, three: Database, folder: Folder) -> None:
+    """A way back that was broken after it was stored is found before those that come first are run."""
+    folder.write("002_b.down.sql", "DROP TABLE b;\nSELECT 'never closed;")
+    with pytest.raises(TextError, match=r"002_b\.down\.sql:2:8"):
+        invoke({**ONE, "target_revision": "base"})
+    assert order(three) == ""
+    assert names(three) == ["001_a.sql", "002_b.sql", "003_c.sql"]
+
+
 def test_older_package_uses_the_stored_text(invoke: Invoke, three: Database, folder: Folder) -> None:
     """A package without the files rolls back by the texts in the history, whatever characters they hold."""
     folder.write("004_d.sql", "CREATE TABLE d (t text);")
@@ -114,6 +123,16 @@ def test_file_goes_before_the_stored_text(invoke: Invoke, three: Database, folde
     folder.write("003_c.down.sql", "INSERT INTO log.downs (t) VALUES ('corrected'); DROP TABLE c;")
     invoke(ONE)
     assert order(three) == "corrected"
+
+
+def test_names_of_other_tools(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """001_a.up.sql and 001_a.down.sql belong together, as golang-migrate names them."""
+    folder.write("001_a.up.sql", "CREATE TABLE a (i int);")
+    folder.write("001_a.down.sql", "DROP TABLE a;")
+    assert invoke()["applied_migrations"] == ["001_a.up.sql"]
+    (folder.path / "001_a.down.sql").unlink()
+    assert invoke(ONE)["rolled_back_migrations"] == ["001_a.up.sql"]
+    assert database.query(TABLES) == []
 
 
 def test_large_way_back_is_not_stored(invoke: Invoke, folder: Folder, database: Database) -> None:

@@ -41,13 +41,21 @@ def test_choice(names: str, target: str, steps: int, taken: str, goal: int) -> N
 
 @pytest.mark.parametrize(
     ("target", "steps", "said"),
-    [("", 4, "4 steps back, and 3 migrations applied"), ("9", 1, '"9" is not applied'), ("x.sql", 1, "is not applied"),
+    [("", 4, "4 steps back, and only 3 migrations applied"), ("9", 1, '"9" is not applied'), ("x.sql", 1, "is not applied"),
      ("'; --", 1, "is not applied"), ("9" * 200, 1, "is not applied")],
 )  # fmt: skip
 def test_what_cannot_be_chosen(target: str, steps: int, said: str) -> None:
     """Targets that are not applied, and more steps than there are, are refused."""
     with pytest.raises(UnknownTarget, match=said):
         choose(rows("1_a", "2_b", "3_c"), target, steps)
+
+
+def test_nothing_is_applied() -> None:
+    """Where nothing is applied there is nothing to take back, which is no mistake; a target is one."""
+    assert choose([], "", 2).rows == ()
+    assert choose([], "base", 1).rows == ()
+    with pytest.raises(UnknownTarget, match="the last ones: none"):
+        choose([], "1", 1)
 
 
 def test_half_rolled_back_row_does_not_stay() -> None:
