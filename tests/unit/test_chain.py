@@ -89,10 +89,10 @@ def test_unfinished_row_is_not_in_the_chain(state: str) -> None:
 
 Change = Callable[[Rows], Rows]
 CASES: list[tuple[str, Change, list[tuple[str, str]]]] = [
-    *((f"changed {name}", lambda rows, name=name: by_hand(rows, name), [(name, CHANGED)]) for name in NAMES),  # type: ignore[misc]
-    *((f"removed {name}", lambda rows, name=name: without(rows, name), [(name, REMOVED)]) for name in NAMES),  # type: ignore[misc]
+    *((f"changed {name}", lambda rows, name=name: by_hand(rows, name), [(name, CHANGED)]) for name in NAMES),
+    *((f"removed {name}", lambda rows, name=name: without(rows, name), [(name, REMOVED)]) for name in NAMES),
     *(
-        (f"{column} of {name}", lambda rows, name=name, column=column, value=value: by_hand(rows, name, **{column: value}),  # type: ignore[misc]
+        (f"{column} of {name}", lambda rows, name=name, column=column, value=value: by_hand(rows, name, **{column: value}),
          [(name, CHANGED)])
         for name in "acf"
         for column, value in [
