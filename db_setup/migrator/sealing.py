@@ -42,10 +42,16 @@ CURE = (
 
 def problems(connection: Connection) -> list[Problem]:
     """Return what was done by hand to a history that is there; one query, which reads only."""
+    return look(connection)[0]
+
+
+def look(connection: Connection) -> tuple[list[Problem], bool]:
+    """Return what was done by hand, and whether the rows are sealed, so that it would show."""
     found = connection.rows(f"{_HEAD.format(but=0)} UNION ALL {_ROWS} ORDER BY 1 NULLS FIRST")
     if not found or found[0][0] is not None:
-        return []  # without any run
-    return examine([Row(*row) for row in found[1:]], found[0][5])
+        return [], False  # without any run
+    head = found[0][5]
+    return examine([Row(*row) for row in found[1:]], head), head is not None
 
 
 def refuse_changes(connection: Connection) -> None:

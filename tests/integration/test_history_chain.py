@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from migrator.command_line.local_server import LocalServer
 from migrator.errors import InconsistentHistory, MigrationFailed
 
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, MakeDatabase
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Body, Cli, Invoke
-from tests.plugins.server import LocalServer
 
 NAMES = ["001_a.sql", "002_b.sql", "003_c.sql", "004_d.sql"]
 STATUS, PLAN, REPAIR = {"action": "status"}, {"action": "plan"}, {"action": "repair"}
@@ -147,7 +147,7 @@ def test_adoption_refuses(four: Database, invoke: Invoke) -> None:
 
 
 def test_repair(four: Database, folder: Folder, invoke: Invoke) -> None:
-    """repair shows what was done by hand, and with confirm seals the history as it is."""
+    """Repair shows what was done by hand, and with confirm seals the history as it is."""
     folder.write("005_e.sql", "CREATE TABLE e (i int);")
     four.execute("UPDATE db_setup.history SET applied_by = 'x' WHERE name = '002_b.sql'")
     four.execute("DELETE FROM db_setup.history WHERE name = '004_d.sql'; DROP TABLE d")
@@ -352,7 +352,7 @@ def test_rotations_are_not_looked_at(four: Database, invoke: Invoke) -> None:
 
 
 def test_command_line(four: Database, cli: Cli) -> None:
-    """repair on the command line shows the row and what was done to it."""
+    """Repair on the command line shows the row and what was done to it."""
     four.execute("UPDATE db_setup.history SET mode = 'x' WHERE name = '001_a.sql'")
     assert "  001  001_a.sql  changed\n" in cli("repair").out
     assert json.loads(cli("repair", "--yes", "--json").out)["success"]
