@@ -81,6 +81,9 @@ def examine(rows: Sequence[Row], head: str | None) -> list[Problem]:
     """
     if head is None:
         return []
+    seals, right = seal(rows, {})
+    if right == head and all(row[-2:] == found[-2:] for row, found in zip(rows, seals, strict=True)):
+        return []  # nearly always, and three times as fast
     end = _Head.parse(head)
     return _Examination(rows, end).problems if end else [_HEAD_CHANGED]
 

@@ -51,7 +51,7 @@ def look(connection: Connection) -> tuple[list[Problem], bool]:
     if not found or found[0][0] is not None:
         return [], False  # without any run
     head = found[0][5]
-    return examine([Row(*row) for row in found[1:]], head), head is not None
+    return examine(list(map(Row._make, found[1:])), head), head is not None
 
 
 def refuse_changes(connection: Connection) -> None:
@@ -69,7 +69,7 @@ def end_run(
     connection: Connection, run_id: int, outcome: str, message: str, durations: Mapping[str, int]
 ) -> None:
     """Record how a run ended, and how many milliseconds each of its migrations took, and seal the rows."""
-    rows = [Row(*row) for row in connection.rows(f"{SAFE_PATH_SQL}; {_PATIENCE}; {_ROWS} ORDER BY 1")]
+    rows = list(map(Row._make, connection.rows(f"{SAFE_PATH_SQL}; {_PATIENCE}; {_ROWS} ORDER BY 1")))
     seals, head = seal(rows, durations)
     changed = {
         row.name: history.End(durations.get(row.name, row.duration_ms), item.chain, item.previous)

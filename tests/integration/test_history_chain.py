@@ -337,6 +337,16 @@ def test_runs_at_once(database: Database, folder: Folder, runs: Runs, invoke: In
     assert_whole(invoke, database)
 
 
+def test_odd_names(folder: Folder, database: Database, invoke: Invoke) -> None:
+    """Names with quotes, braces, commas, backslashes, spaces and letters of any kind are sealed as they are."""
+    for name in ["1_it's.sql", '2_"quoted".sql', "3_a,b{c}.sql", "4_back\\slash.sql", "5_ NULL .sql", "6_äöü€.sql", "NULL.sql"]:
+        folder.write(name, "SELECT 1;")
+    assert len(invoke()["applied_migrations"]) == 7
+    assert_whole(invoke, database)
+    database.execute("DELETE FROM db_setup.history WHERE name = '6_äöü€.sql'")
+    assert "6_äöü€.sql, which stood behind 5_ NULL .sql, was removed" in invoke(STATUS)["problems"][0]
+
+
 def test_settings_of_a_session(four: Database, invoke: Invoke) -> None:
     """The facts of a row are the same whatever the database's settings make of dates, bytes and numbers."""
     for setting in ("TimeZone = 'Asia/Tokyo'", "DateStyle = 'SQL, DMY'", "bytea_output = escape", "extra_float_digits = -5"):
