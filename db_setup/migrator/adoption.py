@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from migrator import first_generation, history, proof
+from migrator import first_generation, history, proof, sealing
 from migrator.connection import Connection
 from migrator.differences import in_words, told
 from migrator.errors import ServerError
@@ -151,9 +151,10 @@ def record(job: Job, connection: Connection, finding: Finding) -> None:
     try:
         connection.run("BEGIN")
         history.create(connection)
+        sealing.refuse_changes(connection)
         run_id = history.begin_run(connection, finding.mode, job.request_id)
         history.record_known(connection, finding.rows, finding.mode, run_id)
-        history.end_run(connection, run_id, "succeeded", "", {})
+        sealing.end_run(connection, run_id, "succeeded", "", {})
         connection.run("COMMIT")
     except ServerError as error:
         if history.lock_was_lost(error):

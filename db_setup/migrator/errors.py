@@ -162,7 +162,7 @@ class UnknownTarget(PlanError):
 
 
 class InconsistentHistory(PlanError):
-    """An applied file was edited, or is missing."""
+    """An applied file was edited or is missing, or a row of the history was changed by hand."""
 
     code = "inconsistent_history"
 

@@ -6,7 +6,7 @@ search_path can lead it astray.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from migrator.connection import SAFE_PATH_SQL, Connection
 from migrator.errors import ServerError
@@ -101,16 +101,7 @@ def create(connection: Connection) -> None:
             database, user = connection.rows("SELECT pg_catalog.current_database(), SESSION_USER")[0]
             error.cure = f"as the database's owner: GRANT CREATE ON DATABASE {database} TO {user}"
         raise
-
-
-def upgrade(connection: Connection) -> None:
-    """Bring tables that an earlier version has made up to this one; asked for by what needs it, and by that alone."""
-    known = connection.rows(
-        f"SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '{SCHEMA}.runs'::pg_catalog.regclass "
-        "AND attname = 'lock_report' AND NOT attisdropped"
-    )
-    if not known:
-        connection.run(f"ALTER TABLE {SCHEMA}.runs ADD COLUMN IF NOT EXISTS lock_report jsonb")
+    connection.take_notices()  # of what is there already
 
 
 def record_locks(connection: Connection, run_id: int, report: str) -> None:
@@ -130,6 +121,7 @@ def begin_run(connection: Connection, action: str, request_id: str) -> int:
     number, newest = connection.rows(f"{sql}, {IS_NEWEST}")[0][:2]
     if not newest:
         connection.run(UPGRADE)
+        connection.take_notices()
     return int(number)
 
 
@@ -146,23 +138,43 @@ def rotation(connection: Connection, request_id: str) -> tuple[int, str]:
     return int(number), str(started)
 
 
-def end_run(connection: Connection, run_id: int, outcome: str, message: str, durations: dict[str, int]) -> None:
-    """Record how a run ended, and how many milliseconds each of its migrations took."""
+class End(NamedTuple):
+    """What the end of a run writes into a row of the history."""
+
+    duration_ms: int | None
+    chain: str | None
+    previous: str | None
+
+
+def end_run(
+    connection: Connection, run_id: int, outcome: str, message: str, ends: Mapping[str, End], head: str | None = None
+) -> None:
+    """Record how a run ended, and the ends of rows by name; all or nothing. Without a head the rows are not sealed."""
     literal = connection.literal
     sql = (
         f"{SAFE_PATH_SQL}; "  # what follows in this session is ours again
         f"UPDATE {SCHEMA}.runs SET finished_at = pg_catalog.clock_timestamp(), outcome = {literal(outcome)}, "
-        f"message = {literal(message)} WHERE id OPERATOR(pg_catalog.=) {run_id}"
+        f"message = {literal(message)}{'' if head is None else f', history_head = {literal(head)}'} "
+        f"WHERE id OPERATOR(pg_catalog.=) {run_id}"
     )
-    if durations:
-        names = ", ".join(map(literal, durations))
-        numbers = ", ".join(map(str, durations.values()))
+    if ends:
+        arrays = (ends, *zip(*ends.values(), strict=True))
+        unnested = ", ".join(
+            f"pg_catalog.unnest({literal(_array(values))}::{kind}[])"
+            for values, kind in zip(arrays, ("text", "integer", "text", "text"), strict=True)
+        )
         sql += (
-            f"; UPDATE {SCHEMA}.history h SET duration_ms = d.ms "
-            f"FROM ROWS FROM (pg_catalog.unnest(ARRAY[{names}]::text[]), pg_catalog.unnest(ARRAY[{numbers}])) "
-            "AS d (name, ms) WHERE h.name OPERATOR(pg_catalog.=) d.name"
+            f"; UPDATE {SCHEMA}.history h SET duration_ms = d.ms, chain = d.chain, previous = d.previous "
+            f"FROM ROWS FROM ({unnested}) AS d (name, ms, chain, previous) WHERE h.name OPERATOR(pg_catalog.=) d.name"
         )
     connection.run(sql)
+
+
+def _array(values: Iterable[str | int | None]) -> str:
+    """Return an array as one text, since the server takes long to read a literal for each of thousands of values."""
+    escaped = (None if value is None else str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    elements = ("NULL" if text is None else f'"{text}"' for text in escaped)
+    return f"{{{','.join(elements)}}}"
 
 
 def record_known(

@@ -16,7 +16,8 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.runs (
     message text NOT NULL DEFAULT '',
     run_by text NOT NULL DEFAULT SESSION_USER,
     package_version text NOT NULL,
-    lock_report jsonb
+    lock_report jsonb,
+    history_head text
 );
 CREATE TABLE IF NOT EXISTS {SCHEMA}.history (
     position bigint GENERATED ALWAYS AS IDENTITY,
@@ -33,27 +34,27 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.history (
     duration_ms integer,
     run_id bigint,
     applied_by text NOT NULL DEFAULT SESSION_USER,
-    package_version text NOT NULL
+    package_version text NOT NULL,
+    evidence text,
+    down_sql text,
+    chain text,
+    previous text
 );
-ALTER TABLE {SCHEMA}.history ADD COLUMN IF NOT EXISTS evidence text;
 REVOKE ALL ON SCHEMA {SCHEMA} FROM PUBLIC;
 REVOKE ALL ON {SCHEMA}.history, {SCHEMA}.runs FROM PUBLIC;
 COMMENT ON SCHEMA {SCHEMA} IS 'What db_setup has applied to this database; not to be edited by hand';
 COMMENT ON TABLE {SCHEMA}.runs IS 'One row for each run that found something to do';
 COMMENT ON COLUMN {SCHEMA}.runs.request_id IS 'The Lambda request, or the host and process that ran';
 COMMENT ON COLUMN {SCHEMA}.runs.outcome IS 'running, succeeded or failed; running without a runner: it was killed';
-COMMENT ON COLUMN {SCHEMA}.runs.lock_report IS 'What each statement locked, where LOCK_REPORT asked for it';
 COMMENT ON TABLE {SCHEMA}.history IS 'One row for each migration, in the order of application';
 COMMENT ON COLUMN {SCHEMA}.history.name IS 'The name of the file, which tells migrations apart';
 COMMENT ON COLUMN {SCHEMA}.history.number IS 'The number in the name, or the one given to an unnumbered file';
 COMMENT ON COLUMN {SCHEMA}.history.checksum IS 'SHA-256 of the text, no BOM, LF line ends; empty when unknown';
-COMMENT ON COLUMN {SCHEMA}.history.state IS 'applied, or running: a stepwise file that is to be continued';
 COMMENT ON COLUMN {SCHEMA}.history.mode IS 'transaction, stepwise, or not run here: imported, adopted, baseline';
-COMMENT ON COLUMN {SCHEMA}.history.evidence IS 'How it is known that a file not run here is applied';
 COMMENT ON COLUMN {SCHEMA}.history.run_id IS 'The id of its row in runs';
 COMMENT ON COLUMN {SCHEMA}.history.steps IS 'Stepwise: how many steps are proven done';
 COMMENT ON COLUMN {SCHEMA}.history.steps_checksum IS 'Stepwise: SHA-256 chained over the texts of these steps';
 COMMENT ON COLUMN {SCHEMA}.history.step_begun IS 'Stepwise: the step outside any transaction that was begun last';
 COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found before it began';
 """
-"""Harmless where they are already."""
+"""Harmless where they are already; of columns that came later, the upgrade knows what is to be said."""

@@ -25,7 +25,6 @@ class LockReport:
         if self._wanted:
             from migrator.trace import Trace  # noqa: PLC0415 - for those who ask for it
 
-            history.upgrade(connection)
             self.trace = Trace(connection)
 
     def record(self, connection: Connection, run_id: int) -> None:

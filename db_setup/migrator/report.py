@@ -76,6 +76,8 @@ class Report(NamedTuple):
             return ""
         if self.problems:
             return "; ".join(self.problems)
+        if self.action == "history":
+            return ""
         if self.applied:
             reached = f" to reach {self.final_revision}" if self.final_revision else ""
             return f"Applied {counted(len(self.applied))}{reached}."

@@ -5,13 +5,15 @@ from __future__ import annotations
 from migrator.errors import InvalidRequest
 from migrator.light import Any
 
+_WITHOUT_TARGET = {"rotate": "user", "repair": "confirm", "history": ""}
 _CONFIRMED = frozenset({"rollback", "repair", "adopt", "baseline"})
 
 
 def check_keys_of_action(request: Any) -> None:
     """Raise InvalidRequest where a request has a key that means nothing for its action."""
-    if request.action in {"rotate", "repair"} and (request.target or request.dry_run):
-        cure = f'send only "action" and "{"user" if request.action == "rotate" else "confirm"}"'
+    if request.action in _WITHOUT_TARGET and (request.target or request.dry_run):
+        also = _WITHOUT_TARGET[request.action]
+        cure = 'send only "action"' + f' and "{also}"' * bool(also)
         raise InvalidRequest(f"{request.action} knows no target_revision and no dry_run", cure=cure)
     for key, given, known in (("steps", request.steps, {"rollback"}), ("confirm", request.confirm, _CONFIRMED)):
         if given and request.action not in known:

@@ -11,7 +11,9 @@ from migrator.variables import Variables
 DEFAULT_LOCK_TIMEOUT = 1.0
 DEFAULT_REHEARSE_TIMEOUT = 60.0
 
-ACTIONS = ("migrate", "plan", "rehearse", "status", "verify", "adopt", "baseline", "rotate", "rollback", "repair")
+ACTIONS = (
+    "migrate", "plan", "rehearse", "status", "history", "verify", "adopt", "baseline", "rotate", "rollback", "repair",
+)  # fmt: skip
 _REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user", "steps", "confirm")
 KINDS = ("user", "table_creator", "readonly")
 

@@ -22,8 +22,8 @@ PURE = frozenset(
         "migrator.catalogue_entry", "migrator.catalogue_queries", "migrator.catalogue_others", "migrator.differences",
         "migrator.cluster", "migrator.evidence", "migrator.evidence_errors", "migrator.variables", "migrator.history_tables",
         "migrator.lock_report", "migrator.outside",
-        "migrator.command_line.finding", "migrator.command_line.lock_table",
-        "migrator.reversal", "migrator.upgrade", "migrator.request_rules", "migrator.repeatables", "migrator.environments",
+        "migrator.command_line.finding", "migrator.command_line.lock_table", "migrator.command_line.history_table",
+        "migrator.reversal", "migrator.upgrade", "migrator.chain", "migrator.request_rules", "migrator.repeatables", "migrator.environments",
     }
 )  # fmt: skip
 IMPURE = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 
-from migrator import first_generation, history, lock
+from migrator import first_generation, history, lock, sealing
 from migrator.actions.plan import read_scripts
 from migrator.actions.status import as_line, describe
 from migrator.blockers import Blockers
@@ -98,6 +98,8 @@ class _Attempt:
         if nothing and (self._caretaker is None or view.plan.state == AHEAD):
             remark = f"Done meanwhile by {history.last_run(connection)}." if waited else ""
             return self._describe(view)._replace(remark=remark)
+        if view.facts.exists and not nothing:
+            sealing.refuse_changes(connection)
         if self._caretaker:
             self._caretaker.check(connection, view.plan.pending)
         if not view.facts.exists or view.imported:
@@ -114,7 +116,7 @@ class _Attempt:
         caretaker.finish(connection)
         if caretaker.changes:
             self.run_id = history.begin_run(connection, "migrate", self._job.request_id)
-            history.end_run(connection, self.run_id, "succeeded", "", {})
+            sealing.end_run_beside(connection, self.run_id)
         return self._describe(view)._replace(remark=caretaker.remark)
 
     def read_scripts(self, view: View) -> list[Script]:
@@ -160,7 +162,7 @@ class _Attempt:
         durations = {item.name: item.duration_ms for item in runner.applied}
         try:
             connection.run(connection.reset_sql())
-            history.end_run(connection, self.run_id, outcome, message, durations)
+            sealing.end_run(connection, self.run_id, outcome, message, durations)
             self.locks.record(connection, self.run_id)
         except DbSetupError as error:
             self._job.listen("run.unrecorded", {"run": self.run_id, "reason": error.what})

@@ -16,6 +16,10 @@ def perform(job: Job) -> Report:
         from migrator.actions.plan import plan  # noqa: PLC0415
 
         return plan(job)
+    if job.request.action == "history":
+        from migrator.actions.recount import recount  # noqa: PLC0415
+
+        return recount(job)
     if job.request.action == "verify":
         from migrator.actions.verify import verify  # noqa: PLC0415
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
+from migrator import sealing
 from migrator.actions.status import about_users, describe
+from migrator.connection import Connection
 from migrator.job import Job, View
 from migrator.plan import Pending
 from migrator.report import Line, Report
@@ -21,6 +23,7 @@ def plan(job: Job) -> Report:
     with closing(job.connect()) as connection:
         view = View(job, folder, connection)
         view.plan.refuse_problems()
+        by_hand = _done_by_hand(connection, view)
         scripts = read_scripts(view.plan.pending)
         remark, about = about_users(job, connection)
         if job.settings.declares_users:
@@ -29,8 +32,19 @@ def plan(job: Job) -> Report:
             Caretaker(job).check(connection, view.plan.pending)
     modes = {script.migration.name: script.mode for script in scripts}
     lines = tuple(Line(item.number, item.migration.name, modes[item.migration.name]) for item in view.plan.pending)
-    warnings = (*folder.warnings, *job.warnings, *about, *(text for script in scripts for text in script.warnings))
+    marks = (text for script in scripts for text in script.warnings)
+    warnings = (*folder.warnings, *job.warnings, *by_hand, *about, *marks)
     return describe(job, view, warnings, action="plan")._replace(pending=lines, remark=remark)
+
+
+def _done_by_hand(connection: Connection, view: View) -> list[str]:
+    """Return what was done to the history by hand, as warnings; raises InconsistentHistory where migrate would."""
+    if not view.facts.exists:
+        return []
+    found = sealing.problems(connection)
+    if not view.nothing_to_do:
+        sealing.refuse(found)
+    return [problem.told for problem in found]
 
 
 def read_scripts(items: Iterable[Pending]) -> list[Script]:

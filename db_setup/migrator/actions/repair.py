@@ -1,5 +1,7 @@
 """repair: what is different between the files and the history, and how the history takes the files as they are.
 
+What somebody has done to the history by hand is a difference too.
+
 It never touches anything but the history.
 """
 
@@ -8,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 
-from migrator import history, lock
+from migrator import history, lock, sealing
 from migrator.actions.reconnect import on_connections
 from migrator.actions.status import describe
 from migrator.beside import text_to_store
+from migrator.chain import Problem
 from migrator.connection import Connection
 from migrator.folder import Folder
 from migrator.history_tables import SCHEMA
@@ -28,7 +31,7 @@ _AHEAD = "Nothing to repair: the database is ahead of these files; repair it wit
 
 
 class Change(NamedTuple):
-    """One difference: what happened to the file of a row, in a sentence, and the SQL that accepts it."""
+    """One difference: what happened to a row or its file, in a sentence, and the SQL, if any, that accepts it."""
 
     row: AppliedMigration
     what: str
@@ -67,22 +70,27 @@ class _Repair:
         lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
         earlier = self._changes
         view = self._look(connection)
-        if self._changes:
-            run_id = history.begin_run(connection, "repair", job.request_id)
-            connection.run("; ".join(["BEGIN", *(change.sql for change in self._changes), "COMMIT"]))
-            history.end_run(connection, run_id, "succeeded", "; ".join(change.told for change in self._changes), {})
-        self._changes = self._changes or earlier  # a lost connection may have done all of it
+        statements = [change.sql for change in self._changes if change.sql]
+        self._changes = self._changes or earlier  # a lost connection may have done all of it, and not sealed it
         if not self._changes:
             return self._report(view)._replace(remark=self._nothing(view))
+        told = "; ".join(change.told for change in self._changes)
+        run_id = history.begin_run(connection, "repair", job.request_id)
+        if statements:
+            connection.run("; ".join(["BEGIN", *statements, "COMMIT"]))
+        sealing.end_run(connection, run_id, "succeeded", told, {})
         after = View(job, self._folder, connection, target="")
-        told = f"Repaired {counted(len(self._changes))}: {'; '.join(change.told for change in self._changes)}."
+        told = f"Repaired {counted(len(self._changes))}: {told}."
         return self._report(after)._replace(repaired=self._lines(), remark=told)
 
     def _look(self, connection: Connection) -> View:
         view = View(self._job, self._folder, connection, target="")
         rows = history.read(connection, dates=True).applied if view.facts.exists else ()
-        rows = tuple(row for row in rows if row.name not in view.skipped)
-        self._changes = [] if view.plan.state == AHEAD else _changes(connection, self._folder.files, rows)
+        here = tuple(row for row in rows if row.name not in view.skipped)
+        self._changes = []
+        if view.plan.state != AHEAD:
+            by_hand = sealing.problems(connection) if view.facts.exists else []
+            self._changes = [*_done_by_hand(by_hand, rows), *_changes(connection, self._folder.files, here)]
         return view
 
     def _lines(self) -> tuple[Line, ...]:
@@ -95,6 +103,14 @@ class _Repair:
     def _report(self, view: View) -> Report:
         report = describe(self._job, view, (*self._folder.warnings, *self._job.warnings), action="repair")
         return report._replace(problems=(), warnings=(*report.warnings, *report.problems))
+
+
+def _done_by_hand(found: Sequence[Problem], rows: Sequence[AppliedMigration]) -> list[Change]:
+    """Return what was done to the history itself; it is accepted by the seal that every run ends with."""
+    known = {row.name: row for row in rows}
+    nobody = AppliedMigration("", "", "", "")
+    rows_of = ((item, known.get(item.name, nobody._replace(name=item.name))) for item in found)
+    return [Change(row, item.kind, item.told, "") for item, row in rows_of]
 
 
 def _changes(

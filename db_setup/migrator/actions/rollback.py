@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 
-from migrator import backward, history, lock
+from migrator import backward, history, lock, sealing
 from migrator.actions.apply_pending import caretaker_of
 from migrator.actions.reconnect import on_connections
 from migrator.actions.status import describe
@@ -56,6 +56,8 @@ class _Rollback:
     def preview(self, connection: Connection) -> Report:
         """Report what would be rolled back; writes nothing, takes no lock."""
         view, _, work = self._look(connection)
+        if work:
+            sealing.refuse_changes(connection)
         lines = tuple(Line(row.number, row.name, script.mode) for row, script in work)
         names = listed([line.name for line in lines], 20)
         told = f"{counted(len(lines))} would be rolled back: {names}. Nothing was done: confirm it (--yes)."
@@ -69,6 +71,7 @@ class _Rollback:
         view, reversal, work = self._look(connection)
         if not work and not begun:
             return self._report(view)._replace(remark=self._nothing())
+        sealing.refuse_changes(connection)
         if self._caretaker:
             self._caretaker.check(connection)
         run_id = history.begin_run(connection, "rollback", job.request_id)
@@ -168,7 +171,7 @@ class _Rollback:
         """Record how the run ended; what matters is recorded already, so a failure here is only told."""
         try:
             connection.run(connection.reset_sql())
-            history.end_run(connection, run_id, outcome, message, {})
+            sealing.end_run(connection, run_id, outcome, message, {})
         except DbSetupError as error:
             self._job.listen("run.unrecorded", {"run": run_id, "reason": error.what})
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 
 from migrator.connection import Connection
 from migrator.job import Job, View
-from migrator.plan import Pending
+from migrator.plan import AHEAD, INCONSISTENT, Pending
 from migrator.report import Line, Report
 
 
@@ -16,9 +17,26 @@ def status(job: Job) -> Report:
     with closing(job.connect()) as connection:
         view = View(job, folder, connection)
         remark, warnings = about_users(job, connection)
-    report = describe(job, view, (*folder.warnings, *job.warnings, *warnings), action="status")
+        by_hand = done_by_hand(connection, view)
+    report = with_problems(describe(job, view, (*folder.warnings, *job.warnings, *warnings), action="status"), by_hand)
     suggestion = _suggestion([file.name for file in folder.files if file.number is None])
     return report._replace(remark=" ".join(filter(None, (remark, suggestion))))
+
+
+def done_by_hand(connection: Connection, view: View) -> list[str]:
+    """Return what was done to the history by hand, each in a sentence; reads only."""
+    if not view.facts.exists:
+        return []
+    from migrator import sealing  # noqa: PLC0415 - a migrate with nothing to do needs it not
+
+    return [problem.told for problem in sealing.problems(connection)]
+
+
+def with_problems(report: Report, texts: Sequence[str]) -> Report:
+    """Add problems to a report; where the database is ahead of these files, they are for the newer ones to solve."""
+    if report.state == AHEAD or not texts:
+        return report._replace(warnings=(*report.warnings, *texts))
+    return report._replace(state=INCONSISTENT, problems=(*report.problems, *texts))
 
 
 def about_users(job: Job, connection: Connection) -> tuple[str, tuple[str, ...]]:

@@ -20,6 +20,7 @@ _ACTIONS = {
     "plan": "show what migrate would do; writes nothing",
     "rehearse": "run what is pending, tell what it locks, and roll it back",
     "status": "show what is applied and what is pending; writes nothing",
+    "history": "show who applied what, when, and whether it was changed by hand; writes nothing",
     "verify": "compare the database with what its applied files build",
     "adopt": "find out which files are applied to a database without a history, and record it",
     "baseline": "record files as applied without proof",

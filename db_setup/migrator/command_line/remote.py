@@ -15,7 +15,7 @@ from migrator.errors import DbSetupError, RunInterrupted, UsageError
 from migrator.light import Any
 from migrator.report import Report, counted
 
-_READ_ONLY = frozenset({"plan", "status", "rehearse"})
+_READ_ONLY = frozenset({"plan", "status", "history", "rehearse"})
 _FIELDS = Report("status", "").body().keys()
 _OUR_ERROR = re.compile(r"\n\[([a-z_]+)\]\Z")
 

@@ -95,6 +95,11 @@ class Terminal:
 
             for text in lines(body):
                 self._print(text)
+        if "history" in body:
+            from migrator.command_line import history_table  # noqa: PLC0415 - for this only
+
+            for text in history_table.lines(body):
+                self._print(text)
         if body["success"]:
             self._print(body["message"])
         state = styled(body["state"], "green" if body["state"] == "up_to_date" else "bold", self._out)
