@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from migrator.light import NamedTuple
 from migrator.migration import Migration, parse_directives
@@ -35,6 +36,6 @@ def choose(files: Sequence[Migration], others: Sequence[str], folders: Sequence[
         else:
             kept.append(file)
     warnings = []
-    if environment and known and environment not in known:
-        warnings.append(f'MIGRATION_ENV is "{environment}", and no file is for that; known: {", ".join(sorted(known))}')
+    if environment and environment not in known and (alike := get_close_matches(environment, known, 1)):
+        warnings.append(f'MIGRATION_ENV is "{environment}", and no file is for that; is "{alike[0]}" meant?')
     return Chosen(tuple(kept), tuple(sorted(skipped)), tuple(sorted(known)), tuple(warnings))

@@ -75,7 +75,7 @@ def _extension_cure(name: str) -> str:
 def _exists_cure(untracked: bool) -> str:
     if untracked:
         return (
-            "this database has tables but no history: write IF NOT EXISTS in this file, "
-            "or remove from it what is there already"
+            "this database has tables but no history: adopt shows which files are applied already; "
+            "or write IF NOT EXISTS in this file, or remove from it what is there"
         )
     return "write IF NOT EXISTS or OR REPLACE, or remove the statement, or drop what is there"

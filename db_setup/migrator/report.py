@@ -8,6 +8,7 @@ from migrator import plan as states
 from migrator.light import Any, NamedTuple
 
 _TELL_FIRST = frozenset({"rollback", "repair"})  # what these have done, and then what is pending
+_REMARK_SAYS_IT = frozenset({"history", "verify", "adopt", "baseline"})
 _MOST_NAMED = 20  # in a sentence; an answer, which Lambda limits to 6 MB, has lists of all of them beside it
 
 Listener = Callable[[str, dict[str, Any]], None]
@@ -76,12 +77,12 @@ class Report(NamedTuple):
             return ""
         if self.problems:
             return "; ".join(self.problems)
-        if self.action == "history":
+        if self.action in _REMARK_SAYS_IT:
             return ""
         if self.applied:
             reached = f" to reach {self.final_revision}" if self.final_revision else ""
             return f"Applied {counted(len(self.applied))}{reached}."
-        return "" if self.pending or (self.action == "verify" and self.remark) else _NOTHING.get(self.state, "")
+        return "" if self.pending else _NOTHING.get(self.state, "")
 
     def _left(self) -> str:
         if not self.pending or self.problems:

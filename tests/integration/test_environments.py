@@ -68,7 +68,8 @@ def test_one_number_twice_in_one_environment(invoke: Invoke, mixed: Folder) -> N
 def test_unknown_environment(invoke: Invoke, mixed: Folder) -> None:
     """A misspelt environment is remarked upon; a misspelt directive is refused with its place."""
     (warning,) = invoke({"action": "status"}, MIGRATION_ENV="dve")["warnings"]
-    assert warning == 'MIGRATION_ENV is "dve", and no file is for that; known: dev, staging'
+    assert warning == 'MIGRATION_ENV is "dve", and no file is for that; is "dev" meant?'
+    assert invoke({"action": "status"}, MIGRATION_ENV="prod")["warnings"] == []
     mixed.write("005_e.sql", "-- db_setup: env=dev, staging\nSELECT 1;")
     with pytest.raises(UnknownDirective, match=r'^005_e\.sql:1:14  unknown directive "env=dev, staging"'):
         invoke(**DEV)

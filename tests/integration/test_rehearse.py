@@ -358,7 +358,7 @@ def test_on_a_terminal(cli: Cli, folder: Folder, database: Database) -> None:
     folder.write("001_a.sql", "-- why\nALTER TABLE a ALTER i TYPE bigint;\nALTER TABLE a ADD j int;\nSELECT 1;")
     folder.write("002_b.sql", "VACUUM a;")
     done = cli("rehearse")
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.err.startswith("warning: the database has tables and no history")) == (0, True)
     lines = [line.rpartition("  ")[0].rstrip() if line.endswith(" ms") else line for line in done.out.splitlines()]
     assert lines[2:8] == [
         "  001_a.sql:2:1  rewrites  ALTER TABLE a ALTER i TYPE bigint;",

@@ -202,7 +202,7 @@ def test_environments_and_the_base(folder: Folder, git: Git) -> None:
     write_all(folder, *names, "repeatable/v.sql", "repeatable/w.sql", "other/007_g.sql", "env/008_h.sql")
     commit(git)
     remarks = short(find(folder))
-    assert [item[3] for item in remarks] == ["not_run"]
+    assert [item[3] for item in remarks] == ["not_run", "not_run"]
     git("switch", "-q", "-c", "work")
     for name in ("env/dev/003_c.sql", "repeatable/v.sql"):
         folder.write(name, "SELECT 'edited';\n")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from migrator import sealing
-from migrator.actions.status import about_users, describe
+from migrator.actions.status import about_adoption, about_users, describe
 from migrator.connection import Connection
 from migrator.job import Job, View
 from migrator.plan import Pending
@@ -33,7 +33,7 @@ def plan(job: Job) -> Report:
     modes = {script.migration.name: script.mode for script in scripts}
     lines = tuple(Line(item.number, item.migration.name, modes[item.migration.name]) for item in view.plan.pending)
     marks = (text for script in scripts for text in script.warnings)
-    warnings = (*folder.warnings, *job.warnings, *by_hand, *about, *marks)
+    warnings = (*folder.warnings, *job.warnings, *about_adoption(view), *by_hand, *about, *marks)
     return describe(job, view, warnings, action="plan")._replace(pending=lines, remark=remark)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from migrator import lock
+from migrator import lock, sealing
 from migrator.actions.plan import read_scripts
-from migrator.actions.status import describe
+from migrator.actions.status import about_adoption, describe
 from migrator.blockers import Blockers
 from migrator.connection import Connection
 from migrator.deadline import Deadline
@@ -35,12 +35,15 @@ def rehearse(job: Job) -> Report:
         lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
         view = View(job, folder, connection)
         view.plan.refuse_problems()
+        if view.facts.exists:
+            sealing.refuse_changes(connection)
         return _rehearse(job, folder, connection, view)
 
 
 def _rehearse(job: Job, folder: Folder, connection: Connection, view: View) -> Report:
     scripts = read_scripts(view.plan.pending)
-    warnings = (*folder.warnings, *job.warnings, *(text for script in scripts for text in script.warnings))
+    marks = (text for script in scripts for text in script.warnings)
+    warnings = (*folder.warnings, *job.warnings, *about_adoption(view), *marks)
     deadline = Deadline(min(job.settings.rehearse_timeout, job.deadline.remaining()))
     watchdog, blockers = Watchdog(connection, deadline), Blockers(job.connect)
     untracked = view.facts.has_tables and not view.applied

@@ -22,7 +22,7 @@ from migrator.job import Job, View
 from migrator.light import NamedTuple
 from migrator.matching import match
 from migrator.migration import AppliedMigration, Migration, split_name
-from migrator.plan import AHEAD
+from migrator.plan import AHEAD, INCONSISTENT
 from migrator.record import text_literal
 from migrator.report import Line, Report, counted
 from migrator.text import read_text
@@ -62,7 +62,10 @@ class _Repair:
         told = "; ".join(change.told for change in self._changes)
         done = "Nothing was changed: confirm it (--yes) to have the history take the files as they are."
         remark = f"{told}. {done}" if told else self._nothing(view)
-        return self._report(view)._replace(planned=self._lines(), remark=remark)
+        report = self._report(view)
+        return report._replace(
+            state=INCONSISTENT if self._changes else report.state, planned=self._lines(), remark=remark
+        )
 
     def on(self, connection: Connection) -> Report:
         """Accept the files as they are, under the run lock and in one transaction."""
@@ -102,7 +105,9 @@ class _Repair:
 
     def _report(self, view: View) -> Report:
         report = describe(self._job, view, (*self._folder.warnings, *self._job.warnings), action="repair")
-        return report._replace(problems=(), warnings=(*report.warnings, *report.problems))
+        shown = tuple(f"{change.row.name} " for change in self._changes)  # in the remark, with what is done about it
+        others = [text for text in report.problems if not text.startswith(shown)]
+        return report._replace(problems=(), warnings=(*report.warnings, *others))
 
 
 def _done_by_hand(found: Sequence[Problem], rows: Sequence[AppliedMigration]) -> list[Change]:

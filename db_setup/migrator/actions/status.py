@@ -7,8 +7,13 @@ from contextlib import closing
 
 from migrator.connection import Connection
 from migrator.job import Job, View
-from migrator.plan import AHEAD, INCONSISTENT, Pending
+from migrator.plan import AHEAD, INCONSISTENT, UNTRACKED, Pending
 from migrator.report import Line, Report
+
+_ADOPTION = (
+    "the database has tables and no history: migrate first finds out which of these files are applied already, "
+    "and runs the rest, or nothing; adopt shows it"
+)
 
 
 def status(job: Job) -> Report:
@@ -18,7 +23,8 @@ def status(job: Job) -> Report:
         view = View(job, folder, connection)
         remark, warnings = about_users(job, connection)
         by_hand = done_by_hand(connection, view)
-    report = with_problems(describe(job, view, (*folder.warnings, *job.warnings, *warnings), action="status"), by_hand)
+    warnings = (*folder.warnings, *job.warnings, *about_adoption(view), *warnings)
+    report = with_problems(describe(job, view, warnings, action="status"), by_hand)
     suggestion = _suggestion([file.name for file in folder.files if file.number is None])
     return report._replace(remark=" ".join(filter(None, (remark, suggestion))))
 
@@ -37,6 +43,13 @@ def with_problems(report: Report, texts: Sequence[str]) -> Report:
     if report.state == AHEAD or not texts:
         return report._replace(warnings=(*report.warnings, *texts))
     return report._replace(state=INCONSISTENT, problems=(*report.problems, *texts))
+
+
+def about_adoption(view: View) -> tuple[str, ...]:
+    """Return the warning that not all that is pending may be run, where the tables have no history."""
+    if view.plan.state != UNTRACKED or view.facts.exists or view.imported or not view.plan.pending:
+        return ()
+    return (_ADOPTION,)
 
 
 def about_users(job: Job, connection: Connection) -> tuple[str, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 
-from migrator import catalogue
+from migrator import catalogue, sealing
 from migrator.actions.status import describe
 from migrator.build import Build, building
 from migrator.catalogue_entry import Catalogue, Key
@@ -32,6 +32,8 @@ def verify(job: Job) -> Report:
     with closing(job.connect()) as connection:
         view, live = _settled(job, folder, connection)
         view.plan.refuse_problems()
+        if view.facts.exists:
+            sealing.refuse_changes(connection)
         items = _applied_files(folder, view)
         differences, details = _drift(job, connection, items, live)
     details["not_verifiable"] += _beyond(folder, view)

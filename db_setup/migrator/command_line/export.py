@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import closing
 
-from migrator import first_generation, history
+from migrator import first_generation, history, sealing
 from migrator.actions.plan import read_scripts
 from migrator.checks import rows_sql
 from migrator.command_line.tape import RUN_ID, Tape, Verbatim
@@ -85,6 +85,8 @@ def export(job: Job, write: Callable[[str], Any]) -> None:
     with closing(job.connect()) as connection:
         view = View(job, folder, connection)
         view.plan.refuse_problems()
+        if view.facts.exists and not view.nothing_to_do:
+            sealing.refuse_changes(connection)
         for item in view.plan.pending:
             if item.resumed:
                 raise NotExportable(
