@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from migrator.errors import UnknownDirective
+from migrator.excerpt import Location
 from migrator.light import NamedTuple
 from migrator.migration import Migration, parse_directives
+
+_NAMES_SOME = re.compile(r"--[ \t]*db_setup:.*\benv=")
 
 
 class Chosen(NamedTuple):
@@ -20,10 +24,27 @@ class Chosen(NamedTuple):
 
 
 def named_in(head: bytes, file_name: str) -> tuple[str, ...]:
-    """Return the environments that the first lines of a file name; raises UnknownDirective."""
+    """Return the environments that the first lines of a file name.
+
+    Raises UnknownDirective, also for a line further down that names some: a file for a few would run everywhere.
+    """
+    _refuse_below(head.decode("utf-8", "replace").removeprefix("\ufeff"), file_name)
     lines = re.match(rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:--[^\r\n]*)?(?:\r\n|\r|\n|$))*", head)
     text = lines[0].decode("utf-8", "replace") if lines else ""
     return parse_directives(text, file_name).environments
+
+
+def _refuse_below(text: str, file_name: str) -> None:
+    begun = False
+    for number, line in enumerate(re.split("\r\n|\r|\n", text), 1):
+        stripped = line.strip()
+        begun = begun or bool(stripped and not stripped.startswith("--"))
+        if begun and _NAMES_SOME.match(stripped):
+            raise UnknownDirective(
+                "a directive that is not at the top of the file means nothing",
+                where=Location(file_name, number, line.find("--") + 1, line),
+                cure="move it above everything but comment lines with --, or remove it",
+            )
 
 
 def choose(files: Sequence[Migration], others: Sequence[str], folders: Sequence[str], environment: str) -> Chosen:
@@ -36,6 +57,15 @@ def choose(files: Sequence[Migration], others: Sequence[str], folders: Sequence[
         else:
             kept.append(file)
     warnings = []
-    if environment and environment not in known and (alike := get_close_matches(environment, known, 1)):
-        warnings.append(f'MIGRATION_ENV is "{environment}", and no file is for that; is "{alike[0]}" meant?')
+    if environment and environment not in known and (alike := _alike(environment, known)):
+        warnings.append(f'MIGRATION_ENV is "{environment}", and no file is for that; is "{alike}" meant?')
     return Chosen(tuple(kept), tuple(sorted(skipped)), tuple(sorted(known)), tuple(warnings))
+
+
+def _alike(environment: str, known: Iterable[str]) -> str:
+    """Return the name that is meant, such as dev for DEV, dve and development; empty where none is like it."""
+    folded = {name.casefold(): name for name in sorted(known)}
+    wanted = environment.casefold()
+    begins = (name for name in folded if wanted.startswith(name) or name.startswith(wanted))
+    found = next(iter(get_close_matches(wanted, folded, 1)), None) or next(begins, "")
+    return folded.get(found, "")

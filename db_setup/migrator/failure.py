@@ -38,7 +38,8 @@ def describe(error: ServerError, file_name: str, kept: str, *, untracked: bool =
     ``untracked`` tells that the database has tables but no history of ours.
     """
     where = error.where._replace(file=error.where.file or file_name) if error.where else None
-    what = _what(error) if where else f"{file_name}: {_what(error)}"
+    hint_is_cure = bool(error.hint) and not _has_advice(error)
+    what = ("" if where else f"{file_name}: ") + _what(error, with_hint=not hint_is_cure)
     if missing := _EXTENSION.search(error.message):
         name = missing[1] or missing[2]
         return MissingExtension(what, where=where, kept=kept, cure=_extension_cure(name))
@@ -58,9 +59,15 @@ def lock_lost(file_name: str) -> RunLockLost:
     )
 
 
-def _what(error: ServerError) -> str:
+def _has_advice(error: ServerError) -> bool:
+    """Tell whether the cure is ours, and not the hint of the server, which would be told twice."""
+    known = error.sqlstate in _CURES or error.sqlstate in _EXISTS or error.sqlstate == LOCK_NOT_AVAILABLE
+    return known or _EXTENSION.search(error.message) is not None
+
+
+def _what(error: ServerError, *, with_hint: bool) -> str:
     parts = [f"{error.message} ({error.sqlstate})"]
-    remarks = (("detail", error.detail), ("hint", error.hint))
+    remarks = (("detail", error.detail), ("hint", error.hint if with_hint else ""))
     parts += [f"{label}: {text[:_MAX_DETAIL]}" for label, text in remarks if text]
     return mask_passwords("; ".join(parts))
 

@@ -92,7 +92,9 @@ class Report(NamedTuple):
 
     def body(self) -> dict[str, Any]:
         """Return the answer's body, ready for JSON."""
-        lines = self.applied or self.rolled_back or self.repaired or self.planned or self.pending
+        lines = self.applied or self.rolled_back or self.repaired or self.planned
+        if not lines and self.action not in _TELL_FIRST:  # these would be taken for what goes back, or is repaired
+            lines = self.pending
         body = {
             "success": self.success,
             "message": self.message,

@@ -65,14 +65,28 @@ def test_one_number_twice_in_one_environment(invoke: Invoke, mixed: Folder) -> N
     assert "env/staging/002_other.sql" in invoke(**STAGING)["applied_migrations"]
 
 
+@pytest.mark.parametrize("name", ["dve", "DEV", "development", "de"])
+def test_misspelt_environment(invoke: Invoke, mixed: Folder, name: str) -> None:
+    """An environment that no file names is remarked upon where a file names one like it."""
+    del mixed
+    (warning,) = invoke({"action": "status"}, MIGRATION_ENV=name)["warnings"]
+    assert warning == f'MIGRATION_ENV is "{name}", and no file is for that; is "dev" meant?'
+
+
 def test_unknown_environment(invoke: Invoke, mixed: Folder) -> None:
-    """A misspelt environment is remarked upon; a misspelt directive is refused with its place."""
-    (warning,) = invoke({"action": "status"}, MIGRATION_ENV="dve")["warnings"]
-    assert warning == 'MIGRATION_ENV is "dve", and no file is for that; is "dev" meant?'
+    """An environment that no file knows is no mistake by itself; a misspelt directive is refused with its place."""
     assert invoke({"action": "status"}, MIGRATION_ENV="prod")["warnings"] == []
     mixed.write("005_e.sql", "-- db_setup: env=dev, staging\nSELECT 1;")
     with pytest.raises(UnknownDirective, match=r'^005_e\.sql:1:14  unknown directive "env=dev, staging"'):
         invoke(**DEV)
+
+
+@pytest.mark.parametrize("before", ["SELECT 1;\r\n\r\n", "SELECT 1;\n-- a\n", "/* licence\n*/\n"], ids=["below", "comment", "block"])
+def test_directive_below_the_top(invoke: Invoke, mixed: Folder, before: str) -> None:
+    """A file that says too far down what it is for is refused, since it would run everywhere."""
+    mixed.write("005_e.sql", f"{before}-- db_setup: env=dev\nSELECT 1;")
+    with pytest.raises(UnknownDirective, match=r"^005_e\.sql:3:1  a directive that is not at the top"):
+        invoke({"action": "status"})
 
 
 def test_history_tells_what_was_skipped(invoke: Invoke, mixed: Folder, database: Database) -> None:

@@ -18,6 +18,7 @@ from migrator.command_line.arguments import parser
         (["status", "--check"], {"check": True}),
         (["new", "add orders"], {"action": "new", "name": "add orders"}),
         (["number"], {"action": "number"}),
+        (["rollback", "--steps", "2"], {"steps": 2, "target": "head", "yes": False}),
         (["rotate"], {"action": "rotate", "user": None, "yes": False}),
         (["rotate", "table_creator", "--yes"], {"user": "table_creator", "yes": True}),
         (
@@ -44,7 +45,8 @@ def test_every_action_takes_database_folder_and_json(action: str) -> None:
     "words",
     [[], ["drop"], ["Migrate"], ["migrate", "now"], ["migrate", "--targ", "3"], ["migrate", "--target"], ["new"],
      ["new", "add", "orders"], ["plan", "--dry-run"], ["status", "--target", "3"], ["migrate", "--check"],
-     ["--json", "migrate"], ["migrate", "--verbose"], ["rotate", "a", "b"]],
+     ["--json", "migrate"], ["migrate", "--verbose"], ["rotate", "a", "b"], ["rollback", "--steps", "0"],
+     ["rollback", "--steps", "x"], ["rollback", "--steps", "2", "--target", "1"]],
     ids=lambda words: " ".join(words) or "nothing",
 )  # fmt: skip
 def test_wrong_usage_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

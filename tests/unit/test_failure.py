@@ -80,9 +80,9 @@ def test_missing_extension_is_named_with_what_to_do(name: str) -> None:
 
 
 def test_hint_of_the_server_is_the_cure_when_there_is_no_better_one() -> None:
-    """For a SQLSTATE without advice of ours the server's hint is what to do."""
+    """For a SQLSTATE without advice of ours the server's hint is what to do, and is told once."""
     failure = describe(ServerError("42883", "no such function", hint="add a cast"), NAME, "nothing")
-    assert failure.cure == "add a cast"
+    assert (failure.what, failure.cure) == (f"{NAME}: no such function (42883)", "add a cast")
 
 
 def test_detail_and_hint_stand_behind_the_cause() -> None:

@@ -88,3 +88,10 @@ def test_report_with_problems_is_no_success() -> None:
 def test_migrations_are_counted_in_words(count: int, text: str) -> None:
     """One migration is not "1 migrations"."""
     assert counted(count) == text
+
+
+@pytest.mark.parametrize(("action", "shown"), [("status", [C.entry()]), ("rollback", []), ("repair", [])])
+def test_what_is_pending_is_not_shown_as_rolled_back(action: str, shown: list[object]) -> None:
+    """Where nothing is rolled back or repaired, what is pending does not stand in that place."""
+    body = Report(action, "pending_migrations", pending=(C,)).body()
+    assert (body["migrations"], body["pending_migrations"]) == (shown, [C.name])

@@ -147,3 +147,11 @@ def test_error_goes_to_standard_error() -> None:
     out, err = io.StringIO(), io.StringIO()
     Terminal(out, err, quiet=False).error("003_x.sql:1:1  no\nCure: correct it")
     assert (out.getvalue(), err.getvalue()) == ("", "error: 003_x.sql:1:1  no\nCure: correct it\n")
+
+
+def test_adopted_comes_before_what_is_left() -> None:
+    """What is recorded as applied stands before what is run, or still to be run, and is told once."""
+    adopted = {"adopted_migrations": [{"number": "001", "name": "001_a.sql", "evidence": "said by the user"}]}
+    pending = (Line("001", "001_a.sql", ""), Line("002", "002_b.sql", ""))
+    out, _ = shown(Report("baseline", "pending_migrations", pending=pending, details=adopted))
+    assert out.splitlines()[:2] == ["  001  001_a.sql  said by the user", "  002  002_b.sql"]

@@ -22,8 +22,8 @@ _ACTIONS = {
     "status": "show what is applied and what is pending; writes nothing",
     "history": "show who applied what, when, and whether it was changed by hand; writes nothing",
     "verify": "compare the database with what its applied files build",
-    "adopt": "find out which files are applied to a database without a history, and record it",
-    "baseline": "record files as applied without proof",
+    "adopt": "find out which files are applied to a database without a history; with --yes it is recorded",
+    "baseline": "record files as applied by your word, without proof; without --yes only shown",
     "rotate": "give limited users new passwords; the old ones work until the next rotation",
     "lint": "look for mistakes and dangerous statements in the files; needs no database",
     "rollback": "take back what was applied last, by the .down.sql files; without --yes only shown",
@@ -95,11 +95,17 @@ def _add_own(action: argparse.ArgumentParser, name: str) -> None:
     if name == "rollback":
         which = action.add_mutually_exclusive_group()
         which.add_argument("--target", default="head", metavar="N|NAME", help='what is to stay; "base" for nothing')
-        which.add_argument("--steps", type=int, metavar="N", help="how many migrations to take back (default: 1)")
+        which.add_argument("--steps", type=_count, metavar="N", help="how many migrations to take back (default: 1)")
     if name in _SHOWN_FIRST:
         action.add_argument("--yes", action="store_true", help="do it, instead of showing what would be done")
     if name == "new":
         action.add_argument("name", help='what it does, such as "add orders"')
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 1 on')
+    return int(text)
 
 
 def _add_function(action: argparse.ArgumentParser, name: str) -> None:
@@ -124,7 +130,10 @@ def refuse_mixture(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--sql together with {other}", cure="leave out one: the script is text made here")
     if arguments.function is None:
         if given:
-            raise UsageError(f"--{given[0]} without --function", cure="name the deployed function: --function NAME")
+            other = "or leave it out: a run from here does not ask" if given == ["yes"] else "or leave it out"
+            raise UsageError(
+                f"--{given[0]} without --function", cure=f"name the deployed function: --function NAME; {other}"
+            )
         return
     if arguments.action in _ON_FILES:
         raise UsageError(

@@ -85,10 +85,7 @@ class Terminal:
             self._say(styled(f"warning: {warning}", "yellow", self._err))
         for problem in body["problems"]:
             self._say(styled(f"problem: {problem}", "red", self._err))
-        told = {item["name"] for item in body.get("adopted_migrations", ())}
-        if entries := [entry for entry in body["migrations"] if entry["name"] not in told]:
-            self._print(table([Line.of_entry(entry) for entry in entries]))
-        for line in detailed(body):
+        for line in (*_migrations(body), *detailed(body)):
             self._print(line)
         if "rehearsal" in body or "lock_report" in body:
             from migrator.command_line.lock_table import lines  # noqa: PLC0415 - for these only
@@ -133,12 +130,19 @@ def table(lines: Sequence[Line]) -> str:
     return "\n".join(rows)
 
 
-def detailed(details: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines for what only some actions tell: what is adopted, what differs, what could not be compared."""
-    adopted = details.get("adopted_migrations", ())
+def _migrations(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines for what is adopted, and then for what is run, or still to be run."""
+    adopted = body.get("adopted_migrations", ())
     width = max((len(item["number"]) for item in adopted), default=0)
     for item in adopted:
         yield f"  {item['number']:>{width}}  {item['name']}  {item['evidence']}"
+    told = {item["name"] for item in adopted}
+    if entries := [entry for entry in body["migrations"] if entry["name"] not in told]:
+        yield table([Line.of_entry(entry) for entry in entries])
+
+
+def detailed(details: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines for what differs, and what could not be compared."""
     differences = details.get("differences", ())
     if differences:
         yield "- as the files build it, + as it is in the database"
