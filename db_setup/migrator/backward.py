@@ -42,7 +42,7 @@ def stored(connection: Connection, rows: Sequence[Recorded]) -> dict[int, str]:
 
 
 def goal_note(steps: int, goal: int) -> str:
-    """Return what the run of a rollback by steps says at its end until it succeeds, so that a re-run goes no further."""
+    """Return what the run of a rollback by steps says until it succeeds, so that a re-run goes no further."""
     return f"{steps} step{'s' * (steps > 1)} back, to position {goal}"
 
 
@@ -63,9 +63,9 @@ def unfinished_goal(connection: Connection, steps: int) -> int | None:
 def done_meanwhile(connection: Connection) -> bool:
     """Tell whether another rollback has succeeded since this session began, and so while it waited for the lock."""
     query = (
-        f"SELECT id FROM {SCHEMA}.runs WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs) AND action = 'rollback' "
-        "AND outcome = 'succeeded' AND finished_at > (SELECT backend_start FROM pg_catalog.pg_stat_activity "
-        "WHERE pid = pg_catalog.pg_backend_pid())"
+        f"SELECT id FROM {SCHEMA}.runs WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs) "
+        "AND action = 'rollback' AND outcome = 'succeeded' AND finished_at > ("
+        "SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid())"
     )
     return bool(connection.rows(query))
 

@@ -83,11 +83,12 @@ class _Rollback:
         self._carry_out(connection, run_id, work)
         done = tuple(self._line(row) for row in reversal.rows)
         after = View(job, self._folder, connection, target="")
-        told = f"Rolled back {counted(len(done))}: {listed([line.name for line in done], 20)}." if done else self._nothing()
+        told = f"Rolled back {counted(len(done))}: {listed([line.name for line in done], 20)}."
+        told = told if done else self._nothing()
         return self._report(after)._replace(rolled_back=done, previous_revision=view.plan.revision, remark=told)
 
     def _done_meanwhile(self, connection: Connection) -> Report | None:
-        """Return the answer where another rollback has done the steps that this one waited to do; a target says it all."""
+        """Return the answer where another rollback has done the steps that this one waited to do; not for a target."""
         view = View(self._job, self._folder, connection, target="")
         if self._job.request.target or not view.facts.exists or not backward.done_meanwhile(connection):
             return None
