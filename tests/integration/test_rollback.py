@@ -281,6 +281,14 @@ def test_way_back_in_another_encoding(invoke: Invoke, folder: Folder) -> None:
     assert invoke({"action": "rollback"})["warnings"] == []
 
 
+def test_password_on_a_line_of_its_own(invoke: Invoke, three: Database, folder: Folder) -> None:
+    """The line that an error shows has no password, though the word for it stands in the line before."""
+    folder.write("003_c.down.sql", "ALTER ROLE a PASSWORD\n  'canary' BOGUS;")
+    with pytest.raises(MigrationFailed, match=r"003_c\.down\.sql:2:12 .*\n  2 \|   \*{8} BOGUS;\n {17}\^") as caught:
+        invoke(ONE)
+    assert "canary" not in str(caught.value) + str(three.query("SELECT message FROM db_setup.runs"))
+
+
 def test_late_file(invoke: Invoke, three: Database, folder: Folder) -> None:
     """The order is that of application: a late file is taken back first, and one before the target is named."""
     folder.write("000_late.sql", "CREATE TABLE late (i int);")
