@@ -20,7 +20,7 @@ _REPEAT = (
     "AND checksum OPERATOR(pg_catalog.<>) ''"
 )
 """Has repeatable files run again: what they made may have gone with what a way back has dropped."""
-_GOAL = re.compile(r"([0-9]+) steps? back, to position ([0-9]+)")
+_GOAL = re.compile(r"(?:\A|\n)([0-9]+) steps? back, to position ([0-9]+)\Z")
 
 
 def read(connection: Connection) -> list[Recorded]:
@@ -41,21 +41,33 @@ def stored(connection: Connection, rows: Sequence[Recorded]) -> dict[int, str]:
     return {position: text for position, text in found if text is not None}
 
 
-def note_goal(connection: Connection, run_id: int, steps: int, goal: int) -> None:
-    """Record where a rollback by steps goes, so that a re-run after a crash goes there and no further."""
-    told = connection.literal(f"{steps} step{'s' * (steps > 1)} back, to position {goal}")
-    connection.run(f"UPDATE {SCHEMA}.runs SET message = {told} WHERE id OPERATOR(pg_catalog.=) {run_id}")
+def goal_note(steps: int, goal: int) -> str:
+    """Return what the run of a rollback by steps says until it succeeds, so that a re-run goes no further."""
+    return f"{steps} step{'s' * (steps > 1)} back, to position {goal}"
 
 
 def unfinished_goal(connection: Connection, steps: int) -> int | None:
-    """Return where the last run was going, if it was a rollback of so many steps that was cut off within the hour."""
+    """Return where the last rollback was going, if it was one of so many steps, within the hour, that did not succeed.
+
+    What has been done since to users, or to the history by repair, is no other direction.
+    """
     found = connection.rows(
-        f"SELECT message FROM {SCHEMA}.runs WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs) "
-        "AND action = 'rollback' AND outcome = 'running' "
+        f"SELECT message FROM {SCHEMA}.runs WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs "
+        "WHERE action NOT IN ('rotate', 'repair')) AND action = 'rollback' AND outcome <> 'succeeded' "
         "AND started_at > pg_catalog.clock_timestamp() - interval '1 hour'"
     )
-    goal = _GOAL.fullmatch(found[0][0]) if found else None
+    goal = _GOAL.search(found[0][0]) if found else None
     return int(goal[2]) if goal and int(goal[1]) == steps else None
+
+
+def done_meanwhile(connection: Connection) -> bool:
+    """Tell whether another rollback has succeeded since this session began, and so while it waited for the lock."""
+    query = (
+        f"SELECT id FROM {SCHEMA}.runs WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs) "
+        "AND action = 'rollback' AND outcome = 'succeeded' AND finished_at > ("
+        "SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid())"
+    )
+    return bool(connection.rows(query))
 
 
 class Backward:

@@ -65,11 +65,11 @@ def stored_way_back(name: str, text: str) -> Script:
     return read_script(Migration(name, "", "", len(text)), keep=True, text=text)
 
 
-def differs(path: str, text: str) -> bool:
-    """Tell whether a way back is another now than the text that was stored, whatever its line ends."""
-    with open(path, "rb") as file:
-        content = file.read(MAX_STORED + 1)
-    return checksum(content) != checksum(text.encode())
+def differs(down: Migration, text: str) -> bool:
+    """Tell whether a way back is another now than the text that was stored, whatever its encoding and line ends."""
+    if down.size > MAX_STORED:
+        return True
+    return checksum("".join(read_text(down)).encode()) != checksum(text.encode())
 
 
 def _refuse_transactions(check: Script) -> Script:

@@ -17,9 +17,10 @@ from migrator.transaction import run_statement
 
 _QUERY = re.compile(r"(?:select|with|values|table)\b|\(", re.IGNORECASE)
 _LONGEST = 200  # characters of a row that are asked for
-_BEFORE = f"SELECT pg_catalog.left(pg_catalog.row_to_json(q)::pg_catalog.text, {_LONGEST}) AS found FROM (\n"
+_BEFORE = f"SELECT pg_catalog.left(pg_catalog.row_to_json(q.*)::pg_catalog.text, {_LONGEST}) AS found FROM (\n"
 _MOST_SHOWN = 3
 _MAX_ROW = 120  # bytes
+_PASSWORD = re.compile(r"""("[^"]*passw[^"]*":)\s*("(?:[^"\\]|\\.)*"?|[^"\s,}\]]+)""", re.IGNORECASE)
 _SAVEPOINT = "db_setup_check"
 
 
@@ -94,5 +95,6 @@ def _is_true(rows: list[str]) -> bool:
 
 def _told(rows: list[str]) -> str:
     """Return the first rows for a message, each cut."""
-    shown = ", ".join(cut(mask_passwords(row), _MAX_ROW) for row in rows[:_MOST_SHOWN])
+    masked = (mask_passwords(_PASSWORD.sub(r"\1***", row)) for row in rows[:_MOST_SHOWN])
+    shown = ", ".join(cut(row, _MAX_ROW) for row in masked)
     return f"more than {_MOST_SHOWN} rows: {shown}, ..." if len(rows) > _MOST_SHOWN else f"this: {shown}"

@@ -53,8 +53,9 @@ def _secret() -> re.Pattern[str]:
     """Return the pattern of a password in SQL; compiled late, since only errors need it."""
     return re.compile(
         r"""\bpassword\b (?: \s | [=:] | \bto\b | \bis\b | /\*.*?\*/ | --[^\n]*\n )*
-            (?P<literal> (?:[en]|u&)?'(?:[^'\\]|\\.|'')*'? | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$) )
+            (?P<literal> '{2,}[^']+'{2,} | (?:[en]|u&)?'(?:[^'\\]|\\.|'')*'? | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$) )
           | \bpassword\s*=\s*(?P<bare> [^\s'"]+ )
+          | "[^"\s]*password[^"\s]*"\s*:\s*(?P<json> "(?:[^"\\]|\\.)*"? )
           | ://[^\s:/@']*:(?P<url> [^\s@/']+ )(?=@)""",
         re.IGNORECASE | re.DOTALL | re.VERBOSE,
     )
@@ -66,7 +67,7 @@ def mask_passwords(text: str) -> str:
 
 
 def _masked(found: re.Match[str]) -> str:
-    start, end = next(found.span(name) for name in ("literal", "bare", "url") if found[name] is not None)
+    start, end = next(found.span(name) for name in ("literal", "bare", "json", "url") if found[name] is not None)
     whole = found[0]
     hidden = re.sub(r"[^\n]", "*", whole[start - found.start() : end - found.start()])
     return whole[: start - found.start()] + hidden + whole[end - found.start() :]

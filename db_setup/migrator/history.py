@@ -112,12 +112,12 @@ def record_locks(connection: Connection, run_id: int, report: str) -> None:
     )
 
 
-def begin_run(connection: Connection, action: str, request_id: str) -> int:
+def begin_run(connection: Connection, action: str, request_id: str, message: str = "") -> int:
     """Record that a run has begun, and return its number; tables of an earlier version get what is new."""
     from migrator.upgrade import IS_NEWEST, UPGRADE  # noqa: PLC0415 - for runs that write
 
-    values = ", ".join(map(connection.literal, (action, request_id, PACKAGE_VERSION)))
-    sql = f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version) VALUES ({values}) RETURNING id"
+    values = ", ".join(map(connection.literal, (action, request_id, PACKAGE_VERSION, message)))
+    sql = f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version, message) VALUES ({values}) RETURNING id"
     number, newest = connection.rows(f"{sql}, {IS_NEWEST}")[0][:2]
     if not newest:
         connection.run(UPGRADE)

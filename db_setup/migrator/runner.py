@@ -102,10 +102,11 @@ class Runner:
     def _apply(self, pending: Pending, script: Script, left: _Left) -> str:
         """Apply one migration, again when it met somebody else's lock; return the mode it ran in."""
         pause, attempt = _FIRST_PAUSE, 1
+        stepwise = script.mode == STEPWISE or pending.resumed
         while True:
             run = StepwiseRun(self._connection, script, self._progress, self._warn, self._ledger)
             try:
-                return self._attempt(pending, script, run, careful=attempt > 1)
+                return self._attempt(pending, script, run, careful=attempt > 1, stepwise=stepwise)
             except ConnectionLost as error:
                 self._raise_if_over(error, left)
                 raise
@@ -123,15 +124,17 @@ class Runner:
                 error.kept = error.kept or self._kept(pending, run)
                 raise
             finally:
+                stepwise = stepwise or run.begun  # its steps are kept, and are no matter of a transaction any more
                 self._connection.rollback()
 
-    def _attempt(self, pending: Pending, script: Script, run: StepwiseRun, *, careful: bool) -> str:
-        stepwise = script.mode == STEPWISE or pending.resumed
+    def _attempt(
+        self, pending: Pending, script: Script, run: StepwiseRun, *, careful: bool, stepwise: bool
+    ) -> str:  # fmt: skip
         if not stepwise:
             try:
                 self._in_transaction(pending, script, careful=careful)
             except ServerError as error:
-                if not needs_steps(error):
+                if not needs_steps(error) or _is_of_the_check(error, script):
                     raise
                 stepwise = True  # the server knows better; nothing was kept, so the file starts again
         if stepwise:
@@ -218,6 +221,11 @@ class Runner:
     def _warn(self, text: str) -> None:
         self.warnings.append(text)
         self._listen("migration.warning", {"warning": text})
+
+
+def _is_of_the_check(error: ServerError, script: Script) -> bool:
+    """Tell whether an error is that of the check: then the file goes back, and is not kept step by step."""
+    return script.check is not None and error.where is not None and error.where.file == script.check.migration.name
 
 
 def needs_steps(error: ServerError) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from migrator.errors import TextError, UnclosedTransaction
-from migrator.excerpt import Location
+from migrator.excerpt import Location, mask_passwords
 from migrator.light import NamedTuple
 from migrator.migration import Migration, parse_directives
 from migrator.statements import Kind, Statement, split_chunks
@@ -176,11 +176,14 @@ def terminated(text: str) -> str:
 
 
 def place(statement: Statement, offset: int) -> Location:
-    """Return where a 0-based offset into a statement's text is in its file (whose name is not known here)."""
+    """Return where a 0-based offset into a statement's text is in its file (whose name is not known here).
+
+    Passwords are masked while the whole statement is at hand: one line of it may not tell that it holds one.
+    """
     before = statement.text[:offset]
     line_start = before.rfind("\n") + 1
     line_end = statement.text.find("\n", offset)
-    text = statement.text[line_start : line_end if line_end >= 0 else len(statement.text)]
+    text = mask_passwords(statement.text)[line_start : line_end if line_end >= 0 else len(statement.text)]
     indent = 0 if line_start else statement.column - 1
     line = statement.line + before.count("\n")
     return Location("", line, offset - line_start + 1 + indent, " " * indent + text)

@@ -49,7 +49,7 @@ class StepwiseRun:
         self._step = 0  # the number of the step at hand, from 1
         self._end: Statement  # of the block at hand, once it is read
         self.next_line = 1
-        self.at_check = False
+        self.begun = self.at_check = False
 
     @property
     def steps_done(self) -> int:
@@ -58,7 +58,7 @@ class StepwiseRun:
 
     def apply(self, journal: Journal) -> None:
         """Run what is not proven done; raises ServerError with its place, or ChangedSteps."""
-        self._journal = journal
+        self.begun, self._journal = True, journal
         statements = self._script.steps()
         for statement in statements:
             self._step += 1

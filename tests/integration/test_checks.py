@@ -113,3 +113,43 @@ def test_check_without_migration(invoke: Invoke, folder: Folder) -> None:
     """A check that belongs to no file is named, since it is never made."""
     folder.write("001_a.check.sql", "SELECT true")
     assert invoke()["warnings"] == ["001_a.check.sql is not run: there is no 001_a.sql beside it"]
+
+
+def test_any_name_of_a_column(invoke: Invoke, folder: Folder) -> None:
+    """What the columns of a query are called is of no matter."""
+    folder.write("001_a.sql", FILE)
+    folder.write("001_a.check.sql", "SELECT true AS q; SELECT true AS found; SELECT i AS q, i AS q FROM a WHERE i > 2;")
+    assert invoke()["applied_migrations"] == ["001_a.sql"]
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [("DO $$ BEGIN EXECUTE 'VACUUM'; END $$", "25001"), ("CALL committing()", "2D000"),
+     ("SELECT count(*) = 0 FROM moods WHERE mood = 'new'", "55P04")],
+)  # fmt: skip
+def test_check_that_no_transaction_allows(
+    invoke: Invoke, folder: Folder, database: Database, check: str, said: str
+) -> None:
+    """A check that cannot be asked in a transaction takes its file back, and never has it kept step by step."""
+    database.execute("CREATE TYPE mood AS ENUM ('old'); CREATE TABLE moods (mood mood)")
+    database.execute("CREATE PROCEDURE committing() LANGUAGE plpgsql AS 'BEGIN COMMIT; END'")
+    folder.write("001_a.sql", f"{FILE} ALTER TYPE mood ADD VALUE 'new';")
+    folder.write("001_a.check.sql", check)
+    with pytest.raises(MigrationFailed, match=said) as caught:
+        invoke()
+    assert "nothing of 001_a.sql" in str(caught.value)
+    assert database.query(THERE) == [(False,)]
+    assert database.query("SELECT count(*) FROM db_setup.history") == [(0,)]
+
+
+def test_passwords_in_rows(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """What a column with a password's name holds is not told."""
+    folder.write("001_a.sql", FILE)
+    folder.write(
+        "001_a.check.sql",
+        "SELECT 'x' AS login, E'canary\\\"1' AS password, 7654 AS \"Passwd\", 'canary2' AS old_password, repeat('canary', 99) AS password2",
+    )
+    with pytest.raises(CheckFailed, match=r'\{"login":"x","password":\*\*\*,"Passwd":\*\*\*,"old_password":\*\*\*,') as caught:
+        invoke()
+    told = str(caught.value).partition("\n")[0] + str(database.query("SELECT split_part(message, E'\\n', 1) FROM db_setup.runs"))
+    assert not {"canary", "7654"} & {word for word in ("canary", "7654") if word in told}

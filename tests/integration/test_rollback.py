@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import closing
 
 import pytest
 from migrator.errors import DeadlineReached, InvalidRequest, LockTimeout, MigrationFailed, TextError, UnknownTarget
+from migrator.lock import KEY
 from migrator.matching import UnfinishedRollback
 from migrator.reversal import MissingDownFile
 
@@ -221,6 +223,70 @@ def test_cut_off_steps_are_not_done_twice(invoke: Invoke, three: Database) -> No
     assert (order(three), names(three)) == ("cb", ["001_a.sql"])
     assert any("was cut off" in text for text in body["warnings"])
     assert invoke({**ONE, "steps": 1})["rolled_back_migrations"] == ["001_a.sql"]
+
+
+def test_failed_steps_are_not_done_twice(invoke: Invoke, three: Database, folder: Folder) -> None:
+    """After a failure the same number of steps goes to where the first call was going, whatever was done in between."""
+    folder.write("002_b.down.sql", "SELECT broken")
+    for _ in range(2):
+        with pytest.raises(MigrationFailed):
+            invoke({**ONE, "steps": 2})
+    three.execute("INSERT INTO db_setup.runs (request_id, action, package_version) VALUES ('', 'rotate', '')")
+    folder.write("002_b.down.sql", "INSERT INTO log.downs (t) VALUES ('b')")
+    assert invoke({**ONE, "steps": 2})["rolled_back_migrations"] == ["002_b.sql"]
+    assert (order(three), names(three)) == ("cb", ["001_a.sql"])
+    with pytest.raises(UnknownTarget, match="only 1 migration applied"):
+        invoke({**ONE, "steps": 2})
+
+
+def test_killed_where_all_was_done(invoke: Invoke, three: Database) -> None:
+    """A rollback that was killed after its last step is ended by the next one, and the one after that counts anew."""
+    invoke(ONE)
+    three.execute(
+        "UPDATE db_setup.runs SET outcome = 'running', message = '1 step back, to position 2', history_head = NULL WHERE id = 2"
+    )
+    assert invoke(ONE)["message"].startswith("Nothing to roll back.")
+    assert invoke({"action": "history"})["history_sealed"]
+    assert invoke(ONE)["rolled_back_migrations"] == ["002_b.sql"]
+
+
+def test_steps_of_two_at_once(three: Database, folder: Folder) -> None:
+    """Of two rollbacks by steps that were started at once one does them, and the other says so: no step is done twice."""
+    words = command("rollback", "--yes", "--json", "--database-url", three.url, "--migrations", str(folder.path))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%%try_advisory_lock%%'"
+    with closing(three.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({KEY})")
+        runners = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for _ in range(2)]
+        while three.query(f"{waiting} AND pid <> pg_backend_pid() AND pid <> %s", holder.info.backend_pid) != [(2,)]:
+            assert all(runner.poll() is None for runner in runners)
+    answers = [json.loads(runner.communicate(timeout=60)[0]) for runner in runners]
+    assert sorted(answer["rolled_back_migrations"] for answer in answers) == [[], ["003_c.sql"]]
+    assert sorted("Rolled back meanwhile by run 2" in answer["message"] for answer in answers) == [False, True]
+    assert order(three) == "c"
+
+
+def test_renamed_file(invoke: Invoke, three: Database, folder: Folder) -> None:
+    """A file that was renamed since has its way back beside its new name; the answer tells how it ran."""
+    (folder.path / "003_c.sql").rename(folder.path / "004_d.sql")
+    (folder.path / "003_c.down.sql").rename(folder.path / "004_d.down.sql")
+    (entry,) = invoke(ONE)["migrations"]
+    assert (entry["name"], entry["mode"], order(three)) == ("003_c.sql", "transaction", "c")
+
+
+def test_way_back_in_another_encoding(invoke: Invoke, folder: Folder) -> None:
+    """The stored text of a way back is the same as that of its file, however the file is encoded."""
+    folder.write("001_a.sql", "SELECT 1;")
+    folder.write("001_a.down.sql", "SET client_encoding = 'LATIN1';\r\nSELECT 'ä';".encode("latin-1"))
+    invoke()
+    assert invoke({"action": "rollback"})["warnings"] == []
+
+
+def test_password_on_a_line_of_its_own(invoke: Invoke, three: Database, folder: Folder) -> None:
+    """The line that an error shows has no password, though the word for it stands in the line before."""
+    folder.write("003_c.down.sql", "ALTER ROLE a PASSWORD\n  'canary' BOGUS;")
+    with pytest.raises(MigrationFailed, match=r"003_c\.down\.sql:2:12 .*\n  2 \|   \*{8} BOGUS;\n {17}\^") as caught:
+        invoke(ONE)
+    assert "canary" not in str(caught.value) + str(three.query("SELECT message FROM db_setup.runs"))
 
 
 def test_late_file(invoke: Invoke, three: Database, folder: Folder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 import pytest
 from migrator.errors import ChangedSteps, MigrationFailed
@@ -147,3 +148,21 @@ def test_lock_timeout_does_not_hold_for_concurrent_builds(
     timer.join()
     other.close()
     assert table.query(INDEXES) == [("t_j", True)]
+
+
+def test_lock_met_after_the_server_asked_for_steps(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A file that became stepwise on the server's word stays so when it is tried again, forward and back: once each."""
+    database.execute("CREATE TYPE m AS ENUM ('a'); CREATE TABLE t (i int, m m); INSERT INTO t VALUES (0)")
+    text = "UPDATE t SET i = i + 1;\nALTER TYPE m ADD VALUE IF NOT EXISTS '{}';\nUPDATE t SET m = '{}';\nALTER TABLE u ADD {} int;"
+    database.execute("CREATE TABLE u ()")
+    folder.write("001_x.sql", text.format("b", "b", "x"))
+    folder.write("001_x.down.sql", text.format("c", "c", "y"))
+    for event in ({}, {"action": "rollback", "confirm": True}):
+        with closing(database.connect()) as other, other.cursor() as cursor:
+            cursor.execute("BEGIN; LOCK TABLE u")
+            timer = threading.Timer(0.6, cursor.execute, ("COMMIT",))
+            timer.start()
+            assert invoke(event, LOCK_TIMEOUT="50ms")["success"] is True
+            timer.join()
+    assert database.query("SELECT i, m::text FROM t") == [(2, "c")]
+    assert database.query("SELECT count(*) FROM db_setup.history") == [(0,)]

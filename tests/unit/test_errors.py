@@ -161,9 +161,11 @@ def test_password_cut_by_the_window_is_masked_too(gap: int) -> None:
         "create subscription s connection 'host=h password=S3CRET dbname=d' publication p",
         "select dblink_connect('host=h password=S3CRET')",
         "select dblink_connect('postgresql://u:S3CRET@h/d')",
+        "execute 'alter role a password ''S3CRET'''",
+        """select '{"db_password": "S3CRET\\"S3CRET"}'::int""",
     ],
     ids=["plain", "no-space", "tab", "doubled-quote", "unterminated", "escape-string", "unicode-string", "dollar",
-         "tagged-dollar", "comment-between", "user-mapping", "subscription", "dblink", "url"],
+         "tagged-dollar", "comment-between", "user-mapping", "subscription", "dblink", "url", "in-a-string", "json"],
 )  # fmt: skip
 def test_password_literal_is_masked(text: str) -> None:
     """The password in a statement is replaced, however SQL lets it be written."""

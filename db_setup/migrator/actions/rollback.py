@@ -49,6 +49,8 @@ class _Rollback:
         self._folder = folder
         self._steps = job.request.steps or 1
         self._reversal: Reversal | None = None
+        self._goes_on = False  # where a rollback that did not succeed was going
+        self._note = ""
         self._warnings: list[str] = []
         self._durations: dict[str, Applied] = {}
         self._caretaker = caretaker_of(job)
@@ -66,22 +68,32 @@ class _Rollback:
     def on(self, connection: Connection) -> Report:
         """Roll back under the run lock."""
         job = self._job
-        lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
+        waited = lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
         begun = self._reversal is not None
+        if waited and not begun and (report := self._done_meanwhile(connection)):
+            return report
         view, reversal, work = self._look(connection)
-        if not work and not begun:
+        if not work and not begun and not self._goes_on:
             return self._report(view)._replace(remark=self._nothing())
         sealing.refuse_changes(connection)
         if self._caretaker:
             self._caretaker.check(connection)
-        run_id = history.begin_run(connection, "rollback", job.request_id)
-        if not job.request.target:
-            backward.note_goal(connection, run_id, self._steps, reversal.goal)
+        self._note = "" if job.request.target else backward.goal_note(self._steps, reversal.goal)
+        run_id = history.begin_run(connection, "rollback", job.request_id, self._note)
         self._carry_out(connection, run_id, work)
         done = tuple(self._line(row) for row in reversal.rows)
         after = View(job, self._folder, connection, target="")
         told = f"Rolled back {counted(len(done))}: {listed([line.name for line in done], 20)}."
+        told = told if done else self._nothing()
         return self._report(after)._replace(rolled_back=done, previous_revision=view.plan.revision, remark=told)
+
+    def _done_meanwhile(self, connection: Connection) -> Report | None:
+        """Return the answer where another rollback has done the steps that this one waited to do; not for a target."""
+        view = View(self._job, self._folder, connection, target="")
+        if self._job.request.target or not view.facts.exists or not backward.done_meanwhile(connection):
+            return None
+        remark = f"Rolled back meanwhile by {history.last_run(connection)}; ask again to go further."
+        return self._report(view)._replace(remark=remark)
 
     def _look(self, connection: Connection) -> tuple[View, Reversal, Work]:
         """Return what there is, what is to be taken back in all, and what of it is left, with its way back."""
@@ -98,6 +110,7 @@ class _Rollback:
         goal = backward.unfinished_goal(connection, self._steps) if rows and not request.target else None
         if goal is not None:
             self._warnings.append("the last rollback was cut off; this one goes where that was going, and no further")
+            self._goes_on = True
             return back_to(rows, goal)
         reversal = choose(rows, request.target, self._steps)
         self._warnings += reversal.warnings
@@ -118,8 +131,8 @@ class _Rollback:
             down = beside(name, DOWN_SUFFIX)
             path = beside(paths.get(name, os.path.join(self._folder.path, row.name)), DOWN_SUFFIX)
             if os.path.isfile(path):
-                work.append((row, read_way_back(down, path)))
-                if row.position in stored and differs(path, stored[row.position]):
+                work.append((row, script := read_way_back(down, path)))
+                if row.position in stored and differs(script.migration, stored[row.position]):
                     self._warn(f"{down} differs from what was stored when {row.name} was applied; the file is used")
             elif row.position in stored:
                 work.append((row, stored_way_back(down, stored[row.position])))
@@ -142,6 +155,7 @@ class _Rollback:
         watchdog = Watchdog(connection, job.deadline)
         blockers = Blockers(job.connect)
         ledger = Backward({script.migration.name: row for row, script in work})
+        by_way_back = {script.migration.name: row.name for row, script in work}
         runner = Runner(connection, job.deadline, watchdog, blockers, run_id, False, job.listen, ledger)
         pending = [
             (Pending(script.migration, row.number, resumed=row.state == "reverting"), script) for row, script in work
@@ -159,13 +173,14 @@ class _Rollback:
             raise  # nothing can be recorded; the row of the run stays "running"
         except DbSetupError as error:
             ended = watchdog.reason() if watchdog.fired and isinstance(error, ServerError) else error
-            self._record_end(connection, run_id, "failed", str(ended))
+            self._record_end(connection, run_id, "failed", f"{ended}\n{self._note}".rstrip())
             raise ended from error.__cause__
         finally:
             blockers.close()
-            self._durations.update((item.name, item) for item in runner.applied)
+            self._durations.update((by_way_back[item.name], item) for item in runner.applied)
             self._warnings += runner.warnings
-        self._record_end(connection, run_id, "succeeded", f"rolled back {listed([row.name for row, _ in work], 20)}")
+        names = listed([row.name for row, _ in work], 20)
+        self._record_end(connection, run_id, "succeeded", f"rolled back {names or 'nothing more'}")
 
     def _record_end(self, connection: Connection, run_id: int, outcome: str, message: str) -> None:
         """Record how the run ended; what matters is recorded already, so a failure here is only told."""
@@ -176,7 +191,7 @@ class _Rollback:
             self._job.listen("run.unrecorded", {"run": run_id, "reason": error.what})
 
     def _line(self, row: Recorded) -> Line:
-        done = self._durations.get(beside(row.name, DOWN_SUFFIX))
+        done = self._durations.get(row.name)
         return Line(row.number, row.name, done.mode, done.duration_ms) if done else Line(row.number, row.name, "")
 
     def _nothing(self) -> str:
