@@ -129,7 +129,7 @@ def test_other_schemas_and_grants_are_not_compared(invoke: Invoke, files: Folder
     for text in FILES.values():
         database.execute(text)
     database.execute(
-        "CREATE SCHEMA bi; CREATE VIEW bi.v AS SELECT * FROM a; GRANT SELECT ON a TO pg_read_all_data;"
+        "CREATE SCHEMA bi; CREATE VIEW bi.v AS SELECT * FROM a; GRANT SELECT ON a TO pg_monitor;"
         "COMMENT ON VIEW bi.v IS 'x'; CREATE EXTENSION file_fdw"
     )
     body = invoke(ADOPT)

@@ -32,7 +32,7 @@ def built(server: LocalServer) -> Iterator[Database]:
     database = Database(server, name)
     database.execute(SCHEMA)
     yield database
-    home.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    home.drop(name)
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ CREATE FUNCTION shop.f(a text) RETURNS TABLE (x int, y text) LANGUAGE plpgsql SE
 CREATE PROCEDURE shop.p(INOUT n int) LANGUAGE plpgsql AS $$ BEGIN n := 1; END $$;
 CREATE AGGREGATE shop.total(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0');
 CREATE FUNCTION shop.trg() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
-CREATE TRIGGER t1 BEFORE INSERT OR UPDATE OF note ON shop.orders
+CREATE TRIGGER t1 AFTER INSERT OR UPDATE OF note ON shop.orders
     FOR EACH ROW WHEN (NEW.note IN ('a', 'b')) EXECUTE FUNCTION shop.trg();
 CREATE TRIGGER t2 AFTER DELETE ON shop.customers FOR EACH STATEMENT EXECUTE FUNCTION shop.trg();
 ALTER TABLE shop.customers DISABLE TRIGGER t2;
@@ -80,7 +80,7 @@ DRIFTS = (
     ("ALTER TABLE shop.special NO INHERIT shop.cache", "table", "shop.special", DIFFERS),
     ("ALTER TABLE shop.customers DISABLE ROW LEVEL SECURITY", "table", "shop.customers", DIFFERS),
     ("ALTER TABLE shop.customers FORCE ROW LEVEL SECURITY", "table", "shop.customers", DIFFERS),
-    ("ALTER TABLE shop.lines OWNER TO pg_read_all_data", "table", "shop.lines", DIFFERS),
+    ("ALTER TABLE shop.lines OWNER TO pg_monitor", "table", "shop.lines", DIFFERS),
     ("ALTER TABLE shop.lines REPLICA IDENTITY FULL", "table", "shop.lines", DIFFERS),
     ("ALTER TABLE shop.lines ADD COLUMN spare int", "column", "shop.lines.spare", DATABASE),
     ("ALTER TABLE shop.lines DROP COLUMN n", "column", "shop.lines.n", FILES),
@@ -124,7 +124,7 @@ DRIFTS = (
     ("ALTER SEQUENCE shop.orders_id_seq OWNED BY NONE", "sequence", "shop.orders_id_seq", DIFFERS),
     ("DROP POLICY own ON shop.customers", "policy", "own on shop.customers", FILES),
     ("ALTER POLICY own ON shop.customers USING (true)", "policy", "own on shop.customers", DIFFERS),
-    ("GRANT SELECT ON shop.lines TO pg_read_all_data", "grants", "table shop.lines", DATABASE),
+    ("GRANT SELECT ON shop.lines TO pg_monitor", "grants", "table shop.lines", DATABASE),
     ("REVOKE SELECT ON shop.customers FROM PUBLIC", "grants", "table shop.customers", FILES),
     ("GRANT INSERT ON shop.customers TO PUBLIC", "grants", "table shop.customers", DIFFERS),
     ("GRANT SELECT (price) ON shop.customers TO PUBLIC", "grants", "column shop.customers.price", DATABASE),
