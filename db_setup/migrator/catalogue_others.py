@@ -45,7 +45,8 @@ UNION ALL SELECT 'operator', format('%I.%s (%s, %s)', n.nspname, o.oprname, form
 UNION ALL SELECT 'operator class', format('%I.%I using %s', n.nspname, o.opcname, a.amname), NULL,
         concat_ws(E'\\n', format_type(o.opcintype, NULL) || CASE WHEN o.opcdefault THEN ' default' ELSE '' END,
             'stored as ' || format_type(nullif(o.opckeytype, 0), NULL),
-            (SELECT 'family ' || quote_ident(f.opfname) FROM pg_opfamily f WHERE f.oid = o.opcfamily), OWNER(o.opcowner))
+            (SELECT 'family ' || quote_ident(f.opfname) FROM pg_opfamily f
+                WHERE f.oid = o.opcfamily), OWNER(o.opcowner))
     FROM pg_opclass o JOIN spaces n ON n.oid = o.opcnamespace JOIN pg_am a ON a.oid = o.opcmethod
     WHERE NOT {member("pg_opclass", "o.oid")}
 UNION ALL SELECT 'operator family', format('%I.%I using %s', n.nspname, f.opfname, a.amname), NULL, concat_ws(E'\\n',

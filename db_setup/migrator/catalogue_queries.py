@@ -233,7 +233,8 @@ UNION ALL SELECT t.kind, t.id, NULL, concat_ws(E'\\n',
             AND NOT a.attisdropped),
         (SELECT format('of %s operator class %s canonical %s difference %s', format_type(g.rngsubtype, NULL),
             o.opcname, g.rngcanonical, g.rngsubdiff) || coalesce(
-            SINCE14[' multirange ' || format_type(g.rngmultitypid, NULL)], '') FROM pg_range g JOIN pg_opclass o ON o.oid = g.rngsubopc
+            SINCE14[' multirange ' || format_type(g.rngmultitypid, NULL)], '')
+            FROM pg_range g JOIN pg_opclass o ON o.oid = g.rngsubopc
             WHERE g.rngtypid = t.oid),
         CASE WHEN t.typtype = 'b' THEN format('input %s output %s length %s alignment %s storage %s', t.typinput,
             t.typoutput, t.typlen, t.typalign, t.typstorage) END,

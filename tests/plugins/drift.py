@@ -165,7 +165,7 @@ DRIFTS = (
     ("CREATE TEXT SEARCH TEMPLATE shop.spare (LEXIZE = dsimple_lexize)", "text search template", "shop.spare", DATABASE),
     ("CREATE TEXT SEARCH PARSER shop.spare (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)", "text search parser", "shop.spare", DATABASE),
     ("ALTER COLLATION shop.plain OWNER TO pg_monitor", "collation", "shop.plain", DIFFERS),
-    ("ALTER TYPE shop.pair ALTER ATTRIBUTE b SET DATA TYPE text COLLATE \"POSIX\"", "composite type", "shop.pair", DIFFERS),
+    ('ALTER TYPE shop.pair ALTER ATTRIBUTE b SET DATA TYPE text COLLATE "POSIX"', "composite type", "shop.pair", DIFFERS),
     ("ALTER DOMAIN shop.email ADD CONSTRAINT long CHECK (length(VALUE) < 9) NOT VALID", "domain", "shop.email", DIFFERS),
     ("ALTER SEQUENCE shop.seq CACHE 3", "sequence", "shop.seq", DIFFERS),
     ("ALTER SEQUENCE shop.seq NO CYCLE", "sequence", "shop.seq", DIFFERS),
