@@ -229,6 +229,36 @@ def test_grant_in_a_block_is_not_made_again(
     assert database.query(f"SELECT has_database_privilege('{role}', '{database.name}', 'CREATE')") == [(False,)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["GRANT CONNECT ON DATABASE {other} TO pg_monitor", "COMMENT ON DATABASE {other} IS 'x'", "COMMENT ON ROLE {role} IS 'x'",
+     "GRANT CREATE ON TABLESPACE pg_default TO {role}"],
+)
+@pytest.mark.parametrize("block", ["EXECUTE '{}';", "BEGIN EXECUTE '{}'; EXCEPTION WHEN division_by_zero THEN END;"], ids=["plain", "inner"])
+def test_others_on_the_server_stay_as_they_are(
+    invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase, role: str, drop_roles: object, text: str, block: str
+) -> None:
+    """What a block does to another database, or says of a role, is not done again."""
+    other = make_database()
+    database.execute(f"CREATE ROLE {role}")
+    text = text.format(other=other.name, role=role)
+    folder.write("001_a.sql", f"DO $$ BEGIN {block.format(text.replace(chr(39), chr(39) * 2))} END $$;")
+    invoke()
+    try:
+        database.execute(f"ALTER DATABASE {other.name} OWNER TO {role}; COMMENT ON DATABASE {other.name} IS 'mine'; COMMENT ON ROLE {role} IS 'mine'")
+        database.execute(f"REVOKE ALL ON DATABASE {other.name} FROM pg_monitor; REVOKE ALL ON TABLESPACE pg_default FROM {role}")
+        state = (
+            "SELECT datdba, datacl, shobj_description(oid, 'pg_database'), (SELECT spcacl FROM pg_tablespace WHERE spcname = 'pg_default'), "
+            "shobj_description(%s::regrole, 'pg_authid') FROM pg_database WHERE datname = %s"
+        )
+        before = database.query(state, role, other.name)
+        body = invoke(VERIFY)
+        assert (body["state"], database.query(state, role, other.name) == before) == ("up_to_date", True)
+        assert body["not_verifiable"]
+    finally:
+        database.execute(f"ALTER DATABASE {other.name} OWNER TO postgres; REVOKE ALL ON TABLESPACE pg_default FROM {role}")
+
+
 def test_role_that_makes_schemas(
     invoke: Invoke, folder: Folder, database: Database, role: str, drop_roles: object
 ) -> None:
