@@ -51,11 +51,13 @@ TOOLS = (
         "Flyway", "flyway_schema_history", frozenset({"installed_rank", "version", "script", "success", "checksum"}),
         "SELECT CASE WHEN type IN ('BASELINE', 'SQL_BASELINE') THEN 'up to' WHEN type LIKE 'UNDO%' OR type = 'DELETE' "
         "THEN 'undone' WHEN version IS NULL OR type = 'SCHEMA' THEN 'other' ELSE 'one' END, coalesce(version, ''), "
-        "description, success::text::boolean, coalesce(checksum::text, ''), installed_on::text FROM {table} ORDER BY installed_rank",
+        "description, success::text::boolean, coalesce(checksum::text, ''), installed_on::text FROM "
+        "{table} ORDER BY installed_rank",
     ),
     Tool(
         "golang-migrate", "schema_migrations", frozenset({"version", "dirty"}),
-        "SELECT 'up to', version::text, '', NOT dirty::text::boolean, '', '' FROM {table} WHERE version >= 0", exact=True,
+        "SELECT 'up to', version::text, '', NOT dirty::text::boolean, '', '' FROM {table} WHERE "
+        "version >= 0", exact=True,
     ),
     Tool(
         "dbmate or Rails", "schema_migrations", frozenset({"version"}),
@@ -63,7 +65,8 @@ TOOLS = (
     ),
     Tool(
         "goose", "goose_db_version", frozenset({"id", "version_id", "is_applied"}),
-        "SELECT CASE WHEN is_applied::text::boolean THEN 'one' ELSE 'undone' END, version_id::text, '', true, '', tstamp::text "
+        "SELECT CASE WHEN is_applied::text::boolean THEN 'one' ELSE 'undone' END, version_id::text, "
+        "'', true, '', tstamp::text "
         "FROM {table} WHERE version_id <> 0 ORDER BY id",
     ),
     Tool(
@@ -153,7 +156,7 @@ def _fitting(row: Row, items: Sequence[Pending]) -> list[Pending]:
 def _before_all(row: Row, items: Sequence[Pending]) -> bool:
     """Tell whether a baseline is older than every numbered file, so that none of them is meant."""
     number = parse_number(row.version)
-    return number is not None and all(own > number for item in items if (own := item.migration.number) is not None)
+    return all(own > number for item in items if (own := item.migration.number) is not None)
 
 
 def _check(tool: Tool, row: Row, file: Migration, read: ReadFile) -> None:
