@@ -96,8 +96,7 @@ def building(job: Job, live: Connection, tell: Callable[[str], None]) -> Iterato
     """Make a scratch database beside the live one for the files to be built in; it is dropped at the end."""
     with scratch_database(live, tell) as name, closing(job.connect(name)) as connection:
         history.create(connection)
-        database = live.literal(live.rows("SELECT pg_catalog.current_database()")[0][0])
-        connection.run(guard_sql(database))
+        connection.run(guard_sql())
         run_id = history.begin_run(connection, "build", job.request_id)
         watchdog, blockers = Watchdog(connection, job.deadline), Blockers(lambda: job.connect(name))
         try:

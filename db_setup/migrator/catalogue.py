@@ -19,7 +19,12 @@ _BEGIN = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_pa
 SET LOCAL quote_all_identifiers = off; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres';
 SET LOCAL timezone = 'UTC'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
 """
-_PARENT_OF_TRIGGER_SINCE = 130000
+_SINCE = re.compile(r"SINCE(\d\d)\[([^\]]*)\]")  # what a server of that version has
+_COLLATION = re.compile(r"COLLATION\(([\w.]+)\)")
+_NAME_OF_COLLATION = (
+    r"(SELECT concat(nullif(quote_ident(n.nspname), 'pg_catalog') || '.', quote_ident(l.collname)) "
+    r"FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace WHERE l.oid = \1)"
+)
 _PUBLIC_MAY_NOT_CREATE_SINCE = 150000  # before that, caring for users takes it from PUBLIC, which is no drift
 _OLD, _PUBLIC = "schema public", re.compile("^PUBLIC: CREATE, USAGE$", re.MULTILINE)
 _MIGRATING_USER = "the migrating user"
@@ -68,7 +73,8 @@ def _filled(query: str, version: int, own: str, owners: bool) -> str:
     """Fill in what depends on the server's version and on whether owners are compared."""
     name = r"pg_get_userbyid(\1)"
     role = rf"CASE WHEN {name} IN ({own}) THEN '{_MIGRATING_USER}' ELSE quote_ident({name}) END"
-    query = query.replace("CLONES", "t.tgparentid = 0" if version >= _PARENT_OF_TRIGGER_SINCE else "true")
+    query = _SINCE.sub(lambda found: found[2] if version >= int(found[1]) * 10000 else "NULL", query)
+    query = _COLLATION.sub(_NAME_OF_COLLATION, query)
     query = re.sub(r"OWNER\(([\w.]+)\)", rf"('owner ' || {role})" if owners else "NULL", query)
     return re.sub(r"ROLE\(([\w.]+)\)", role, query)
 

@@ -73,6 +73,8 @@ SELECT 'table', r.id, NULL, concat_ws(E'\\n',
         pg_get_expr(r.relpartbound, r.oid),
         'of type ' || format_type(nullif(r.reloftype, 0), NULL),
         'options: ' || array_to_string(r.reloptions, ', '),
+        (SELECT 'options of TOAST: ' || array_to_string(o.reloptions, ', ') FROM pg_class o
+            WHERE o.oid = r.reltoastrelid),
         (SELECT 'access method ' || m.amname FROM pg_am m WHERE m.oid = r.relam AND m.amname <> 'heap'),
         CASE WHEN r.relrowsecurity THEN 'row level security enabled' END,
         CASE WHEN r.relforcerowsecurity THEN 'row level security forced' END,
@@ -84,9 +86,13 @@ UNION ALL SELECT 'column order', r.id, r.id, string_agg(c.col_id, ', ' ORDER BY 
     FROM rel r JOIN col c ON c.attrelid = r.oid WHERE r.kind = 'table' GROUP BY r.id
 UNION ALL SELECT 'column', c.table_id || '.' || c.col_id, c.table_id, concat_ws(E'\\n',
         format_type(c.atttypid, c.atttypmod),
-        (SELECT 'collation ' || quote_ident(l.collname) FROM pg_collation l JOIN pg_type t ON t.oid = c.atttypid
-            WHERE l.oid = c.attcollation AND c.attcollation <> t.typcollation),
+        (SELECT 'collation ' || COLLATION(c.attcollation) FROM pg_type t
+            WHERE t.oid = c.atttypid AND c.attcollation <> t.typcollation),
         CASE WHEN c.attnotnull THEN 'not null' ELSE 'nullable' END,
+        (SELECT concat_ws(', ', CASE WHEN k.connoinherit THEN 'not inherited' END,
+            CASE WHEN NOT k.convalidated THEN 'not validated' END) FROM pg_constraint k
+            WHERE k.conrelid = c.attrelid AND k.contype = 'n' AND k.conkey[1] = c.attnum
+            AND (k.connoinherit OR NOT k.convalidated)),
         (SELECT CASE WHEN c.attgenerated = '' THEN 'default ' || pg_get_expr(d.adbin, d.adrelid)
             ELSE 'generated always as (' || pg_get_expr(d.adbin, d.adrelid) || ')' ||
             CASE c.attgenerated WHEN 'v' THEN ' VIRTUAL' ELSE ' STORED' END END
@@ -94,12 +100,17 @@ UNION ALL SELECT 'column', c.table_id || '.' || c.col_id, c.table_id, concat_ws(
         CASE c.attidentity WHEN 'a' THEN 'identity always' WHEN 'd' THEN 'identity by default' END,
         (SELECT 'storage ' || c.attstorage::text FROM pg_type t
             WHERE t.oid = c.atttypid AND t.typstorage <> c.attstorage),
-        'options: ' || array_to_string(c.attoptions, ', ')) FROM col c WHERE c.table_kind IN ('r', 'p', 'f')
+        SINCE14['compression ' || nullif(c.attcompression::text, '')],
+        'statistics target ' || nullif(c.attstattarget, -1),
+        'options: ' || array_to_string(c.attoptions, ', '),
+        'foreign options: ' || array_to_string(c.attfdwoptions, ', ')) FROM col c WHERE c.table_kind IN ('r', 'p', 'f')
 UNION ALL SELECT 'constraint', quote_ident(k.conname) || ' on ' || r.id, r.id, concat_ws(E'\\n',
         pg_get_constraintdef(k.oid),
         (SELECT 'not enforced: its triggers are disabled' FROM pg_trigger t
             WHERE t.tgconstraint = k.oid AND t.tgenabled = 'D' AND k.contype = 'f' LIMIT 1),
         CASE WHEN i.indisreplident THEN 'replica identity' END,
+        CASE WHEN i.indisclustered THEN 'clustered by' END,
+        (SELECT 'options: ' || array_to_string(o.reloptions, ', ') FROM pg_class o WHERE o.oid = i.indexrelid),
         CASE WHEN NOT i.indisvalid THEN 'INVALID index' END)
     FROM pg_constraint k JOIN rel r ON r.oid = k.conrelid
     LEFT JOIN pg_index i ON i.indexrelid = k.conindid AND k.contype IN ('p', 'u', 'x')
@@ -108,6 +119,9 @@ UNION ALL SELECT 'index', {_name("n.nspname", "x.relname")}, r.id, concat_ws(E'\
         pg_get_indexdef(i.indexrelid),
         CASE WHEN NOT i.indisvalid THEN 'INVALID' END,
         CASE WHEN i.indisreplident THEN 'replica identity' END,
+        CASE WHEN i.indisclustered THEN 'clustered by' END,
+        (SELECT string_agg(format('statistics target of column %s %s', a.attnum, a.attstattarget), E'\\n'
+            ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0),
         (SELECT 'partition of ' || p.relname FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent
             WHERE h.inhrelid = i.indexrelid))
     FROM pg_index i JOIN rel r ON r.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
@@ -116,11 +130,20 @@ UNION ALL SELECT 'index', {_name("n.nspname", "x.relname")}, r.id, concat_ws(E'\
 UNION ALL SELECT r.kind, r.id, NULL, concat_ws(E'\\n',
         'options: ' || array_to_string(r.reloptions, ', '),
         pg_get_viewdef(r.oid),
+        (SELECT string_agg(line, E'\\n' ORDER BY c.attnum) FROM col c CROSS JOIN LATERAL (SELECT concat_ws(' ',
+            'default ' || (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d
+                WHERE d.adrelid = c.attrelid AND d.adnum = c.attnum),
+            'statistics target ' || nullif(c.attstattarget, -1),
+            'options: ' || array_to_string(c.attoptions, ', ')) AS what) w
+            CROSS JOIN LATERAL (SELECT format('column %s: %s', c.col_id, w.what) AS line) l
+            WHERE c.attrelid = r.oid AND w.what <> ''),
         OWNER(r.relowner)) FROM rel r WHERE r.relkind IN ('v', 'm')
 UNION ALL SELECT 'trigger', quote_ident(t.tgname) || ' on ' || r.id, r.id, concat_ws(E'\\n',
         pg_get_triggerdef(t.oid),
         CASE t.tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica only' WHEN 'A' THEN 'always' END)
-    FROM pg_trigger t JOIN rel r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal AND CLONES
+    FROM pg_trigger t JOIN rel r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal AND coalesce(
+        SINCE13[t.tgparentid = 0 OR t.tgenabled <> (SELECT p.tgenabled FROM pg_trigger p WHERE p.oid = t.tgparentid)],
+        true)
 UNION ALL SELECT 'rule', quote_ident(w.rulename) || ' on ' || r.id, r.id, concat_ws(E'\\n',
         pg_get_ruledef(w.oid),
         CASE w.ev_enabled WHEN 'O' THEN NULL ELSE 'enabled: ' || w.ev_enabled::text END)
@@ -138,6 +161,7 @@ UNION ALL SELECT 'sequence', r.id, o.table_id, concat_ws(E'\\n',
         format_type(s.seqtypid, NULL),
         format('start %s increment %s min %s max %s cache %s', seqstart, seqincrement, seqmin, seqmax, seqcache),
         CASE WHEN s.seqcycle THEN 'cycle' END,
+        CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
         CASE o.deptype WHEN 'i' THEN 'identity of ' ELSE 'owned by ' END || o.table_id || '.' || o.col_id,
         OWNER(r.relowner))
     FROM pg_sequence s JOIN rel r ON r.oid = s.seqrelid LEFT JOIN LATERAL (
@@ -151,7 +175,10 @@ UNION ALL SELECT 'grants', r.kind || ' ' || r.id, r.id, a.lines FROM rel r CROSS
 UNION ALL SELECT 'grants', 'column ' || c.table_id || '.' || c.col_id, c.table_id, a.lines
     FROM col c CROSS JOIN LATERAL (SELECT {grants("c.attacl", "c.relowner", "")} AS lines) a
     WHERE c.attacl IS NOT NULL AND a.lines IS NOT NULL
-UNION ALL SELECT 'statistics', {_name("n.nspname", "s.stxname")}, r.id, pg_get_statisticsobjdef(s.oid)
+UNION ALL SELECT 'statistics', {_name("n.nspname", "s.stxname")}, r.id, concat_ws(E'\\n',
+        pg_get_statisticsobjdef(s.oid),
+        SINCE13['statistics target ' || nullif(s.stxstattarget, -1)],
+        OWNER(s.stxowner))
     FROM pg_statistic_ext s JOIN rel r ON r.oid = s.stxrelid JOIN pg_namespace n ON n.oid = s.stxnamespace"""
 
 CODE = f"""{_WITH}, fun AS MATERIALIZED (
@@ -179,6 +206,11 @@ UNION ALL SELECT f.kind, f.id, NULL, concat_ws(E'\\n',
         CASE WHEN f.prokind <> 'a' THEN pg_get_functiondef(f.oid) END,
         (SELECT format('step %s state %s final %s initial %s combine %s parallel %s kind %s', g.aggtransfn,
             format_type(g.aggtranstype, NULL), g.aggfinalfn, g.agginitval, g.aggcombinefn, f.proparallel, g.aggkind)
+            || format(E'\\nspace %s direct %s extra %s modify %s sort %s serial %s %s', g.aggtransspace,
+            g.aggnumdirectargs, g.aggfinalextra, g.aggfinalmodify, g.aggsortop::regoperator, g.aggserialfn,
+            g.aggdeserialfn) || format(E'\\nmoving step %s back %s state %s space %s final %s %s %s initial %s',
+            g.aggmtransfn, g.aggminvtransfn, format_type(nullif(g.aggmtranstype, 0), NULL), g.aggmtransspace,
+            g.aggmfinalfn, g.aggmfinalextra, g.aggmfinalmodify, g.aggminitval)
             FROM pg_aggregate g WHERE g.aggfnoid = f.oid),
         OWNER(f.proowner)) FROM fun f
 UNION ALL SELECT 'grants', f.kind || ' ' || f.id, f.id, a.lines FROM fun f
@@ -194,12 +226,18 @@ UNION ALL SELECT t.kind, t.id, NULL, concat_ws(E'\\n',
             WHERE l.oid = t.typcollation AND b.oid = t.typbasetype AND b.typcollation <> t.typcollation) END,
         (SELECT string_agg(quote_ident(k.conname) || ' ' || pg_get_constraintdef(k.oid), E'\n' ORDER BY k.conname)
             FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'),
-        (SELECT string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), E'\n'
+        (SELECT string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod) || coalesce(
+            (SELECT ' collation ' || COLLATION(a.attcollation) FROM pg_type b
+            WHERE b.oid = a.atttypid AND b.typcollation <> a.attcollation), ''), E'\n'
             ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0
             AND NOT a.attisdropped),
         (SELECT format('of %s operator class %s canonical %s difference %s', format_type(g.rngsubtype, NULL),
-            o.opcname, g.rngcanonical, g.rngsubdiff) FROM pg_range g JOIN pg_opclass o ON o.oid = g.rngsubopc
+            o.opcname, g.rngcanonical, g.rngsubdiff) || coalesce(
+            SINCE14[' multirange ' || format_type(g.rngmultitypid, NULL)], '')
+            FROM pg_range g JOIN pg_opclass o ON o.oid = g.rngsubopc
             WHERE g.rngtypid = t.oid),
+        CASE WHEN t.typtype = 'b' THEN format('input %s output %s length %s alignment %s storage %s', t.typinput,
+            t.typoutput, t.typlen, t.typalign, t.typstorage) END,
         OWNER(t.typowner)) FROM typ t
 UNION ALL SELECT 'grants', t.kind || ' ' || t.id, t.id, a.lines FROM typ t
     CROSS JOIN LATERAL (SELECT {grants("t.typacl", "t.typowner", "T")} AS lines) a WHERE a.lines IS NOT NULL"""

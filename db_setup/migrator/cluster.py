@@ -21,9 +21,12 @@ _ROLES = frozenset({"role", "user", "group"})
 _SHARED = _ROLES | {"database", "tablespace", "system", "subscription", "parameter"}
 _BEYOND = re.compile(
     r"\b(?:dblink\w*|lo_export|pg_(?:create|drop)\w*_replication_slot|pg_reload_conf|pg_rotate_logfile|pg_promote"
-    r"|pg_(?:terminate|cancel)_backend|(?:cron|aws_\w+)\.\w+)\s*\(",
+    r"|pg_(?:terminate|cancel)_backend|pg_switch_wal|pg_create_restore_point|pg_file_\w+|pg_replication_origin_\w+"
+    r"|(?:cron|aws_\w+)\"?\.\"?\w+)\"?\s*\(",
     re.IGNORECASE,
 )
+_COPIES = re.compile(r"\bcopy\b[^;]*\b(?:program\b|to\s+(?:e?'|%))", re.IGNORECASE)
+_CODE = frozenset({"function", "procedure", "view", "trigger", "rule", "aggregate"})
 _SPEAKS_OF_SHARED = re.compile(r"\b(?:role|user|group|database|tablespace|owned)\b", re.IGNORECASE)
 _NEW_ROLE = re.compile(r'\s*create\s+(?:role|user|group)\s+("(?:[^"]|"")+"|[^\s;("]+)', re.IGNORECASE)
 
@@ -43,7 +46,16 @@ def beyond(statement: Statement) -> str:
         return "file"
     if verb in {"do", "call"} and statement.kind is Kind.OUTSIDE and _SPEAKS_OF_SHARED.search(statement.text):
         return "block"
-    return "function" if verb in {"", "do", "select", "with"} and _BEYOND.search(statement.text) else ""
+    if verb == "do" and _COPIES.search(statement.text):
+        return "file"
+    return "function" if not defines_code(statement) and _BEYOND.search(without_comments(statement.text)) else ""
+
+
+def defines_code(statement: Statement) -> bool:
+    """Tell whether a statement only defines what is run later: a function, a view, a trigger or the like."""
+    return statement.words[:1] == ("create",) and not (
+        _CODE.isdisjoint(statement.words[:5]) or "materialized" in statement.words[:2]
+    )
 
 
 def _after_on(words: tuple[str, ...]) -> str:
@@ -92,21 +104,22 @@ def kept_inside(script: Script, note: Callable[[Statement, str], None], *, block
     return script._replace(read=read)
 
 
-def guard_sql(live: str) -> str:
+def guard_sql() -> str:
     """Return what makes each transaction of a scratch database fail when it has changed something of the server.
 
-    PostgreSQL keeps the locks on the catalogues of roles, memberships, databases, settings and tablespaces to the end
-    of a transaction that writes to them. ``live`` is the live database as an SQL literal.
+    PostgreSQL keeps the locks on the catalogues of roles, memberships, databases, settings, tablespaces and comments to
+    the end of a transaction that writes to them, but for GRANT and OWNER: there the row tells. Who sees a row of a
+    transaction in progress is in that transaction.
     """
-    state = f"(SELECT pg_catalog.concat(datdba, datacl) FROM pg_catalog.pg_database WHERE datname = {live})"
     return f"""
-CREATE TABLE db_setup.around AS SELECT {state} AS state;
 CREATE FUNCTION db_setup.stay_inside() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
     IF EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.database = 0
-            AND l.relation IN (1260, 1261, 1262, 2964, 1213) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
-        OR (SELECT state FROM db_setup.around) IS DISTINCT FROM {state}
+            AND l.relation IN (1260, 1261, 1262, 2964, 1213, 2396)
+            AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+        OR EXISTS (SELECT FROM (SELECT age(xmin) FROM pg_database UNION ALL SELECT age(xmin) FROM pg_tablespace) r(age)
+            WHERE CASE WHEN r.age <= 0 THEN txid_status(txid_current() - r.age) = 'in progress' END)
     THEN
         RAISE EXCEPTION 'this changes roles or other objects of the whole server'
             USING ERRCODE = '{CHANGES_THE_SERVER}';

@@ -135,9 +135,13 @@ class Connection:
         return settings
 
     def reset_sql(self) -> str:
-        """Return what makes the session new: DISCARD ALL but for the advisory locks (contract 10)."""
+        """Return what makes the session new: DISCARD ALL but for the advisory locks (contract 10).
+
+        A server before 12.21, 13.17, 14.14, 15.9, 16.5 and 17.1 needs RESET ROLE by itself: else a later rollback
+        brings the role back, and the role that ALTER ROLE ... SET role gives to a login is lost.
+        """
         return (
-            "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
+            "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
             f"DISCARD TEMP; DISCARD SEQUENCES; {self.settings_sql()}"
         )
 

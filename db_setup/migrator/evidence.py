@@ -51,11 +51,13 @@ TOOLS = (
         "Flyway", "flyway_schema_history", frozenset({"installed_rank", "version", "script", "success", "checksum"}),
         "SELECT CASE WHEN type IN ('BASELINE', 'SQL_BASELINE') THEN 'up to' WHEN type LIKE 'UNDO%' OR type = 'DELETE' "
         "THEN 'undone' WHEN version IS NULL OR type = 'SCHEMA' THEN 'other' ELSE 'one' END, coalesce(version, ''), "
-        "description, success, coalesce(checksum::text, ''), installed_on::text FROM {table} ORDER BY installed_rank",
+        "description, success::text::boolean, coalesce(checksum::text, ''), installed_on::text FROM "
+        "{table} ORDER BY installed_rank",
     ),
     Tool(
         "golang-migrate", "schema_migrations", frozenset({"version", "dirty"}),
-        "SELECT 'up to', version::text, '', NOT dirty, '', '' FROM {table} WHERE version >= 0", exact=True,
+        "SELECT 'up to', version::text, '', NOT dirty::text::boolean, '', '' FROM {table} WHERE "
+        "version >= 0", exact=True,
     ),
     Tool(
         "dbmate or Rails", "schema_migrations", frozenset({"version"}),
@@ -63,12 +65,13 @@ TOOLS = (
     ),
     Tool(
         "goose", "goose_db_version", frozenset({"id", "version_id", "is_applied"}),
-        "SELECT CASE WHEN is_applied THEN 'one' ELSE 'undone' END, version_id::text, '', true, '', tstamp::text "
+        "SELECT CASE WHEN is_applied::text::boolean THEN 'one' ELSE 'undone' END, version_id::text, "
+        "'', true, '', tstamp::text "
         "FROM {table} WHERE version_id <> 0 ORDER BY id",
     ),
     Tool(
         "sqlx", "_sqlx_migrations", frozenset({"version", "description", "success", "checksum"}),
-        "SELECT 'one', version::text, description, success, encode(checksum, 'hex'), installed_on::text "
+        "SELECT 'one', version::text, description, success::text::boolean, encode(checksum, 'hex'), installed_on::text "
         "FROM {table} ORDER BY version",
     ),
     Tool(
@@ -108,8 +111,14 @@ def prove(tool: Tool, rows: Sequence[Row], items: Sequence[Pending], read: ReadF
     unknown: list[str] = []
     for row in claims:
         fitting = _fitting(row, items)
-        if not fitting:
+        if not fitting and not (row.says == UP_TO and _before_all(row, items)):
             unknown.append(row.version or row.name)
+        if len(fitting) > 1 and row.says == ONE and not row.name and not row.checksum:
+            raise ContradictoryEvidence(
+                f"{tool.name} has recorded {row.version} in {tool.table}, and several files have that number: "
+                f"{_listed([item.migration.name for item in fitting])}",
+                cure="give the files that were not applied other numbers",
+            )
         for item in fitting:
             _check(tool, row, item.migration, read)
             found[item.migration.name] = Known(item, _sentence(tool, row))
@@ -142,6 +151,12 @@ def _fitting(row: Row, items: Sequence[Pending]) -> list[Pending]:
     if row.says != UP_TO or not exact:
         return exact
     return [item for item, own in numbered if own is not None and own <= number]
+
+
+def _before_all(row: Row, items: Sequence[Pending]) -> bool:
+    """Tell whether a baseline is older than every numbered file, so that none of them is meant."""
+    number = parse_number(row.version)
+    return all(own > number for item in items if (own := item.migration.number) is not None)
 
 
 def _check(tool: Tool, row: Row, file: Migration, read: ReadFile) -> None:

@@ -36,6 +36,8 @@ _CATALOGUES = (
     "pg_sequence", "pg_extension", "pg_default_acl", "pg_inherits", "pg_statistic_ext", "pg_aggregate", "pg_opclass",
     "pg_cast", "pg_event_trigger", "pg_publication", "pg_ts_config", "pg_ts_dict", "pg_range",
     "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_language", "pg_publication_rel",
+    "pg_am", "pg_amop", "pg_amproc", "pg_opfamily", "pg_conversion", "pg_transform", "pg_ts_parser", "pg_ts_template",
+    "pg_seclabel",
 )  # fmt: skip
 _LARGE = {
     "pg_class": "oid", "pg_attribute": "attrelid", "pg_proc": "oid", "pg_type": "oid", "pg_operator": "oid",
@@ -47,16 +49,18 @@ _WRITTEN = "SELECT count(*), sum(xmin::text::bigint) FROM"
 _STAMPS = " UNION ALL ".join([
     *(f"{_WRITTEN} {name}" for name in _CATALOGUES),
     *(f"{_WRITTEN} {name} WHERE {column} >= 16384" for name, column in _LARGE.items()),
+    "SELECT count(*), sum(hashtext(concat(umid, umoptions)))::numeric FROM pg_user_mappings",  # all may read the view
     f"{_WRITTEN} pg_description WHERE objoid IN ({_NAMED_HERE}) AND objoid < 16384",  # COMMENT ON SCHEMA public
 ])  # fmt: skip
 # Planned once for all files; a file may have left another role in the session.
 _COUNTER = f"""
 CREATE FUNCTION db_setup.stamps() RETURNS TABLE (n bigint, x numeric) LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $stamps$ BEGIN RETURN QUERY {_STAMPS}; END $stamps$;
+SET search_path = pg_catalog, pg_temp AS $stamps$ BEGIN RETURN QUERY {_STAMPS}MORE; END $stamps$;
 CREATE FUNCTION db_setup.glance() RETURNS TABLE (s name, r bigint, e text[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $glance$ BEGIN RETURN QUERY {_GLANCE}; END $glance$;
 CREATE FUNCTION db_setup.count() RETURNS TABLE (s name, r bigint, c bigint, f bigint, e text[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $count$ BEGIN RETURN QUERY {_COUNTS}; END $count$"""
+_SCHEMAS_SINCE = 150000  # PostgreSQL 15 publishes whole schemas
 _AS_SELF = "RESET SESSION AUTHORIZATION; RESET ROLE"
 _NONE = [0, 0, 0]
 
@@ -71,7 +75,8 @@ def count(connection: Connection) -> tuple[Counts, set[str]]:
 
 def prepare(connection: Connection) -> None:
     """Make a scratch database ready for being counted after each file."""
-    connection.run(_COUNTER)
+    more = f" UNION ALL {_WRITTEN} pg_publication_namespace" if connection.server_version >= _SCHEMAS_SINCE else ""
+    connection.run(_COUNTER.replace("MORE", more))
 
 
 def count_again(connection: Connection) -> Counts:

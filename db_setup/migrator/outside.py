@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from migrator.cluster import defines_code
 from migrator.kinds import without_comments
 from migrator.statements import Statement
 
@@ -13,7 +14,7 @@ _ACTS = re.compile(
     r"|\b(?:dblink\w*|lo_export|lo_import|pg_terminate_backend|pg_cancel_backend|pg_reload_conf|pg_rotate_logfile"
     r"|pg_switch_wal|pg_create_restore_point|pg_promote|pg_file_\w+|pg_create_\w+_replication_slot"
     r"|pg_drop_replication_slot|http_(?:get|post|put|delete)|query_export_to_s3|table_import_from_s3"
-    r"|aws_lambda\.invoke)\s*\(",
+    r"|aws_lambda\"?\.\"?invoke)\"?\s*\(",
     re.IGNORECASE,
 )
 _NOTIFIES = re.compile(r"\b(?:notify|pg_notify|listen)\b", re.IGNORECASE)
@@ -34,6 +35,6 @@ def notifies(statement: Statement) -> bool:
 
 def _found(pattern: re.Pattern[str], statement: Statement) -> bool:
     text = statement.text[:_LOOKED_THROUGH]
-    if statement.words[:1] == ("create",) or not pattern.search(text):  # the body of a function is not run
+    if defines_code(statement) or not pattern.search(text):  # the body of a function is not run
         return False
     return pattern.search(without_comments(text)) is not None

@@ -29,7 +29,7 @@ _MAX_READS, _LIKELY = 5, 10
 class Proof(NamedTuple):
     """What the comparison has shown: ``applied`` files from the first are proven, or these are the differences.
 
-    The last ``unseen`` of the proven ones change no object (they load data), so they leave nothing to compare.
+    The last ``unseen`` of the proven ones change nothing that is compared (they load data), so they do not show.
     ``unrelated`` tells that the database has no object of a name that the files give to one. ``nearest`` is how many
     files come closest. ``failed`` says why not all files could be built.
     """
@@ -139,7 +139,9 @@ class _Search:
         if not changed and self._looked_at == number - 1:
             self._unchanged.add(number)
         self._looked_at = number
-        built = self._read_built(stamps)
+        before, built = self._last, self._read_built(stamps)
+        if before == built and self._candidates and self._candidates[-1][0] == number - 1:
+            self._unchanged.add(number)  # what it wrote is nothing that is compared, such as an owner
         if built == self._read_live(built):
             self._candidates.append((number, built))
         return changed
@@ -152,7 +154,7 @@ class _Search:
         return self._last
 
     def unseen(self, found: int) -> int:
-        """Return how many of the first ``found`` files, the last ones, have written nothing to the catalogue."""
+        """Return how many of the first ``found`` files, the last ones, have changed nothing that is compared."""
         first = found
         while first in self._unchanged:
             first -= 1

@@ -213,7 +213,7 @@ def _relations_sql(size: str) -> str:
     pages = "c.relpages::int8 * pg_catalog.current_setting('block_size')::int8"
     return f"""
         SELECT c.oid::int8, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relname, c.relkind,
-            coalesce(i.indrelid, t.oid, c.oid)::int8, c.reltuples::int8,
+            coalesce(i.indrelid, t.oid, c.oid)::int8, CASE WHEN c.relpages = 0 THEN -1 ELSE c.reltuples::int8 END,
             CASE WHEN c.relkind IN ('r', 'm') THEN coalesce({size}, {pages}) ELSE 0 END,
             coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::int8
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

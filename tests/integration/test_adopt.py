@@ -129,7 +129,7 @@ def test_other_schemas_and_grants_are_not_compared(invoke: Invoke, files: Folder
     for text in FILES.values():
         database.execute(text)
     database.execute(
-        "CREATE SCHEMA bi; CREATE VIEW bi.v AS SELECT * FROM a; GRANT SELECT ON a TO pg_read_all_data;"
+        "CREATE SCHEMA bi; CREATE VIEW bi.v AS SELECT * FROM a; GRANT SELECT ON a TO pg_monitor;"
         "COMMENT ON VIEW bi.v IS 'x'; CREATE EXTENSION file_fdw"
     )
     body = invoke(ADOPT)
@@ -185,6 +185,23 @@ def test_files_that_change_no_object(invoke: Invoke, folder: Folder, database: D
     assert any("002_rows.sql: it changes no object" in warning for warning in body["warnings"])
     rows = database.query("SELECT evidence FROM db_setup.history ORDER BY position")
     assert ["changes no object" in text for (text,) in rows] == [False, True]
+
+
+def test_file_that_changes_nothing_that_is_compared(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A last file that changes an owner only does not show, and is said to be taken as applied."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write("002_owner.sql", "ALTER TABLE a OWNER TO pg_monitor;")
+    database.execute("CREATE TABLE a (i int)")
+    body = invoke(ADOPT)
+    assert any(text.startswith("002_owner.sql: ") for text in body["warnings"])
+
+
+def test_baseline_before_all_files(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A baseline of Flyway's that is older than all files says nothing of them, and contradicts none."""
+    folder.write("002_b.sql", FILES["002_b.sql"])
+    rows = flyway({"version": "'1'", "what": "<< Flyway Baseline >>", "type": "BASELINE"}, {"version": "'2'", "what": "b"})
+    database.execute(FILES["002_b.sql"] + rows)
+    assert named(invoke(ADOPT)) == ["002_b.sql"]
 
 
 def test_file_that_cannot_be_built(invoke: Invoke, folder: Folder, database: Database) -> None:
@@ -390,6 +407,7 @@ CONTRADICTIONS = {
     "another name": (flyway({"version": "'1'", "what": "orders"}), 'has applied 1 as "orders", and the file with that number is 001_a.sql'),
     "no such file": (DBMATE + "INSERT INTO schema_migrations VALUES ('017');", "has recorded 017 in schema_migrations, and no file"),
     "no such name": (PGMIGRATIONS + "INSERT INTO pgmigrations (name, run_on) VALUES ('000_zero', now());", "has recorded 000_zero"),
+    "a failure in text": (flyway({"version": "'1'", "what": "a", "ok": "false"}).replace("success boolean", "success text"), "that 1 failed"),
     "two tools": (DBMATE + GOOSE, "several tools have a history here"),
 }
 
@@ -400,6 +418,15 @@ def test_contradictory_evidence(invoke: Invoke, files: Folder, database: Databas
     sql, message = CONTRADICTIONS[case]
     database.execute(FILES["001_a.sql"] + sql)
     with pytest.raises(ContradictoryEvidence, match=message):
+        invoke()
+    assert no_history(database)
+
+
+def test_number_of_two_files(invoke: Invoke, files: Folder, database: Database) -> None:
+    """A version without a name that two files have as their number proves neither."""
+    files.write("001_other.sql", "CREATE TABLE other (i int);")
+    database.execute(FILES["001_a.sql"] + DBMATE)
+    with pytest.raises(Exception, match=r"several files have that number|001_other\.sql"):
         invoke()
     assert no_history(database)
 

@@ -18,7 +18,7 @@ from migrator.deadline import Deadline
 from migrator.differences import compare
 
 from tests.plugins.databases import Database, Dump, MakeDatabase
-from tests.plugins.drift import DRIFTS, SCHEMA, WIDE_DRIFTS
+from tests.plugins.drift import DRIFTS, NEWER_DRIFTS, SCHEMA, WIDE_DRIFTS
 
 _numbers = count(1)
 
@@ -32,7 +32,7 @@ def built(server: LocalServer) -> Iterator[Database]:
     database = Database(server, name)
     database.execute(SCHEMA)
     yield database
-    home.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    home.drop(name)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,19 @@ def test_planted_drift(
     database.execute(drift)
     found = [(item.kind, item.identity, item.how) for item in compare(expected, read(database))]
     assert found == [(kind, identity, how)]
+
+
+def test_planted_drift_of_newer_servers(built: Database, expected: Catalogue, make_database: MakeDatabase) -> None:
+    """What only newer servers have is found there in the same way."""
+    (version,) = built.query("SELECT current_setting('server_version_num')::int")[0]
+    wrong = {}
+    for since, drift, *change in NEWER_DRIFTS:
+        if version >= since:
+            database = make_database(f"TEMPLATE {built.name}")
+            database.execute(drift)
+            found = [(item.kind, item.identity, item.how) for item in compare(expected, read(database))]
+            wrong.update({drift: found} if found != [tuple(change)] else {})
+    assert wrong == {}
 
 
 @pytest.mark.parametrize(("drift", "objects"), WIDE_DRIFTS, ids=[drift[0][:60] for drift in WIDE_DRIFTS])

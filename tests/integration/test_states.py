@@ -239,3 +239,28 @@ def test_files_that_look_like_mistakes(invoke: Invoke, folder: Folder) -> None:
     body = invoke()
     assert body["applied_migrations"] == ["001_a.sql"]
     assert [warning.split()[0] for warning in body["warnings"]] == ["002_b.SQL", "003_c.sql.txt", "004_d.sql", "archive"]
+
+
+def test_role_of_a_file_does_not_come_back(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A rollback in a later file does not bring back the role that an earlier one has set."""
+    folder.write("001_a.sql", "SET ROLE pg_monitor;")
+    folder.write("002_b.sql", "BEGIN; SET LOCAL ROLE pg_read_all_stats; ROLLBACK; BEGIN; CREATE TABLE b (i int); COMMIT;")
+    invoke()
+    assert database.query("SELECT tableowner FROM pg_tables WHERE tablename = 'b'") == [("postgres",)]
+
+
+def test_role_of_the_login_stays(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The role that ALTER ROLE ... SET role gives to a login owns what every file makes."""
+    login, owner = f"login_{database.name}", f"owner_{database.name}"
+    database.execute(
+        f"CREATE ROLE {owner}; CREATE ROLE {login} LOGIN IN ROLE {owner}; ALTER ROLE {login} SET role = {owner};"
+        f"ALTER DATABASE {database.name} OWNER TO {owner}; GRANT CREATE ON SCHEMA public TO {owner}"
+    )
+    folder.write("001_a.sql", "CREATE TABLE a (i int); SET ROLE none;")
+    folder.write("002_b.sql", "CREATE TABLE b (i int);")
+    try:
+        invoke(DATABASE_URL=database.url.replace("postgres@", f"{login}@"))
+        found = database.query("SELECT tableowner FROM pg_tables WHERE schemaname = 'public'")
+        assert found == [(owner,), (owner,)]
+    finally:
+        database.execute(f"ALTER DATABASE {database.name} OWNER TO postgres; DROP OWNED BY {owner}, {login} CASCADE; DROP ROLE {login}, {owner}")

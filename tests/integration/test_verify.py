@@ -229,6 +229,36 @@ def test_grant_in_a_block_is_not_made_again(
     assert database.query(f"SELECT has_database_privilege('{role}', '{database.name}', 'CREATE')") == [(False,)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["GRANT CONNECT ON DATABASE {other} TO pg_monitor", "COMMENT ON DATABASE {other} IS 'x'", "COMMENT ON ROLE {role} IS 'x'",
+     "GRANT CREATE ON TABLESPACE pg_default TO {role}"],
+)
+@pytest.mark.parametrize("block", ["EXECUTE '{}';", "BEGIN EXECUTE '{}'; EXCEPTION WHEN division_by_zero THEN END;"], ids=["plain", "inner"])
+def test_others_on_the_server_stay_as_they_are(
+    invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase, role: str, drop_roles: object, text: str, block: str
+) -> None:
+    """What a block does to another database, or says of a role, is not done again."""
+    other = make_database()
+    database.execute(f"CREATE ROLE {role}")
+    text = text.format(other=other.name, role=role)
+    folder.write("001_a.sql", f"DO $$ BEGIN {block.format(text.replace(chr(39), chr(39) * 2))} END $$;")
+    invoke()
+    try:
+        database.execute(f"ALTER DATABASE {other.name} OWNER TO {role}; COMMENT ON DATABASE {other.name} IS 'mine'; COMMENT ON ROLE {role} IS 'mine'")
+        database.execute(f"REVOKE ALL ON DATABASE {other.name} FROM pg_monitor; REVOKE ALL ON TABLESPACE pg_default FROM {role}")
+        state = (
+            "SELECT datdba, datacl, shobj_description(oid, 'pg_database'), (SELECT spcacl FROM pg_tablespace WHERE spcname = 'pg_default'), "
+            "shobj_description(%s::regrole, 'pg_authid') FROM pg_database WHERE datname = %s"
+        )
+        before = database.query(state, role, other.name)
+        body = invoke(VERIFY)
+        assert (body["state"], database.query(state, role, other.name) == before) == ("up_to_date", True)
+        assert body["not_verifiable"]
+    finally:
+        database.execute(f"ALTER DATABASE {other.name} OWNER TO postgres; REVOKE ALL ON TABLESPACE pg_default FROM {role}")
+
+
 def test_role_that_makes_schemas(
     invoke: Invoke, folder: Folder, database: Database, role: str, drop_roles: object
 ) -> None:
@@ -306,7 +336,7 @@ def test_leftovers(invoke: Invoke, folder: Folder, database: Database, make_data
     finally:
         holder.close()
         for name in (young, used):
-            database.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            database.drop(name)
 
 
 def poll(condition: Callable[[], object]) -> None:
@@ -329,6 +359,9 @@ def test_killed_run(invoke: Invoke, folder: Folder, database: Database, make_dat
     run.send_signal(signal.SIGKILL)
     run.wait()
     (left,) = scratch_databases(database)
+    if database.query("SELECT current_setting('server_version_num')::int < 140000")[0][0]:
+        # The server does not look by itself whether its client is there.
+        database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", left)
     poll(lambda: not database.query("SELECT FROM pg_stat_activity WHERE datname = %s", left))
     aged = f"{left[:17]}20200101000000{left[31:]}"
     database.execute(f"ALTER DATABASE {slow.name} RENAME TO {slow.name}_gone; ALTER DATABASE {left} RENAME TO {aged}")
@@ -361,7 +394,7 @@ def test_names_of_databases(invoke: Invoke, folder: Folder, database: Database, 
         invoke(DATABASE_URL=url)
         assert invoke(VERIFY, DATABASE_URL=url)["state"] == "up_to_date"
     finally:
-        database.execute(f"DROP DATABASE {quoted} WITH (FORCE)")
+        database.drop(name)
 
 
 def test_settings_of_the_database(invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase) -> None:

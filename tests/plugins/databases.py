@@ -7,13 +7,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import psycopg
 import psycopg2
 import pytest
-from migrator.command_line.local_server import LocalServer
+from migrator.command_line.local_server import LocalServer, find_binaries
 from pytest_postgresql import factories
 
 
@@ -54,7 +55,15 @@ class Database:
         with closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(sql, parameters or None)
 
+    def drop(self, name: str) -> None:
+        """Drop another database, whoever is in it; PostgreSQL 12 has no WITH (FORCE)."""
+        quoted = '"' + name.replace('"', '""') + '"'
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            cursor.execute(f"DROP DATABASE IF EXISTS {quoted}")
 
+
+_LEFT_OUT = ("\\restrict", "\\unrestrict", "SET transaction_timeout")  # the last: older servers do not know it
 MakeDatabase = Callable[..., Database]
 Dump = Callable[..., str]
 
@@ -93,7 +102,13 @@ def make_database(server: LocalServer) -> Iterator[MakeDatabase]:
 
     yield make
     for name in made:
-        home.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        home.drop(name)
+
+
+def pg_dump_for(server: LocalServer) -> Path:
+    """Return the server's pg_dump, or that of the newest server found: it dumps all older ones."""
+    own = server.binaries.program("pg_dump")
+    return own if own.exists() else find_binaries({}).program("pg_dump")
 
 
 @pytest.fixture(scope="session")
@@ -101,11 +116,9 @@ def pg_dump(server: LocalServer) -> Dump:
     """Return what pg_dump says of a database, without the lines that differ from one dump to the next."""
 
     def dump(database: Database, *arguments: str) -> str:
-        command = [str(server.binaries.program("pg_dump")), *arguments, f"--dbname={database.url}"]
+        command = [str(pg_dump_for(server)), *arguments, f"--dbname={database.url}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return "\n".join(
-            line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))
-        )
+        return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(_LEFT_OUT))
 
     return dump

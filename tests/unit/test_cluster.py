@@ -37,6 +37,14 @@ BEYOND = {
     "COPY (SELECT 1) TO PROGRAM 'cat'": "file",
     "SELECT pg_create_logical_replication_slot('a', 'b')": "function",
     "SELECT dblink_exec('x', 'y')": "function",
+    "CREATE TABLE t AS SELECT dblink_exec('x', 'y')": "function",
+    "CREATE MATERIALIZED VIEW t AS SELECT dblink_exec('x', 'y')": "function",
+    "SELECT \"dblink_exec\"('x', 'y')": "function",
+    "SELECT dblink_exec /* c */ ('x', 'y')": "function",
+    "EXPLAIN ANALYZE SELECT lo_export(1, '/x')": "function",
+    "CALL p(lo_export(1, '/x'))": "function",
+    "DO $$ BEGIN COPY t TO PROGRAM 'cat'; END $$": "file",
+    "DO $$ BEGIN EXECUTE format('COPY t TO %L', f); END $$": "file",
     "SELECT cron.schedule('x', '* * * * *', 'SELECT 1')": "function",
     "DO $$ BEGIN PERFORM pg_terminate_backend(1); END $$": "function",
     "DO $$ BEGIN CREATE ROLE r; COMMIT; END $$": "block",
@@ -47,7 +55,9 @@ INSIDE = (
     "GRANT ALL ON ALL TABLES IN SCHEMA s TO r", "REVOKE ALL ON SCHEMA public FROM PUBLIC",
     "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO r", "CREATE TABLE role (i int)", "ALTER TABLE t OWNER TO r",
     "COMMENT ON TABLE t IS 'role'", "SET ROLE r", "COPY t FROM STDIN", "COPY t TO STDOUT", "INSERT INTO t VALUES ('CREATE ROLE')",
-    "DO $$ BEGIN CREATE ROLE r; END $$", "SELECT 'pg_reload_conf'", "CREATE POLICY p ON t TO r USING (true)",
+    "DO $$ BEGIN CREATE ROLE r; END $$", "SELECT 'pg_reload_conf'",
+    "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT dblink_exec('x', 'y') $$", "CREATE VIEW v AS SELECT dblink_exec('x')",
+    "DO $$ BEGIN RAISE 'copy to'; END $$", "CREATE POLICY p ON t TO r USING (true)",
 )  # fmt: skip
 
 
