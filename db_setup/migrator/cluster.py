@@ -85,14 +85,16 @@ def kept_inside(script: Script, note: Callable[[Statement, str], None], *, block
     """Return a script without the statements that reach beyond the database; ``note`` is told of each.
 
     ``blocks`` leaves out blocks of code that speak of roles and the like too. A stepwise file loses them anyway: the
-    guard would stop it at a step, from where it could not be begun again without them.
+    guard would stop it at a step, from where it could not be begun again without them. So does what stands behind
+    SET CONSTRAINTS, which may ask the guard before its time.
     """
-    strict = blocks or script.mode == STEPWISE
     told: set[int] = set()
 
     def read() -> Iterator[Statement]:
+        strict = blocks or script.mode == STEPWISE
         for statement in script.read():
             found = beyond(statement)
+            strict |= statement.words[:2] == ("set", "constraints")
             if not found and strict and statement.words[:1] in {("do",), ("call",)}:
                 found = "block" if _SPEAKS_OF_SHARED.search(statement.text) else ""
             if not found:

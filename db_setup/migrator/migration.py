@@ -92,7 +92,8 @@ def beside(file_name: str, suffix: str) -> str:
 def looks_like_a_mistake(file_name: str) -> bool:
     """Tell whether somebody may believe that a file is run although it is not (003_x.SQL, 003_x.sql.txt)."""
     lower = file_name.lower()
-    return ".sql" in lower and not file_name.startswith(".") and not file_name.endswith(_SUFFIX)
+    misspelt = lower.endswith(_BESIDE) and not file_name.endswith(_BESIDE)
+    return ".sql" in lower and not file_name.startswith(".") and (misspelt or not file_name.endswith(_SUFFIX))
 
 
 @cache

@@ -49,6 +49,7 @@ class Report(NamedTuple):
     target: str = ""
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    cures: tuple[str, ...] = ()
     duration_ms: int = 0
     remark: str = ""
     details: Mapping[str, Any] = {}
@@ -114,6 +115,8 @@ class Report(NamedTuple):
             body["rolled_back_migrations"] = [line.name for line in self.rolled_back]
         if self.action == "repair":
             body["repaired_migrations"] = [line.name for line in self.repaired]
+        if self.cures:
+            body["cures"] = list(self.cures)
         if self.skipped:
             body["skipped_migrations"] = list(self.skipped)
         return body

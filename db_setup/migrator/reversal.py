@@ -28,7 +28,6 @@ class Recorded(NamedTuple):
     name: str
     number: str
     state: str
-    down: str | None = None
 
 
 class Reversal(NamedTuple):

@@ -42,7 +42,10 @@ PROMISES = {
         "test_stepwise_way_back_resumes",
     ),
     "An older package can roll back.": ("test_older_package_uses_the_stored_text",),
-    "Drift is found.": ("test_planted_drift", "test_restored_dump_is_no_drift"),
+    "A changed history is noticed.": (
+        "test_every_column_counts", "test_removed_rows", "test_added_and_swapped_rows", "test_runs_refuse", "test_killed_runs",
+    ),
+    "Drift is found.": ("test_planted_drift", "test_restored_dump_is_no_drift", "test_adopted_database_is_no_drift"),
     "A failed migration fails the deploy.": (
         "test_bad_sql", "test_bad_sql_in_the_first_deploy", "test_crash_of_the_runtime", "test_lambda_timeout",
         "test_application_goes_live_after_the_migrations",

@@ -92,6 +92,16 @@ def test_rich_schema(invoke: Invoke, folder: Folder, database: Database, make_da
     assert named(invoke(ADOPT)) == ["001_shop.sql", "002_comment.sql"]
 
 
+def test_adopted_database_is_no_drift(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A rich database that was built without us and adopted is, for verify, what its files build."""
+    folder.write("001_shop.sql", SCHEMA)
+    folder.write("002_more.sql", "CREATE TABLE shop.more (i int);")
+    database.execute(SCHEMA)
+    assert named(invoke()) == ["001_shop.sql"]
+    body = invoke({"action": "verify"})
+    assert (body["state"], body["differences"]) == ("up_to_date", [])
+
+
 def test_nothing_is_proven(invoke: Invoke, cli: Cli, files: Folder, database: Database) -> None:
     """A database that no run of files builds fails the deploy: with the differences, the ways out, nothing written."""
     for text in list(FILES.values())[:2]:

@@ -64,7 +64,7 @@ def test_error_in_a_check(invoke: Invoke, folder: Folder, database: Database) ->
     assert database.query(THERE) == [(False,)]
 
 
-@pytest.mark.parametrize("check", ["COMMIT;", "BEGIN;\nCOMMIT;", "VACUUM a;", "SELECT 1;\nROLLBACK;"])
+@pytest.mark.parametrize("check", ["COMMIT;", "BEGIN;\nCOMMIT;", "VACUUM a;", "SELECT 1;\nROLLBACK;", "SET TRANSACTION READ ONLY;"])
 def test_statement_that_is_no_question(invoke: Invoke, folder: Folder, database: Database, check: str) -> None:
     """A check that would end the transaction is refused before anything is touched."""
     folder.write("001_a.sql", FILE)
@@ -77,8 +77,10 @@ def test_statement_that_is_no_question(invoke: Invoke, folder: Folder, database:
 def test_what_a_check_does_is_not_kept(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A check cannot change anything: it is rolled back to where it began."""
     folder.write("001_a.sql", FILE)
-    folder.write("001_a.check.sql", "INSERT INTO a VALUES (3, 'z'); SELECT count(*) = 3 FROM a;")
-    invoke()
+    folder.write("002_index.sql", "CREATE INDEX CONCURRENTLY ON a (i);")
+    for name in ("001_a", "002_index"):
+        folder.write(f"{name}.check.sql", "INSERT INTO a VALUES (3, 'z'); SELECT count(*) = 3 FROM a;")
+    assert [line["mode"] for line in invoke()["migrations"]] == ["transaction", "stepwise"]
     assert database.query("SELECT count(*) FROM a") == [(2,)]
 
 

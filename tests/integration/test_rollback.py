@@ -225,6 +225,15 @@ def test_cut_off_steps_are_not_done_twice(invoke: Invoke, three: Database) -> No
     assert invoke({**ONE, "steps": 1})["rolled_back_migrations"] == ["001_a.sql"]
 
 
+def test_cut_off_steps_are_not_those_of_another_wish(invoke: Invoke, three: Database) -> None:
+    """After two steps were cut off, one step is one step."""
+    three.execute(
+        "INSERT INTO db_setup.runs (request_id, action, package_version, message) SELECT '', 'rollback', '', "
+        "'2 steps back, to position ' || min(position) FROM db_setup.history"
+    )
+    assert invoke({**ONE, "steps": 1})["rolled_back_migrations"] == ["003_c.sql"]
+
+
 def test_failed_steps_are_not_done_twice(invoke: Invoke, three: Database, folder: Folder) -> None:
     """After a failure the same number of steps goes to where the first call was going, whatever was done in between."""
     folder.write("002_b.down.sql", "SELECT broken")

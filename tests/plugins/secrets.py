@@ -181,7 +181,7 @@ def _account(endpoint: str) -> dict[str, str]:
 
 def _clear(home: Database, start: str) -> None:
     """Drop the databases and roles whose names begin so, the admins after those that they have made."""
-    for (name,) in home.query("SELECT quote_ident(datname) FROM pg_database WHERE datname LIKE %s", f"{start}%"):
+    for (name,) in home.query("SELECT datname FROM pg_database WHERE datname LIKE %s", f"{start}%"):
         home.drop(name)
     roles = home.query(
         "SELECT quote_ident(rolname) FROM pg_roles WHERE rolname LIKE %s OR shobj_description(oid, 'pg_authid') LIKE %s "

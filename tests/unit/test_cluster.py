@@ -88,6 +88,17 @@ def test_name_of_a_new_role(text: str, name: str) -> None:
     assert new_role(one(text)) == name
 
 
+def test_blocks_behind_set_constraints() -> None:
+    """A block that speaks of roles is left out once SET CONSTRAINTS has stood before it, which may spend the guard."""
+    block = "DO $$ BEGIN ALTER ROLE r LOGIN; END $$;"
+    statements = list(split(f"{block} SET CONSTRAINTS ALL IMMEDIATE; {block} CREATE TABLE t (i int);"))
+    script = Script(Migration("001_a.sql", "", "", 0), TRANSACTION, "", lambda: iter(statements))
+    told: list[str] = []
+    kept = kept_inside(script, lambda _, what: told.append(what))
+    assert [statement.words[0] for statement in kept.read()] == ["do", "set", "create"]
+    assert told == ["block"]
+
+
 @pytest.mark.parametrize(
     ("mode", "blocks", "left"), [(TRANSACTION, False, 2), (TRANSACTION, True, 1), (STEPWISE, False, 1)]
 )

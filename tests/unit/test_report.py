@@ -15,7 +15,7 @@ C = Line("003", "003_c.sql", "")
 def test_response_has_the_documented_shape() -> None:
     """The Lambda answers 200 with a body of twelve documented fields, ready for JSON."""
     report = Report(
-        "migrate", "pending_migrations", (A, B), (C,), "", "002", "002", ("careful",), (), 56
+        "migrate", "pending_migrations", (A, B), (C,), "", "002", "002", ("careful",), duration_ms=56
     )
     response = report.response()
     assert response == {

@@ -46,7 +46,7 @@ def adopt(job: Job) -> Report:
     if not adoptable(view):
         return report._replace(remark=f"Nothing to adopt: {_why_not(view)}.")
     if finding.refusal:
-        return report._replace(problems=(finding.refusal.what,))
+        return report._replace(problems=(finding.refusal.what,), cures=(finding.refusal.cure,))
     return report._replace(remark=_remark(job, finding))
 
 

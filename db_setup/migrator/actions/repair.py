@@ -60,7 +60,7 @@ class _Repair:
         """Report what would be accepted; writes nothing, takes no lock."""
         view = self._look(connection)
         told = "; ".join(change.told for change in self._changes)
-        done = "Nothing was changed: confirm it (--yes) to have the history take the files as they are."
+        done = "Nothing was changed: confirm it (--yes) to have history and files count as they are."
         remark = f"{told}. {done}" if told else self._nothing(view)
         report = self._report(view)
         return report._replace(
@@ -107,7 +107,7 @@ class _Repair:
         report = describe(self._job, view, (*self._folder.warnings, *self._job.warnings), action="repair")
         shown = tuple(f"{change.row.name} " for change in self._changes)  # in the remark, with what is done about it
         others = [text for text in report.problems if not text.startswith(shown)]
-        return report._replace(problems=(), warnings=(*report.warnings, *others))
+        return report._replace(problems=(), cures=(), warnings=(*report.warnings, *others))
 
 
 def _done_by_hand(found: Sequence[Problem], rows: Sequence[AppliedMigration]) -> list[Change]:

@@ -58,8 +58,6 @@ class _Rollback:
     def preview(self, connection: Connection) -> Report:
         """Report what would be rolled back; writes nothing, takes no lock."""
         view, _, work = self._look(connection)
-        if work:
-            sealing.refuse_changes(connection)
         lines = tuple(Line(row.number, row.name, script.mode) for row, script in work)
         names = listed([line.name for line in lines], 20)
         told = f"{counted(len(lines))} would be rolled back: {names}. Nothing was done: confirm it (--yes)."
@@ -75,7 +73,6 @@ class _Rollback:
         view, reversal, work = self._look(connection)
         if not work and not begun and not self._goes_on:
             return self._report(view)._replace(remark=self._nothing())
-        sealing.refuse_changes(connection)
         if self._caretaker:
             self._caretaker.check(connection)
         self._note = "" if job.request.target else backward.goal_note(self._steps, reversal.goal)
@@ -99,6 +96,8 @@ class _Rollback:
         """Return what there is, what is to be taken back in all, and what of it is left, with its way back."""
         view = View(self._job, self._folder, connection, target="")
         rows = backward.read(connection) if view.facts.exists else []
+        if view.facts.exists:
+            sealing.refuse_changes(connection)
         if self._reversal is None:
             self._reversal = self._choose(connection, rows)
         wanted = {row.position for row in self._reversal.rows}
@@ -204,5 +203,6 @@ class _Rollback:
         return report._replace(
             target=self._job.request.target or f"-{self._steps}",
             problems=(),
+            cures=(),
             warnings=(*report.warnings, *report.problems),
         )

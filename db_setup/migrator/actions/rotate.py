@@ -67,4 +67,4 @@ class _Rotation:
     def _report(self, view: View) -> Report:
         warnings = (*self._folder.warnings, *self._job.warnings, *self._caretaker.warnings)
         report = describe(self._job, view, warnings, action="rotate")
-        return report._replace(problems=(), warnings=(*report.warnings, *report.problems))
+        return report._replace(problems=(), cures=(), warnings=(*report.warnings, *report.problems))

@@ -42,7 +42,9 @@ def with_problems(report: Report, texts: Sequence[str]) -> Report:
     """Add problems to a report; where the database is ahead of these files, they are for the newer ones to solve."""
     if report.state == AHEAD or not texts:
         return report._replace(warnings=(*report.warnings, *texts))
-    return report._replace(state=INCONSISTENT, problems=(*report.problems, *texts))
+    from migrator.sealing import CURE  # noqa: PLC0415 - as above
+
+    return report._replace(state=INCONSISTENT, problems=(*report.problems, *texts), cures=(*report.cures, CURE))
 
 
 def about_adoption(view: View) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ def describe(job: Job, view: View, warnings: tuple[str, ...], *, action: str) ->
         target=job.request.target,
         warnings=(*warnings, *plan.warnings),
         problems=tuple(problem.what for problem in plan.problems),
+        cures=tuple(dict.fromkeys(problem.cure for problem in plan.problems)),
         duration_ms=job.elapsed_ms(),
         skipped=view.skipped,
     )

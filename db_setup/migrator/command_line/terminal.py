@@ -85,6 +85,8 @@ class Terminal:
             self._say(styled(f"warning: {warning}", "yellow", self._err))
         for problem in body["problems"]:
             self._say(styled(f"problem: {problem}", "red", self._err))
+        for cure in body.get("cures", ()):
+            self._say(f"Cure: {cure}")
         for line in (*_migrations(body), *detailed(body)):
             self._print(line)
         if "rehearsal" in body or "lock_report" in body:
