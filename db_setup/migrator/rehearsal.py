@@ -15,7 +15,7 @@ from migrator.lock_report import MET_A_LOCK, OUT_OF_TIME, entry_of
 from migrator.outside import acts_outside, notifies
 from migrator.plan import Pending
 from migrator.report import Listener, listed
-from migrator.runner import needs_steps
+from migrator.runner import is_of_the_check, needs_steps
 from migrator.script import PLAIN_OPENING, STEPWISE, Script
 from migrator.statements import Statement
 from migrator.trace import Trace
@@ -96,6 +96,9 @@ class Rehearsal:
                     self._stop(work, position, f"line {statement.line} acts outside the transaction, and would stay")
                     return
                 self._run(statement)
+            if script.check is not None and any(map(acts_outside, script.check.read())):
+                self._stop(work, position, "its check acts outside the transaction")
+                return
             self._ask(script)
             self._close(script)
         except (ServerError, ConnectionLost) as error:
@@ -161,7 +164,7 @@ class Rehearsal:
         elif isinstance(error, ConnectionLost):
             error.kept = _KEPT
             raise error
-        elif needs_steps(error):
+        elif needs_steps(error) and not is_of_the_check(error, work[position][1]):
             self._stop(work, position, f"{error.message}: migrate commits in between, which a rehearsal cannot")
         elif state in PASSING:
             self._end_at(name, MET_A_LOCK, f"met others: {error.message}")

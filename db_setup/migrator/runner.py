@@ -134,7 +134,7 @@ class Runner:
             try:
                 self._in_transaction(pending, script, careful=careful)
             except ServerError as error:
-                if not needs_steps(error) or _is_of_the_check(error, script):
+                if not needs_steps(error) or is_of_the_check(error, script):
                     raise
                 stepwise = True  # the server knows better; nothing was kept, so the file starts again
         if stepwise:
@@ -223,7 +223,7 @@ class Runner:
         self._listen("migration.warning", {"warning": text})
 
 
-def _is_of_the_check(error: ServerError, script: Script) -> bool:
+def is_of_the_check(error: ServerError, script: Script) -> bool:
     """Tell whether an error is that of the check: then the file goes back, and is not kept step by step."""
     return script.check is not None and error.where is not None and error.where.file == script.check.migration.name
 

@@ -405,4 +405,9 @@ def test_checks(invoke: Invoke, folder: Folder, database: Database) -> None:
     folder.write("002_b.check.sql", "SELECT nothing FROM a;")
     with pytest.raises(MigrationFailed, match=r"^002_b\.check\.sql:1:8 "):
         invoke(REHEARSE)
+    folder.write("002_b.check.sql", "DO $$ BEGIN EXECUTE 'VACUUM'; END $$;")
+    with pytest.raises(MigrationFailed, match=r"^002_b\.check\.sql:1:1  VACUUM cannot"):
+        invoke(REHEARSE)
+    folder.write("002_b.check.sql", "SELECT pg_terminate_backend(0);")
+    assert invoke(REHEARSE)["not_rehearsed"][0] == "002_b.sql: its check acts outside the transaction"
     assert database.query("SELECT to_regclass('a'), to_regclass('db_setup.history')") == [(None, None)]
