@@ -53,6 +53,7 @@ class Rehearsal:
         self._statement: Statement | None = None  # at work now
         self._started = 0.0
         self._notifies = False
+        self._settled = False  # no deferred constraint was checked since the last statement
         self.trace = Trace(connection)
         self.files = 0
         self.ending = Ending()
@@ -112,7 +113,7 @@ class Rehearsal:
         self._connection.run(self._connection.reset_sql())
         if script.opening != PLAIN_OPENING:
             self.limits.append(f"{name}: the isolation level, or the like, that its BEGIN asks for")
-        self.trace.begin(name)
+        self.trace.begin(name, settled=self._settled)
 
     def _run(self, statement: Statement) -> None:
         if self._watchdog.fired or self._deadline.remaining() == 0.0:
@@ -141,6 +142,7 @@ class Rehearsal:
         """
         self._statement = None
         deferrable = self._connection.rows(_DEFERRABLE)
+        self._settled = not deferrable
         deferred = [name for name, initially in deferrable if initially]
         if deferrable:
             self._connection.run(f"SET CONSTRAINTS {', '.join(name for name, _ in deferrable)} IMMEDIATE")

@@ -68,12 +68,16 @@ class Trace:
         self.entries = Entries()
         self.moved: set[str] = set()  # sequences
 
-    def begin(self, migration: str) -> None:
-        """Say that what comes belongs to another file, whose transaction is open; forget what was not kept."""
+    def begin(self, migration: str, *, settled: bool = False) -> None:
+        """Say that what comes belongs to another file, whose transaction is open; forget what was not kept.
+
+        ``settled``: nothing has taken a lock since the last statement, so the locks need not be read again.
+        """
         self._migration, self._of_file = migration, Entries()
         self._scans = self._read_scans()
-        self._transaction, held = self._look()
-        self._locked = self._by_table(held)
+        if not (settled and self._transaction):
+            self._transaction, held = self._look()
+            self._locked = self._by_table(held)
 
     def expect(self, migration: str) -> None:
         """Say that the next statement begins another file, in a transaction that is not open yet."""
