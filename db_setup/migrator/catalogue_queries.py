@@ -141,7 +141,8 @@ UNION ALL SELECT r.kind, r.id, NULL, concat_ws(E'\\n',
 UNION ALL SELECT 'trigger', quote_ident(t.tgname) || ' on ' || r.id, r.id, concat_ws(E'\\n',
         pg_get_triggerdef(t.oid),
         CASE t.tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica only' WHEN 'A' THEN 'always' END)
-    FROM pg_trigger t JOIN rel r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal AND coalesce(
+    FROM pg_trigger t JOIN rel r ON r.oid = t.tgrelid WHERE
+        (NOT t.tgisinternal OR coalesce(SINCE13[t.tgparentid <> 0 AND t.tgconstraint = 0], false)) AND coalesce(
         SINCE13[t.tgparentid = 0 OR t.tgenabled <> (SELECT p.tgenabled FROM pg_trigger p WHERE p.oid = t.tgparentid)],
         true)
 UNION ALL SELECT 'rule', quote_ident(w.rulename) || ' on ' || r.id, r.id, concat_ws(E'\\n',
