@@ -60,7 +60,7 @@ def _parts(migrations: Path, ca_bundle: Path | None) -> Iterator[tuple[str, Path
     """Yield names in the package, with the files they come from."""
     yield "initializer.py", DB_SETUP / "initializer.py"
     for path in files_in(DB_SETUP / "migrator"):
-        if path.suffix == ".py" and "command_line" not in path.parts:  # which is for a developer's machine
+        if path.suffix == ".py" and "cli" not in path.parts:  # which is for a developer's machine
             yield path.relative_to(DB_SETUP).as_posix(), path
     for path in _sql_files(migrations):
         yield f"migrations/{path.relative_to(migrations).as_posix()}", path

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from migrator.command_line.finding import ERROR, INFO, Finding
-from migrator.command_line.lint import find
+from migrator.cli.lint.finding import ERROR, INFO, LintFinding
+from migrator.cli.lint.findings import find
 from migrator.errors import DbSetupError
-from migrator.folder import Folder, read_folder
-from migrator.migration import Migration
-from migrator.plan import Policy, make_plan
+from migrator.files.folder import Folder, read_folder
+from migrator.files.migration import Migration
+from migrator.planning.plan import Policy, make_plan
 
 _ABOUT_THE_PAST = frozenset({"edited_file", "missing_file", "renamed_file"})
 """Rules that are warnings at synth: git does not know what a database has applied.
@@ -59,7 +59,7 @@ def _shown(path: Path) -> str:
     return str(path) if here.startswith(os.pardir) else here
 
 
-def _translated(found: Iterable[Finding], folder: Folder, shown: str) -> Findings:
+def _translated(found: Iterable[LintFinding], folder: Folder, shown: str) -> Findings:
     errors, warnings = [], []
     told = set()
     for item in found:

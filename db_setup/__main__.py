@@ -27,15 +27,15 @@ def _use_environment_of_the_project(words: Sequence[str]) -> None:
         environment = os.path.join(_PROJECT, ".venv")
         python = os.path.join(environment, "bin", "python")
         if not os.path.exists(python) or os.path.realpath(sys.prefix) == os.path.realpath(environment):
-            cure = f"{sys.executable} -m pip install boto3"
+            fix = f"{sys.executable} -m pip install boto3"
             if missing.name == "psycopg2":
-                cure = "pip install -r db_setup/requirements.txt, or make run"
-            sys.exit(f"error: {missing.name} is not installed\nCure: {cure}")
+                fix = "pip install -r db_setup/requirements.txt, or make run"
+            sys.exit(f"error: {missing.name} is not installed\nCure: {fix}")
         os.execv(python, [python, *sys.orig_argv[1:]])  # noqa: S606 - the same command line
 
 
 if __name__ == "__main__":
     _use_environment_of_the_project(sys.argv[1:])
-    from migrator.command_line.main import main
+    from migrator.cli.main import main
 
     sys.exit(main(sys.argv[1:]))

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Any
 
 from migrator.actions.dispatch import perform
-from migrator.deadline import Deadline
+from migrator.context import RunContext
+from migrator.database.deadline import Deadline
 from migrator.errors import DbSetupError
-from migrator.job import Job
-from migrator.light import Any
 from migrator.report import Report
-from migrator.settings import Request, Settings
+from migrator.request import Request
+from migrator.settings import Settings
 
 _encode = json.JSONEncoder(default=str).encode  # json.dumps would make an encoder for each line
 
@@ -42,7 +43,7 @@ def _run(event: object, context: Any, request_id: str) -> Report:
     remaining = context.get_remaining_time_in_millis() / 1000 if context is not None else None
     deadline = Deadline.of_run(settings.migration_timeout, remaining)
     base = os.path.dirname(os.path.realpath(__file__))
-    return perform(Job(settings, Request.parse(event), base, deadline, log, request_id))
+    return perform(RunContext(settings, Request.parse(event), base, deadline, log, request_id))
 
 
 def log(event: str, fields: dict[str, Any]) -> None:

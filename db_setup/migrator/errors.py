@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as a tree of errors; of the other rooms it knows only how a place is shown.
+"""Everything that can go wrong, as one tree of errors.
 
     DbSetupError
     ├── UsageError            settings, requests and command lines that make no sense (exit status 2)
@@ -6,18 +6,22 @@
     ├── TextError             the text of one file, refused before any network
     ├── PlanError             files and history that do not fit together
     ├── SecretError           Secrets Manager and what it holds
+    ├── UserRefused           a limited user that cannot be made or trusted
     ├── ServerUnfit           reaching, or keeping, a fit server
-    └── RunError              applying migrations
+    ├── ServerError           what the server said of one message
+    ├── RunError              applying migrations
+    ├── FunctionUnreachable, OutcomeUnknown, FunctionFailed   calling a deployed function
+    └── LocalServerError      the PostgreSQL of a developer's machine
 
-The class is the noun, ``code`` its stable name in logs, answers and documents.
+The class is the noun, ``code`` its stable name in logs, answers and documents. Imports formatting only.
 """
 
 from __future__ import annotations
 
-from migrator.excerpt import Location, cut, printable
+from migrator.formatting import Location, cut, printable
 
 MAX_MESSAGE_BYTES = 1024  # a CloudFormation reply is limited to 4,096 bytes in all
-_MAX_KEPT, _MAX_CURE = 220, 320  # bytes
+_MAX_APPLIED, _MAX_FIX = 220, 320  # bytes
 
 
 class DbSetupError(Exception):
@@ -26,12 +30,12 @@ class DbSetupError(Exception):
     code = "error"
     exit_status = 1
 
-    def __init__(self, what: str, *, cure: str = "", where: Location | None = None, kept: str = "") -> None:
+    def __init__(self, what: str, *, fix: str = "", where: Location | None = None, applied: str = "") -> None:
         super().__init__(what)
         self.what = what
-        self.cure = cure
+        self.fix = fix
         self.where = where
-        self.kept = kept
+        self.applied = applied
 
     def in_file(self, name: str) -> DbSetupError:
         """Say which file the place belongs to, for readers of text that do not know its name."""
@@ -44,8 +48,8 @@ class DbSetupError(Exception):
         head = f"{self.where}  {self.what}" if self.where else self.what
         parts = (
             self.where.excerpt() if self.where and self.where.text.strip() else "",
-            cut(f"Kept: {self.kept}", _MAX_KEPT) if self.kept else "",
-            cut(f"Cure: {self.cure}", _MAX_CURE) if self.cure else "",
+            cut(f"Applied: {self.applied}", _MAX_APPLIED) if self.applied else "",
+            cut(f"Fix: {self.fix}", _MAX_FIX) if self.fix else "",
             f"[{self.code}]",
         )
         tail = printable("\n".join(part for part in parts if part))
@@ -284,8 +288,17 @@ class ServerError(DbSetupError):
     code = "server_error"
 
     def __init__(
-        self, sqlstate: str, message: str, *, position: int = 0, detail: str = "", hint: str = "",
-        schema: str = "", table: str = "", constraint: str = "", context: str = "",
+        self,
+        sqlstate: str,
+        message: str,
+        *,
+        position: int = 0,
+        detail: str = "",
+        hint: str = "",
+        schema: str = "",
+        table: str = "",
+        constraint: str = "",
+        context: str = "",
     ) -> None:
         super().__init__(f"{message} ({sqlstate})")
         self.sqlstate = sqlstate
@@ -297,3 +310,103 @@ class ServerError(DbSetupError):
         self.table = table
         self.constraint = constraint
         self.context = context
+
+
+class ScratchRefused(RunError):
+    """The server does not let this user make a scratch database."""
+
+    code = "scratch_refused"
+
+
+class ScratchFailed(RunError):
+    """A file could not be applied to the scratch database, so there is nothing to compare with."""
+
+    code = "scratch_failed"
+
+
+class NothingProven(PlanError):
+    """A database has tables and no history, and nothing shows which files were applied to it."""
+
+    code = "nothing_proven"
+
+
+class ContradictoryEvidence(PlanError):
+    """The history of another tool does not fit the files, or says that a file failed."""
+
+    code = "contradictory_evidence"
+
+
+class AdoptionNeeded(PlanError):
+    """A database has tables and no history, and ADOPT=manual leaves it to a person to say so."""
+
+    code = "adoption_needed"
+
+
+class UnusableCheck(TextError):
+    """A check with a statement that is no question, such as COMMIT."""
+
+    code = "unusable_check"
+
+
+class CheckFailed(RunError):
+    """A check found what must not be; the file is not kept."""
+
+    code = "check_failed"
+
+
+class NotExportable(PlanError):
+    """What is pending cannot be written as a script."""
+
+    code = "not_exportable"
+
+
+class FileInTheWay(FolderError):
+    """A file of the name that is to be given exists."""
+
+    code = "file_in_the_way"
+
+
+class FunctionUnreachable(DbSetupError):
+    """The function was not called: no such function, no permission, no credentials, no network."""
+
+    code = "function_unreachable"
+
+
+class OutcomeUnknown(DbSetupError):
+    """The function was called, and its answer did not arrive."""
+
+    code = "outcome_unknown"
+
+
+class FunctionFailed(DbSetupError):
+    """The function ended in a way that is none of a run's own: a crash, its time, its memory, a wrong package."""
+
+    code = "function_failed"
+
+
+class LocalServerError(DbSetupError):
+    """The PostgreSQL of this machine cannot be found, started or stopped."""
+
+    code = "local_server"
+
+
+class UnfinishedRollback(PlanError):
+    """A stepwise way back was begun and has not reached its end."""
+
+    code = "unfinished_rollback"
+
+
+class LoginRefused(ServerUnfit):
+    """The server is there, and does not let this user in with this password."""
+
+
+class MissingDownFile(PlanError):
+    """A migration that is to be rolled back has no way back, neither here nor in the history."""
+
+    code = "missing_down_file"
+
+
+class UserRefused(DbSetupError):
+    """A limited user cannot be made, or not be trusted, as things stand; nothing was changed."""
+
+    code = "invalid_user"

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from migrator import plan as states
-from migrator.light import Any, NamedTuple
+from migrator.formatting import counted, listed
+from migrator.planning import plan
 
 _TELL_FIRST = frozenset({"rollback", "repair"})  # what these have done, and then what is pending
 _REMARK_SAYS_IT = frozenset({"history", "verify", "adopt", "baseline"})
 _MOST_NAMED = 20  # in a sentence; an answer, which Lambda limits to 6 MB, has lists of all of them beside it
 
-Listener = Callable[[str, dict[str, Any]], None]
-"""Takes the events of a run: a dotted name and its fields."""
 
-
-Details = Mapping[str, Any]
-"""Names and values of fields that only some actions answer with."""
-
-
-class Line(NamedTuple):
+class ReportedMigration(NamedTuple):
     """One migration of a report: its number, file name, how it runs or ran, and its time if it ran here."""
 
     number: str
@@ -32,7 +26,7 @@ class Line(NamedTuple):
         return {"number": self.number, "name": self.name, "mode": self.mode or None, "duration_ms": self.duration_ms}
 
     @classmethod
-    def of_entry(cls, entry: dict[str, Any]) -> Line:
+    def of_entry(cls, entry: dict[str, Any]) -> ReportedMigration:
         """Return the line that an answer's entry tells of."""
         return cls(entry["number"], entry["name"], entry["mode"] or "", entry["duration_ms"])
 
@@ -42,20 +36,20 @@ class Report(NamedTuple):
 
     action: str
     state: str
-    applied: tuple[Line, ...] = ()
-    pending: tuple[Line, ...] = ()
+    applied: tuple[ReportedMigration, ...] = ()
+    pending: tuple[ReportedMigration, ...] = ()
     previous_revision: str = ""
     final_revision: str = ""
     target: str = ""
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
-    cures: tuple[str, ...] = ()
+    fixes: tuple[str, ...] = ()
     duration_ms: int = 0
     remark: str = ""
     details: Mapping[str, Any] = {}
-    rolled_back: tuple[Line, ...] = ()
-    planned: tuple[Line, ...] = ()
-    repaired: tuple[Line, ...] = ()
+    rolled_back: tuple[ReportedMigration, ...] = ()
+    planned: tuple[ReportedMigration, ...] = ()
+    repaired: tuple[ReportedMigration, ...] = ()
     skipped: tuple[str, ...] = ()
 
     @property
@@ -115,8 +109,8 @@ class Report(NamedTuple):
             body["rolled_back_migrations"] = [line.name for line in self.rolled_back]
         if self.action == "repair":
             body["repaired_migrations"] = [line.name for line in self.repaired]
-        if self.cures:
-            body["cures"] = list(self.cures)
+        if self.fixes:
+            body["fixes"] = list(self.fixes)
         if self.skipped:
             body["skipped_migrations"] = list(self.skipped)
         return body
@@ -127,20 +121,8 @@ class Report(NamedTuple):
 
 
 _NOTHING = {
-    states.EMPTY: "The database is empty, and there is nothing to apply.",
-    states.UNTRACKED: "The database has tables, and there is nothing to apply.",
-    states.UP_TO_DATE: "Nothing to do: the database is up to date.",
-    states.AHEAD: "Nothing to do: the database is ahead of these files.",
+    plan.EMPTY: "The database is empty, and there is nothing to apply.",
+    plan.UNTRACKED: "The database has tables, and there is nothing to apply.",
+    plan.UP_TO_DATE: "Nothing to do: the database is up to date.",
+    plan.AHEAD: "Nothing to do: the database is ahead of these files.",
 }
-
-
-def counted(count: int) -> str:
-    """Return "1 migration", "2 migrations"."""
-    return f"{count} migration{'' if count == 1 else 's'}"
-
-
-def listed(names: Sequence[str], most: int = 6) -> str:
-    """Return names as a list for a sentence, the middle of a long one left out."""
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[: most - 1])}, ... ({len(names) - most} more), {names[-1]}"

@@ -1,20 +1,17 @@
-"""What the environment and an event ask for, checked and named before anything is touched. Pure."""
+"""What the environment and an event ask for, checked and named before anything is touched. Pure.
+
+Variables of the environment as typed values, each refused by name when it cannot be read. Pure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from migrator.errors import InvalidRequest, InvalidSetting
-from migrator.light import NamedTuple
-from migrator.variables import Variables
+from migrator.errors import InvalidSetting
 
 DEFAULT_LOCK_TIMEOUT = 1.0
 DEFAULT_REHEARSE_TIMEOUT = 60.0
-
-ACTIONS = (
-    "migrate", "plan", "rehearse", "status", "history", "verify", "adopt", "baseline", "rotate", "rollback", "repair",
-)  # fmt: skip
-_REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user", "steps", "confirm")
 KINDS = ("user", "table_creator", "readonly")
 
 
@@ -102,10 +99,10 @@ class Settings(NamedTuple):
 def _users(get: Variables) -> tuple[UserSettings, ...]:
     by_iam = get.names("DB_IAM_USERS")
     if unknown := [kind for kind in by_iam if kind not in KINDS]:
-        raise InvalidSetting(f'DB_IAM_USERS names "{unknown[0]}"', cure=f"use only: {', '.join(KINDS)}")
+        raise InvalidSetting(f'DB_IAM_USERS names "{unknown[0]}"', fix=f"use only: {', '.join(KINDS)}")
     clear, old = get.text("DB_TABLE_CREATOR_SECRET_NAME"), get.text("DB_PROXY")
     if clear and old and clear != old:
-        raise InvalidSetting("DB_PROXY and DB_TABLE_CREATOR_SECRET_NAME name two secrets", cure="set only one of them")
+        raise InvalidSetting("DB_PROXY and DB_TABLE_CREATOR_SECRET_NAME name two secrets", fix="set only one of them")
     secrets = (get.text("DB_USER_SECRET_NAME"), clear or old, get.text("DB_READONLY_SECRET_NAME"))
     return tuple(
         UserSettings(
@@ -115,90 +112,65 @@ def _users(get: Variables) -> tuple[UserSettings, ...]:
     )
 
 
-class Request(NamedTuple):
-    """What one invocation is asked to do. ``target`` is empty for everything there is ("head")."""
+_TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
+_UNITS = (("ms", 0.001), ("min", 60.0), ("s", 1.0))
+_MAX_SECONDS = 7 * 86400.0
 
-    action: str = "migrate"
-    target: str = ""
-    dry_run: bool = False
-    secret_name: str = ""
-    by_deploy: bool = False
-    user: str = ""
-    steps: int = 0
-    confirm: bool = False
 
-    @classmethod
-    def parse(cls, event: object) -> Request:
-        """Read an event; ``{}`` and None (what the CDK Trigger sends) mean migrate. Raises InvalidRequest."""
-        if event is None or event == {}:
-            return cls(by_deploy=True)
-        if not isinstance(event, Mapping):
-            raise InvalidRequest(
-                f"the event is a {type(event).__name__}", cure='send an object, such as {"action": "status"}'
-            )
-        unknown = sorted(str(key) for key in event if key not in _REQUEST_KEYS)
-        if unknown:
-            raise InvalidRequest(
-                f"unknown key in the event: {', '.join(unknown)}", cure=f"use only: {', '.join(_REQUEST_KEYS)}"
-            )
-        action = _action(event.get("action", "migrate"))
-        if action == "baseline" and "target_revision" not in event:
-            raise InvalidRequest(
-                "baseline without a target",
-                cure='say up to which migration everything is applied: a number, the name of a file, "head" or "none"',
-            )
-        request = cls(
-            action=action,
-            target=_target(event.get("target_revision", "head")),
-            dry_run=_boolean("dry_run", event),
-            secret_name=_filled("secret_name", event, cure="name a secret, or leave the key out"),
-            user=_filled("user", event, cure=f"send one of: {', '.join(KINDS)}; or leave the key out for all of them"),
-            steps=_steps(event),
-            confirm=_boolean("confirm", event),
+class Variables:
+    """Reads typed values out of an environment; a value that is empty counts as not set."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str) -> str:
+        """Return the value without blanks around it; raises InvalidSetting for a NUL."""
+        value = self._environ.get(name, "").strip()
+        if "\x00" in value:
+            raise InvalidSetting(f"{name} holds a NUL character", fix=f"set {name} again without it")
+        return value
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        """Return the value of a switch; raises InvalidSetting."""
+        value = self.text(name).lower()
+        if value in _TRUE or value in _FALSE:
+            return value in _TRUE
+        if value:
+            raise InvalidSetting(f'{name} is "{value}"', fix=f"set {name} to true or false")
+        return default
+
+    def choice(self, name: str, words: tuple[str, ...]) -> str:
+        """Return one of the words; the first is the default."""
+        value = self.text(name).lower() or words[0]
+        if value not in words:
+            raise InvalidSetting(f'{name} is "{value}"', fix=f"set {name} to {' or '.join(words)}")
+        return value
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return the names of a list with commas, each once."""
+        value = self.text(name)
+        return tuple(dict.fromkeys(filter(None, map(str.strip, value.split(","))))) if value else ()
+
+    def seconds(self, name: str) -> float | None:
+        """Return a length of time in seconds, or None; raises InvalidSetting."""
+        value = self.text(name)
+        return parse_seconds(value, name) if value else None
+
+
+def parse_seconds(value: str, name: str) -> float:
+    """Return a length of time in seconds; "300", "1.5", "500ms", "30s" and "5min" are understood."""
+    number, scale = value.lower(), 1.0
+    for unit, factor in _UNITS:
+        if number.endswith(unit):
+            number, scale = number.removesuffix(unit).strip(), factor
+            break
+    try:
+        seconds = float(number) * scale
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MAX_SECONDS:
+        raise InvalidSetting(
+            f'{name} is "{value}"',
+            fix=f'set {name} to a number of seconds above 0 and up to 7 days, such as "300" or "500ms"',
         )
-        from migrator.request_rules import check_keys_of_action  # noqa: PLC0415 - a deploy's event has no keys
-
-        check_keys_of_action(request)
-        return request
-
-
-def _action(value: object) -> str:
-    if value not in ACTIONS:
-        raise InvalidRequest(f'unknown action "{value}"', cure=f"use one of: {', '.join(ACTIONS)}")
-    return str(value)
-
-
-def _boolean(key: str, event: Mapping[str, object]) -> bool:
-    value = event.get(key, False)
-    if not isinstance(value, bool):
-        raise InvalidRequest(f'{key} is "{value}"', cure=f"set {key} to true or false, without quotes")
-    return value
-
-
-def _steps(event: Mapping[str, object]) -> int:
-    value = event.get("steps", 1)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidRequest(f'steps is "{value}"', cure="send a whole number from 1 on, without quotes")
-    return value if "steps" in event else 0
-
-
-def _target(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    text = _text("target_revision", value)
-    if not text:
-        raise InvalidRequest("target_revision is empty", cure='send "head", a number, or the name of a file')
-    return "" if text == "head" else text
-
-
-def _filled(key: str, event: Mapping[str, object], *, cure: str) -> str:
-    text = _text(key, event.get(key, ""))
-    if key in event and not text:
-        raise InvalidRequest(f"{key} is empty", cure=cure)
-    return text
-
-
-def _text(key: str, value: object) -> str:
-    if not isinstance(value, str) or "\x00" in value:
-        raise InvalidRequest(f"{key} is not a text", cure=f'send {key} as a text, such as "{key}": "..."')
-    return value
+    return seconds

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from migrator.folder import read_folder
+from migrator.files.folder import read_folder
 
 from cdk import asset, drivers
 from cdk.asset import build, files_in
@@ -47,7 +47,7 @@ def test_it_holds_what_the_function_needs_and_nothing_else(migrations: Path) -> 
     assert {name for name in names if name.startswith("migrations/")} == {"migrations/001_a.sql", "migrations/001_a.down.sql"}
     assert {Path(name).suffix for name in names if name.startswith("migrator/")} == {".py"}
     assert "migrator/actions/migrate.py" in names
-    assert not any("command_line" in name or name.endswith(".pyc") for name in names)
+    assert not any("migrator/cli" in name or name.endswith(".pyc") for name in names)
 
 
 def test_every_file_that_a_run_can_read_is_in_it(migrations: Path) -> None:

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from migrator.command_line import squawk
+from migrator.cli.lint import squawk
 
 from cdk import asset, gate
 from tests.cdk.stacks import errors_of, make_site, synthesise
@@ -42,7 +42,7 @@ def test_a_file_that_cannot_run_is_an_error(tmp_path: Path, name: str) -> None:
     files, place = ERRORS[name]
     (error,) = gate.inspect(_folder(tmp_path, **files)).errors
     assert place in error
-    assert "Cure: " in error or "]\n    give it " in error
+    assert "Fix: " in error or "]\n    give it " in error
 
 
 def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_late_number_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_an_edited_past_is_a_warning(tmp_path: Path) -> None:
-    """What git knows otherwise is told, and left to the deploy: an edit is the cure of a file that has failed."""
+    """What git knows otherwise is told, and left to the deploy: an edit is the fix of a file that has failed."""
     folder = _folder(tmp_path, _001_a="SELECT 1;", _002_b="SELECT 2;", _003_c="SELECT 3;")
     _commit(folder)
     (folder / "001_a.sql").write_text("SELECT 'edited';")

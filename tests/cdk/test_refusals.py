@@ -1,4 +1,4 @@
-"""What cannot work is refused when the construct is made, or by synth, in a sentence with the cure."""
+"""What cannot work is refused when the construct is made, or by synth, in a sentence with the fix."""
 
 from __future__ import annotations
 
@@ -117,12 +117,12 @@ CASES: dict[str, tuple[Properties, str, str]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_property_that_cannot_work_is_refused(tmp_path: Path, name: str) -> None:
     """The exception says what is wrong and what to do instead."""
-    properties, what, cure = CASES[name]
+    properties, what, fix = CASES[name]
     site = make_site(tmp_path / "out", env=aws_cdk.Environment(account="123456789012", region="eu-west-1"))
     with pytest.raises(Refused) as refused:
         site.initializer(**properties(site))
     assert what in str(refused.value)
-    assert cure in str(refused.value)
+    assert fix in str(refused.value)
 
 
 @pytest.mark.parametrize(("variable", "value"), [("LOCK_TIMEOUT", "soon"), ("AUTO_MIGRATE", "maybe")])

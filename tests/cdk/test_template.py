@@ -13,7 +13,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda
 from aws_cdk import aws_secretsmanager as secretsmanager
-from migrator.deadline import Deadline
+from migrator.database.deadline import Deadline
 
 from cdk import timing
 from cdk.database_initializer import DatabaseInitializer

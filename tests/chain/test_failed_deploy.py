@@ -17,7 +17,7 @@ def test_bad_sql(chain: Chain, database: Database) -> None:
     assert chain.deploy("bad") == "UPDATE_ROLLBACK_COMPLETE"
     assert [answer.status for answer in chain.answers] == ["SUCCESS", "FAILED", "SUCCESS"]
     assert chain.reason.startswith('Error: 003_bad.sql:3:3  column "nmae" does not exist (42703)')
-    assert "Cure: check the spelling of the column" in chain.reason
+    assert "Fix: check the spelling of the column" in chain.reason
     assert max(answer.size for answer in chain.answers) <= MAX_ANSWER
     assert chain.calls() == ["1", "2", "1"]
     assert chain.events("Application") == []
@@ -83,7 +83,7 @@ def test_database_that_is_not_reached(make_chain: MakeChain, database: Database)
         chain = make_chain((host, port))
         assert chain.deploy("base") == "ROLLBACK_COMPLETE"
     assert chain.reason.startswith(f'Error: no connection to database "{database.name}" at 127.0.0.1:{port}')
-    assert "Cure: check host, port, security groups" in chain.reason
+    assert "Fix: check host, port, security groups" in chain.reason
     assert "[connection_failed]" in chain.reason
 
 

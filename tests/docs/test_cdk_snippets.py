@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from migrator.command_line.arguments import parser
+from migrator.cli.arguments import parser
 from migrator.errors import MigrationFailed
-from migrator.settings import Request
+from migrator.request import Request
 
 from cdk.drivers import Target
 from tests.chain.template import Template

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from migrator.command_line.local_server import LocalServer
+from migrator.cli.local_server.server import LocalServer
 
 from tests.docs.conftest import MakeReader
 from tests.docs.documents import DOCUMENTS, GUIDE, README, REFERENCE, blocks
@@ -18,7 +18,7 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def test_readme(make_reader: MakeReader, server: LocalServer) -> None:
-    """From a clone: make run, again, a new file, again, its failure and cure, copies, another server, make help."""
+    """From a clone: make run, again, a new file, again, its failure and fix, copies, another server, make help."""
     reader = make_reader(
         "db_setup", "cdk", "migrations", "Makefile", ".locks", PGBIN=server._environ.get("PGBIN", "")
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from migrator.command_line import squawk
+from migrator.cli.lint import squawk
 
 from tests.docs.conftest import MakeReader
 from tests.docs.documents import GUIDE, PROJECT, REFERENCE, Block, commands, only

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import re
 from argparse import Namespace
 from collections.abc import Iterator
 
 import pytest
-from migrator import credentials, grants, plan, script
-from migrator.adoption import ADOPTED, BASELINE, IMPORTED
-from migrator.command_line import main
-from migrator.command_line.arguments import parser
+from migrator.adoption.adoption import ADOPTED, BASELINE, IMPORTED
+from migrator.adoption.other_tools import TOOLS
+from migrator.cli import main
+from migrator.cli.arguments import parser
+from migrator.database import credentials
 from migrator.errors import DbSetupError, UsageError
-from migrator.evidence import TOOLS
-from migrator.migration import _KNOWN_DIRECTIVES, is_migration, looks_like_a_mistake, number_of
+from migrator.files.directives import _KNOWN_DIRECTIVES
+from migrator.files.migration import is_migration, looks_like_a_mistake, number_of
+from migrator.planning import plan
 from migrator.report import Report
-from migrator.roles import users_of
-from migrator.settings import _REQUEST_KEYS, ACTIONS, KINDS, Request, Settings
+from migrator.request import _REQUEST_KEYS, ACTIONS, Request
+from migrator.scripts import script
+from migrator.settings import KINDS, Settings
+from migrator.users import grants
+from migrator.users.names import users_of
 
 from tests.docs.documents import REFERENCE, column, only, table
 from tests.plugins.databases import Database
@@ -128,9 +132,6 @@ def test_modes_and_directives() -> None:
 
 def test_error_codes() -> None:
     """Every code that an error can have is there; those of mere families are not, and nothing else is."""
-    of_the_command_line = [f"command_line.{name}" for name in ("files", "local_server", "remote", "export")]
-    for name in (*of_the_command_line, "roles", "evidence_errors", "checks", "beside", "reversal"):
-        importlib.import_module(f"migrator.{name}")  # rooms with errors of their own
     families = {"error", "folder_error", "invalid_text", "plan_error"}
     codes = {kind.code for kind in all_errors(DbSetupError)} - families
     assert sorted(column(REFERENCE, "Error codes")) == sorted(codes)
@@ -142,7 +143,7 @@ def test_log_events() -> None:
     """The events of the log are those that the code tells, whatever it says them through."""
     told: set[str] = set()
     for file in PRODUCT.rglob("*.py"):
-        if file.parent.name != "command_line":
+        if "cli" not in file.parts:
             texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
             told |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration|user)\.[a-z]+", text)}
     assert set(column(REFERENCE, "Log")) == told

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from migrator.errors import PsqlCommand, UnterminatedText
-from migrator.statements import split
+from migrator.sql.statements import split
 
 from tests.oracle.psql_recorder import Recorder, psql_path
-from tests.unit.test_statements import HARD_CASES
+from tests.sql.test_statements import HARD_CASES
 
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "3000"))
 BATCH = 50

@@ -17,8 +17,9 @@ _PROGRAM = """
 import json, os, signal, sys, traceback
 sys.path.insert(0, sys.argv[1])
 import boto3, botocore.client, initializer
-from migrator import caretaker, connection
-from migrator.actions import apply_pending, rotate
+from migrator.actions import migrate, rotate
+from migrator.database import connection
+from migrator.users import provision
 boto3.client("secretsmanager", region_name="eu-central-1")  # loads what every child would load again
 
 def strike_at(point, before):

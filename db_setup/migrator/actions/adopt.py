@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from migrator import adoption, lock
-from migrator.actions.status import describe
-from migrator.adoption import BASELINE, Finding, adoptable, find, record
-from migrator.connection import Connection
-from migrator.evidence_errors import AdoptionNeeded
-from migrator.folder import Folder
-from migrator.job import Job, View
-from migrator.report import Report, counted, listed
+from migrator.actions.summary import describe
+from migrator.adoption import adoption
+from migrator.adoption.adoption import BASELINE, Adoption, adoptable, find, record
+from migrator.context import RunContext
+from migrator.database.connection import Connection
+from migrator.errors import AdoptionNeeded
+from migrator.files.folder import Folder
+from migrator.formatting import counted, listed
+from migrator.history import run_lock
+from migrator.planning.inspection import Inspection
+from migrator.report import Report
 
 _UNPROVEN = (
     "a baseline compares nothing: whether the tables, columns, functions, grants and rows are what the files make is "
@@ -22,80 +25,90 @@ _UNPROVEN = (
 )
 
 
-def adopt(job: Job) -> Report:
+def adopt(context: RunContext) -> Report:
     """Tell which files are applied already; record it when the request confirms.
 
     Raises NothingProven, when confirmed, where nothing is known; ContradictoryEvidence; ScratchRefused.
     """
-    folder, action = job.read_folder(), job.request.action
-    with closing(job.connect()) as connection:
-        if job.request.confirm:
-            _lock(job, connection)
-        view = View(job, folder, connection, whole=True)
-        view.plan.refuse_problems()
-        finding = Finding(action)
-        if adoptable(view):
-            finding = adoption.baseline(job, view) if action == "baseline" else find(job, connection, view)
-        if adoptable(view) and job.request.confirm:
+    folder, action = context.read_folder(), context.request.action
+    with closing(context.connect()) as connection:
+        if context.request.confirm:
+            _lock(context, connection)
+        inspection = Inspection(context, folder, connection, whole=True)
+        inspection.plan.refuse_problems()
+        finding = Adoption(action)
+        if adoptable(inspection):
+            finding = (
+                adoption.baseline(context, inspection)
+                if action == "baseline"
+                else find(context, connection, inspection)
+            )
+        if adoptable(inspection) and context.request.confirm:
             if finding.refusal:
                 raise finding.refusal
-            record(job, connection, finding)
-        after = View(job, folder, connection, whole=True)
-    warnings = (*folder.warnings, *job.warnings, *([_UNPROVEN] if finding.mode == BASELINE and finding.rows else []))
-    report = describe(job, after, warnings, action=action)._replace(details=finding.body())
-    if not adoptable(view):
-        return report._replace(remark=f"Nothing to adopt: {_why_not(view)}.")
+            record(context, connection, finding)
+        after = Inspection(context, folder, connection, whole=True)
+    warnings = (
+        *folder.warnings,
+        *context.warnings,
+        *([_UNPROVEN] if finding.mode == BASELINE and finding.rows else []),
+    )
+    report = describe(context, after, warnings, action=action)._replace(details=finding.body())
+    if not adoptable(inspection):
+        return report._replace(remark=f"Nothing to adopt: {_why_not(inspection)}.")
     if finding.refusal:
-        return report._replace(problems=(finding.refusal.what,), cures=(finding.refusal.cure,))
-    return report._replace(remark=_remark(job, finding))
+        return report._replace(problems=(finding.refusal.what,), fixes=(finding.refusal.fix,))
+    return report._replace(remark=_remark(context, finding))
 
 
-def _lock(job: Job, connection: Connection) -> None:
-    lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
+def _lock(context: RunContext, connection: Connection) -> None:
+    run_lock.acquire(connection, context.deadline, lambda who: context.listen("lock.waiting", {"holder": who}))
 
 
-def _why_not(view: View) -> str:
-    if view.applied:
+def _why_not(inspection: Inspection) -> str:
+    if inspection.applied:
         return "the database has a history"
-    return "the database has no tables" if view.plan.pending else "there are no files"
+    return "the database has no tables" if inspection.plan.pending else "there are no files"
 
 
-def _remark(job: Job, finding: Finding) -> str:
+def _remark(context: RunContext, finding: Adoption) -> str:
     count = counted(len(finding.rows)) if finding.rows else "no migration"
-    if job.request.confirm:
+    if context.request.confirm:
         return f"Recorded as applied: {count}."
     how = 'say --yes, or "confirm": true in the event, to record it'
     return f"Would be recorded as applied: {count}. Nothing was written: {how}."
 
 
-def before_applying(job: Job, folder: Folder, connection: Connection, view: View) -> tuple[View, Finding]:
+def before_applying(
+    context: RunContext, folder: Folder, connection: Connection, inspection: Inspection
+) -> tuple[Inspection, Adoption]:
     """Record, at a deploy on a database with tables and no history, what is proven to be applied to it.
 
     Raises NothingProven when nothing is and the files would touch what is there, and AdoptionNeeded with ADOPT=manual.
     Once the history is there, even empty, the question has been answered.
     """
-    if job.settings.adopt == "manual":
+    if context.settings.adopt == "manual":
         raise AdoptionNeeded(
             "the database has tables and no history, and ADOPT=manual leaves it to you to say which files are applied",
-            cure='see what adopt finds, and confirm it with --yes ("confirm": true); or baseline --target N',
-            kept="nothing was run, nothing was recorded",
+            fix='see what adopt finds, and confirm it with --yes ("confirm": true); or baseline --target N',
+            applied="nothing was run, nothing was recorded",
         )
-    if view.imported:
-        return view, Finding(adoption.IMPORTED)  # the run that applies the rest takes it over
-    _lock(job, connection)
-    whole = View(job, folder, connection, whole=True)
-    finding = Finding(adoption.ADOPTED)
-    if not whole.facts.exists and adoptable(whole):
-        finding = find(job, connection, whole)
+    if inspection.imported:
+        return inspection, Adoption(adoption.IMPORTED)  # the run that applies the rest takes it over
+    _lock(context, connection)
+    whole = Inspection(context, folder, connection, whole=True)
+    finding = Adoption(adoption.ADOPTED)
+    if not whole.history.exists and adoptable(whole):
+        finding = find(context, connection, whole)
     if finding.refusal:
-        job.listen("run.refused", dict(finding.details))  # the whole; an error has room for its beginning
+        context.listen("run.refused", dict(finding.details))  # the whole; an error has room for its beginning
         raise finding.refusal
     if finding.rows:
-        record(job, connection, finding)
-    return View(job, folder, connection), finding
+        record(context, connection, finding)
+    return Inspection(context, folder, connection), finding
 
 
-def told(report: Report, finding: Finding) -> Report:
+def with_adoption(report: Report, finding: Adoption) -> Report:
     """Add to the report of a deploy what was adopted on its way."""
     if not finding.rows:
         return report

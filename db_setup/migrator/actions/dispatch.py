@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
-from migrator.job import Job
+from migrator.context import RunContext
 from migrator.report import Report
 
 
-def perform(job: Job) -> Report:
-    """Carry out what the job's request asks for."""
-    if job.request.action == "status":
+def perform(context: RunContext) -> Report:
+    """Carry out what the context's request asks for."""
+    if context.request.action == "status":
         from migrator.actions.status import status  # noqa: PLC0415
 
-        return status(job)
-    if job.request.action == "plan" or job.request.dry_run:
+        return status(context)
+    if context.request.action == "plan" or context.request.dry_run:
         from migrator.actions.plan import plan  # noqa: PLC0415
 
-        return plan(job)
-    if job.request.action == "history":
-        from migrator.actions.recount import recount  # noqa: PLC0415
+        return plan(context)
+    if context.request.action == "history":
+        from migrator.actions.history import history  # noqa: PLC0415
 
-        return recount(job)
-    if job.request.action == "verify":
+        return history(context)
+    if context.request.action == "verify":
         from migrator.actions.verify import verify  # noqa: PLC0415
 
-        return verify(job)
-    if job.request.action in {"adopt", "baseline"}:
+        return verify(context)
+    if context.request.action in {"adopt", "baseline"}:
         from migrator.actions.adopt import adopt  # noqa: PLC0415
 
-        return adopt(job)
-    if job.request.action == "rotate":
+        return adopt(context)
+    if context.request.action == "rotate":
         from migrator.actions.rotate import rotate  # noqa: PLC0415
 
-        return rotate(job)
-    if job.request.action == "rehearse":
+        return rotate(context)
+    if context.request.action == "rehearse":
         from migrator.actions.rehearse import rehearse  # noqa: PLC0415
 
-        return rehearse(job)
-    if job.request.action == "rollback":
+        return rehearse(context)
+    if context.request.action == "rollback":
         from migrator.actions.rollback import rollback  # noqa: PLC0415
 
-        return rollback(job)
-    if job.request.action == "repair":
+        return rollback(context)
+    if context.request.action == "repair":
         from migrator.actions.repair import repair  # noqa: PLC0415
 
-        return repair(job)
+        return repair(context)
     from migrator.actions.migrate import migrate  # noqa: PLC0415
 
-    return migrate(job)
+    return migrate(context)

@@ -4,61 +4,71 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from migrator import lock, sealing
-from migrator.actions.plan import read_scripts
-from migrator.actions.status import about_adoption, describe
-from migrator.blockers import Blockers
-from migrator.connection import Connection
-from migrator.deadline import Deadline
-from migrator.folder import Folder
-from migrator.job import Job, View
-from migrator.lock_report import Entries
-from migrator.rehearsal import Rehearsal
-from migrator.report import Details, Line, Report, counted
-from migrator.watchdog import Watchdog
+from migrator.actions.summary import adoption_warnings, describe
+from migrator.context import RunContext
+from migrator.database.connection import Connection
+from migrator.database.deadline import Deadline
+from migrator.events import Details
+from migrator.execution.blockers import Blockers
+from migrator.execution.watchdog import Watchdog
+from migrator.files.folder import Folder
+from migrator.formatting import counted
+from migrator.history import integrity, run_lock
+from migrator.planning.inspection import Inspection
+from migrator.rehearsal.lock_report import LockEntries
+from migrator.rehearsal.rehearsal import Rehearsal
+from migrator.report import Report, ReportedMigration
+from migrator.scripts.companions import read_scripts
 
 _NOTHING: Details = {"rehearsal": [], "statements_left_out": 0, "not_rehearsed": []}
 
 
-def rehearse(job: Job) -> Report:
+def rehearse(context: RunContext) -> Report:
     """Report statement by statement what migrate would do now; raises what migrate would raise, and keeps nothing.
 
     It holds the run lock, so no run is at work beside it, and lasts no longer than REHEARSE_TIMEOUT.
     """
-    folder = job.read_folder()
-    with closing(job.connect()) as connection:
-        view = View(job, folder, connection)
-        view.plan.refuse_problems()
-        if not view.plan.pending:
-            return describe(job, view, (*folder.warnings, *job.warnings), action="rehearse")._replace(details=_NOTHING)
-        read_scripts(view.plan.pending)  # refuses before anything is touched
-        lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
-        view = View(job, folder, connection)
-        view.plan.refuse_problems()
-        if view.facts.exists:
-            sealing.refuse_changes(connection)
-        return _rehearse(job, folder, connection, view)
+    folder = context.read_folder()
+    with closing(context.connect()) as connection:
+        inspection = Inspection(context, folder, connection)
+        inspection.plan.refuse_problems()
+        if not inspection.plan.pending:
+            return describe(context, inspection, (*folder.warnings, *context.warnings), action="rehearse")._replace(
+                details=_NOTHING
+            )
+        read_scripts(item.migration for item in inspection.plan.pending)  # refuses before anything is touched
+        run_lock.acquire(connection, context.deadline, lambda who: context.listen("lock.waiting", {"holder": who}))
+        inspection = Inspection(context, folder, connection)
+        inspection.plan.refuse_problems()
+        if inspection.history.exists:
+            integrity.refuse_changes(connection)
+        return _rehearse(context, folder, connection, inspection)
 
 
-def _rehearse(job: Job, folder: Folder, connection: Connection, view: View) -> Report:
-    scripts = read_scripts(view.plan.pending)
+def _rehearse(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> Report:
+    scripts = read_scripts(item.migration for item in inspection.plan.pending)
     marks = (text for script in scripts for text in script.warnings)
-    warnings = (*folder.warnings, *job.warnings, *about_adoption(view), *marks)
-    deadline = Deadline(min(job.settings.rehearse_timeout, job.deadline.remaining()))
-    watchdog, blockers = Watchdog(connection, deadline), Blockers(job.connect)
-    untracked = view.facts.has_tables and not view.applied
-    rehearsal = Rehearsal(connection, deadline, watchdog, job.listen, untracked=untracked)
+    warnings = (*folder.warnings, *context.warnings, *adoption_warnings(inspection), *marks)
+    deadline = Deadline(min(context.settings.rehearse_timeout, context.deadline.remaining()))
+    watchdog, blockers = Watchdog(connection, deadline), Blockers(context.connect)
+    untracked = inspection.history.has_tables and not inspection.applied
+    rehearsal = Rehearsal(connection, deadline, watchdog, context.listen, untracked=untracked)
     try:
         with watchdog.watching():
             blockers.watch(connection.pid)
-            rehearsal.run(list(zip(view.plan.pending, scripts, strict=True)), history_exists=view.facts.exists)
+            rehearsal.run(
+                list(zip(inspection.plan.pending, scripts, strict=True)), history_exists=inspection.history.exists
+            )
     finally:
         blockers.close()
     entries = rehearsal.trace.entries
     modes = {script.migration.name: script.mode for script in scripts}
-    lines = tuple(Line(item.number, item.migration.name, modes[item.migration.name]) for item in view.plan.pending)
+    lines = tuple(
+        ReportedMigration(item.number, item.migration.name, modes[item.migration.name])
+        for item in inspection.plan.pending
+    )
     problem = rehearsal.ending.problem
-    return describe(job, view, warnings, action="rehearse")._replace(
+    return describe(context, inspection, warnings, action="rehearse")._replace(
         pending=lines,
         problems=(f"{problem}{blockers.names()}",) if problem else (),
         remark=_remark(rehearsal.files, len(scripts), entries),
@@ -66,13 +76,13 @@ def _rehearse(job: Job, folder: Folder, connection: Connection, view: View) -> R
     )
 
 
-def _remark(files: int, of: int, entries: Entries) -> str:
+def _remark(files: int, of: int, entries: LockEntries) -> str:
     part = f"{files} of {counted(of)}" if files < of else counted(of)
     statements = f"{entries.count} statement{'' if entries.count == 1 else 's'}"
     return f"Rehearsed {part}: {statements} in {entries.seconds * 1000:,.0f} ms, all of it rolled back."
 
 
-def _details(entries: Entries, rehearsal: Rehearsal) -> Details:
+def _details(entries: LockEntries, rehearsal: Rehearsal) -> Details:
     not_rehearsed = [text for text in (rehearsal.ending.not_rehearsed, *rehearsal.limits) if text]
     return {
         "rehearsal": entries.bodies(),

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from typing import NamedTuple
 
-from migrator import history, lock, sealing
-from migrator.actions.reconnect import on_connections
-from migrator.actions.status import describe
-from migrator.beside import text_to_store
-from migrator.chain import Problem
-from migrator.connection import Connection
-from migrator.folder import Folder
-from migrator.history_tables import SCHEMA
-from migrator.job import Job, View
-from migrator.light import NamedTuple
-from migrator.matching import match
-from migrator.migration import AppliedMigration, Migration, split_name
-from migrator.plan import AHEAD, INCONSISTENT
-from migrator.record import text_literal
-from migrator.report import Line, Report, counted
-from migrator.text import read_text
+from migrator.actions.summary import describe
+from migrator.context import RunContext
+from migrator.database.connection import Connection
+from migrator.execution.reconnect import retry_on_lost_connection
+from migrator.files.folder import Folder
+from migrator.files.migration import Migration, split_name
+from migrator.formatting import counted
+from migrator.history import integrity, reader, run_lock, runs
+from migrator.history.hash_chain import TamperedRow
+from migrator.history.records import text_literal
+from migrator.history.rows import AppliedMigration
+from migrator.history.schema import SCHEMA
+from migrator.planning.inspection import Inspection
+from migrator.planning.matching import match
+from migrator.planning.plan import AHEAD, INCONSISTENT
+from migrator.report import Report, ReportedMigration
+from migrator.scripts.companions import text_to_store
+from migrator.sql.decode import read_text
 
 _AHEAD = "Nothing to repair: the database is ahead of these files; repair it with the newer ones."
 
@@ -39,78 +42,78 @@ class Change(NamedTuple):
     sql: str
 
 
-def repair(job: Job) -> Report:
+def repair(context: RunContext) -> Report:
     """Report the differences, and accept them when the request confirms it."""
-    run = _Repair(job, job.read_folder())
-    if job.request.confirm:
-        return on_connections(job, run.on)
-    with closing(job.connect()) as connection:
+    run = _Repair(context, context.read_folder())
+    if context.request.confirm:
+        return retry_on_lost_connection(context, run.on)
+    with closing(context.connect()) as connection:
         return run.preview(connection)
 
 
 class _Repair:
     """One repair, on one connection after another if need be."""
 
-    def __init__(self, job: Job, folder: Folder) -> None:
-        self._job = job
+    def __init__(self, context: RunContext, folder: Folder) -> None:
+        self._context = context
         self._folder = folder
         self._changes: list[Change] = []
 
     def preview(self, connection: Connection) -> Report:
         """Report what would be accepted; writes nothing, takes no lock."""
-        view = self._look(connection)
+        inspection = self._look(connection)
         told = "; ".join(change.told for change in self._changes)
         done = "Nothing was changed: confirm it (--yes) to have history and files count as they are."
-        remark = f"{told}. {done}" if told else self._nothing(view)
-        report = self._report(view)
+        remark = f"{told}. {done}" if told else self._nothing(inspection)
+        report = self._report(inspection)
         return report._replace(
             state=INCONSISTENT if self._changes else report.state, planned=self._lines(), remark=remark
         )
 
     def on(self, connection: Connection) -> Report:
         """Accept the files as they are, under the run lock and in one transaction."""
-        job = self._job
-        lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
+        context = self._context
+        run_lock.acquire(connection, context.deadline, lambda who: context.listen("lock.waiting", {"holder": who}))
         earlier = self._changes
-        view = self._look(connection)
+        inspection = self._look(connection)
         statements = [change.sql for change in self._changes if change.sql]
         self._changes = self._changes or earlier  # a lost connection may have done all of it, and not sealed it
         if not self._changes:
-            return self._report(view)._replace(remark=self._nothing(view))
+            return self._report(inspection)._replace(remark=self._nothing(inspection))
         told = "; ".join(change.told for change in self._changes)
-        run_id = history.begin_run(connection, "repair", job.request_id)
+        run_id = runs.begin_run(connection, "repair", context.request_id)
         if statements:
             connection.run("; ".join(["BEGIN", *statements, "COMMIT"]))
-        sealing.end_run(connection, run_id, "succeeded", told, {})
-        after = View(job, self._folder, connection, target="")
+        integrity.end_run(connection, run_id, "succeeded", told, {})
+        after = Inspection(context, self._folder, connection, target="")
         told = f"Repaired {counted(len(self._changes))}: {told}."
         return self._report(after)._replace(repaired=self._lines(), remark=told)
 
-    def _look(self, connection: Connection) -> View:
-        view = View(self._job, self._folder, connection, target="")
-        rows = history.read(connection, dates=True).applied if view.facts.exists else ()
-        here = tuple(row for row in rows if row.name not in view.skipped)
+    def _look(self, connection: Connection) -> Inspection:
+        inspection = Inspection(self._context, self._folder, connection, target="")
+        rows = reader.read(connection, dates=True).applied if inspection.history.exists else ()
+        here = tuple(row for row in rows if row.name not in inspection.skipped)
         self._changes = []
-        if view.plan.state != AHEAD:
-            by_hand = sealing.problems(connection) if view.facts.exists else []
-            self._changes = [*_done_by_hand(by_hand, rows), *_changes(connection, self._folder.files, here)]
-        return view
+        if inspection.plan.state != AHEAD:
+            by_hand = integrity.problems(connection) if inspection.history.exists else []
+            self._changes = [*_tampered(by_hand, rows), *_changes(connection, self._folder.files, here)]
+        return inspection
 
-    def _lines(self) -> tuple[Line, ...]:
-        return tuple(Line(change.row.number, change.row.name, change.what) for change in self._changes)
+    def _lines(self) -> tuple[ReportedMigration, ...]:
+        return tuple(ReportedMigration(change.row.number, change.row.name, change.what) for change in self._changes)
 
     @staticmethod
-    def _nothing(view: View) -> str:
-        return _AHEAD if view.plan.state == AHEAD else "Nothing to repair."
+    def _nothing(inspection: Inspection) -> str:
+        return _AHEAD if inspection.plan.state == AHEAD else "Nothing to repair."
 
-    def _report(self, view: View) -> Report:
-        report = describe(self._job, view, (*self._folder.warnings, *self._job.warnings), action="repair")
+    def _report(self, inspection: Inspection) -> Report:
+        report = describe(self._context, inspection, (*self._folder.warnings, *self._context.warnings), action="repair")
         shown = tuple(f"{change.row.name} " for change in self._changes)  # in the remark, with what is done about it
         others = [text for text in report.problems if not text.startswith(shown)]
-        return report._replace(problems=(), cures=(), warnings=(*report.warnings, *others))
+        return report._replace(problems=(), fixes=(), warnings=(*report.warnings, *others))
 
 
-def _done_by_hand(found: Sequence[Problem], rows: Sequence[AppliedMigration]) -> list[Change]:
+def _tampered(found: Sequence[TamperedRow], rows: Sequence[AppliedMigration]) -> list[Change]:
     """Return what was done to the history itself; it is accepted by the seal that every run ends with."""
     known = {row.name: row for row in rows}
     nobody = AppliedMigration("", "", "", "")
@@ -118,9 +121,7 @@ def _done_by_hand(found: Sequence[Problem], rows: Sequence[AppliedMigration]) ->
     return [Change(row, item.kind, item.told, "") for item, row in rows_of]
 
 
-def _changes(
-    connection: Connection, files: Sequence[Migration], rows: Sequence[AppliedMigration]
-) -> list[Change]:
+def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[AppliedMigration]) -> list[Change]:
     found = match(files, rows)
     literal = connection.literal
     table, same = f"{SCHEMA}.history", "name OPERATOR(pg_catalog.=)"
@@ -128,7 +129,7 @@ def _changes(
         Change(
             row, "edited",
             f"{_was(row)} was edited: checksum {row.checksum[:12]} then, {file.checksum[:12]} now{_lines(file)}",
-            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_way_back(file)} WHERE {same} {literal(row.name)}",
+            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(file)} WHERE {same} {literal(row.name)}",
         )
         for file, row in found.edited
     ]  # fmt: skip
@@ -155,10 +156,10 @@ def _was(row: AppliedMigration) -> str:
 
 
 def _lines(file: Migration) -> str:
-    return f" ({sum(piece.count(chr(10)) for piece in read_text(file))} lines)"
+    return f" ({sum(piece.count(chr(10)) for piece in read_text(file.name, file.path, file.size))} lines)"
 
 
-def _way_back(file: Migration) -> str:
+def _down_sql(file: Migration) -> str:
     """Return what stores the way back anew, where there is one here."""
     text = text_to_store(file)
     return "" if text is None else f", down_sql = {text_literal(text)}"

@@ -6,142 +6,150 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 
-from migrator import backward, history, lock, sealing
-from migrator.actions.apply_pending import caretaker_of
-from migrator.actions.reconnect import on_connections
-from migrator.actions.status import describe
-from migrator.backward import Backward
-from migrator.beside import differs, read_way_back, stored_way_back
-from migrator.blockers import Blockers
-from migrator.connection import Connection
-from migrator.errors import ConnectionLost, DbSetupError, ServerError
-from migrator.folder import Folder
-from migrator.job import Job, View
-from migrator.matching import match
-from migrator.migration import DOWN_SUFFIX, beside
-from migrator.plan import Pending
-from migrator.report import Line, Report, counted, listed
-from migrator.reversal import MissingDownFile, Recorded, Reversal, back_to, choose
-from migrator.runner import Applied, Runner
-from migrator.script import Script
-from migrator.watchdog import Watchdog
+from migrator.actions.summary import describe, provisioner_of
+from migrator.context import RunContext
+from migrator.database.connection import Connection
+from migrator.errors import ConnectionLost, DbSetupError, MissingDownFile, ServerError
+from migrator.execution.blockers import Blockers
+from migrator.execution.reconnect import retry_on_lost_connection
+from migrator.execution.runner import Applied, Runner
+from migrator.execution.watchdog import Watchdog
+from migrator.files.folder import Folder
+from migrator.files.migration import DOWN_SUFFIX, companion_name
+from migrator.formatting import counted, listed
+from migrator.history import integrity, rollback_records, run_lock, runs
+from migrator.history.rollback_records import RollbackRecords
+from migrator.history.rows import Recorded
+from migrator.planning.inspection import Inspection
+from migrator.planning.matching import match
+from migrator.planning.plan import Pending
+from migrator.planning.rollback import RollbackPlan, plan_back_to, plan_rollback
+from migrator.report import Report, ReportedMigration
+from migrator.scripts.companions import differs, read_down, stored_down
+from migrator.scripts.script import Script
 
 Work = list[tuple[Recorded, Script]]
 
 
-def rollback(job: Job) -> Report:
+def rollback(context: RunContext) -> Report:
     """Roll back to the target, or some steps, when the request confirms it; else report what would be done.
 
     A lost connection is settled by the history, as in migrate.
     """
-    run = _Rollback(job, job.read_folder())
-    if not job.request.confirm:
-        with closing(job.connect()) as connection:
+    run = _Rollback(context, context.read_folder())
+    if not context.request.confirm:
+        with closing(context.connect()) as connection:
             return run.preview(connection)
-    return on_connections(job, run.on)
+    return retry_on_lost_connection(context, run.on)
 
 
 class _Rollback:
     """One rollback, on one connection after another if need be; what it is to take back is chosen once."""
 
-    def __init__(self, job: Job, folder: Folder) -> None:
-        self._job = job
+    def __init__(self, context: RunContext, folder: Folder) -> None:
+        self._context = context
         self._folder = folder
-        self._steps = job.request.steps or 1
-        self._reversal: Reversal | None = None
+        self._steps = context.request.steps or 1
+        self._reversal: RollbackPlan | None = None
         self._goes_on = False  # where a rollback that did not succeed was going
         self._note = ""
         self._warnings: list[str] = []
         self._durations: dict[str, Applied] = {}
-        self._caretaker = caretaker_of(job)
+        self._caretaker = provisioner_of(context)
 
     def preview(self, connection: Connection) -> Report:
         """Report what would be rolled back; writes nothing, takes no lock."""
-        view, _, work = self._look(connection)
-        lines = tuple(Line(row.number, row.name, script.mode) for row, script in work)
+        inspection, _, work = self._look(connection)
+        lines = tuple(ReportedMigration(row.number, row.name, script.mode) for row, script in work)
         names = listed([line.name for line in lines], 20)
         told = f"{counted(len(lines))} would be rolled back: {names}. Nothing was done: confirm it (--yes)."
-        return self._report(view)._replace(planned=lines, remark=told if lines else self._nothing())
+        return self._report(inspection)._replace(planned=lines, remark=told if lines else self._nothing())
 
     def on(self, connection: Connection) -> Report:
         """Roll back under the run lock."""
-        job = self._job
-        waited = lock.acquire(connection, job.deadline, lambda who: job.listen("lock.waiting", {"holder": who}))
+        context = self._context
+        waited = run_lock.acquire(
+            connection, context.deadline, lambda who: context.listen("lock.waiting", {"holder": who})
+        )
         begun = self._reversal is not None
         if waited and not begun and (report := self._done_meanwhile(connection)):
             return report
-        view, reversal, work = self._look(connection)
+        inspection, reversal, work = self._look(connection)
         if not work and not begun and not self._goes_on:
-            return self._report(view)._replace(remark=self._nothing())
+            return self._report(inspection)._replace(remark=self._nothing())
         if self._caretaker:
             self._caretaker.check(connection)
-        self._note = "" if job.request.target else backward.goal_note(self._steps, reversal.goal)
-        run_id = history.begin_run(connection, "rollback", job.request_id, self._note)
+        self._note = "" if context.request.target else rollback_records.goal_note(self._steps, reversal.goal)
+        run_id = runs.begin_run(connection, "rollback", context.request_id, self._note)
         self._carry_out(connection, run_id, work)
         done = tuple(self._line(row) for row in reversal.rows)
-        after = View(job, self._folder, connection, target="")
+        after = Inspection(context, self._folder, connection, target="")
         told = f"Rolled back {counted(len(done))}: {listed([line.name for line in done], 20)}."
         told = told if done else self._nothing()
-        return self._report(after)._replace(rolled_back=done, previous_revision=view.plan.revision, remark=told)
+        return self._report(after)._replace(rolled_back=done, previous_revision=inspection.plan.revision, remark=told)
 
     def _done_meanwhile(self, connection: Connection) -> Report | None:
         """Return the answer where another rollback has done the steps that this one waited to do; not for a target."""
-        view = View(self._job, self._folder, connection, target="")
-        if self._job.request.target or not view.facts.exists or not backward.done_meanwhile(connection):
+        inspection = Inspection(self._context, self._folder, connection, target="")
+        if (
+            self._context.request.target
+            or not inspection.history.exists
+            or not rollback_records.done_meanwhile(connection)
+        ):
             return None
-        remark = f"Rolled back meanwhile by {history.last_run(connection)}; ask again to go further."
-        return self._report(view)._replace(remark=remark)
+        remark = f"Rolled back meanwhile by {runs.last_run(connection)}; ask again to go further."
+        return self._report(inspection)._replace(remark=remark)
 
-    def _look(self, connection: Connection) -> tuple[View, Reversal, Work]:
+    def _look(self, connection: Connection) -> tuple[Inspection, RollbackPlan, Work]:
         """Return what there is, what is to be taken back in all, and what of it is left, with its way back."""
-        view = View(self._job, self._folder, connection, target="")
-        rows = backward.read(connection) if view.facts.exists else []
-        if view.facts.exists:
-            sealing.refuse_changes(connection)
+        inspection = Inspection(self._context, self._folder, connection, target="")
+        rows = rollback_records.read(connection) if inspection.history.exists else []
+        if inspection.history.exists:
+            integrity.refuse_changes(connection)
         if self._reversal is None:
             self._reversal = self._choose(connection, rows)
         wanted = {row.position for row in self._reversal.rows}
         left = [row for row in reversed(rows) if row.position in wanted]
-        return view, self._reversal, self._ways_back(connection, view, left)
+        return inspection, self._reversal, self._ways_back(connection, inspection, left)
 
-    def _choose(self, connection: Connection, rows: Sequence[Recorded]) -> Reversal:
-        request = self._job.request
-        goal = backward.unfinished_goal(connection, self._steps) if rows and not request.target else None
+    def _choose(self, connection: Connection, rows: Sequence[Recorded]) -> RollbackPlan:
+        request = self._context.request
+        goal = rollback_records.unfinished_goal(connection, self._steps) if rows and not request.target else None
         if goal is not None:
             self._warnings.append("the last rollback was cut off; this one goes where that was going, and no further")
             self._goes_on = True
-            return back_to(rows, goal)
-        reversal = choose(rows, request.target, self._steps)
+            return plan_back_to(rows, goal)
+        reversal = plan_rollback(rows, request.target, self._steps)
         self._warnings += reversal.warnings
         return reversal
 
-    def _ways_back(self, connection: Connection, view: View, rows: Sequence[Recorded]) -> Work:
+    def _ways_back(self, connection: Connection, inspection: Inspection, rows: Sequence[Recorded]) -> Work:
         """Return each row with its way back: the file beside it here, else the text in the history.
 
         Raises MissingDownFile that names every row with neither, and what reading the texts raises.
         """
-        stored = backward.stored(connection, rows)
-        here = {row.name: name for name, row in match(self._folder.files, view.applied).rows.items()}
+        stored = rollback_records.stored(connection, rows)
+        here = {row.name: name for name, row in match(self._folder.files, inspection.applied).rows.items()}
         paths = {file.name: file.path for file in self._folder.files}
         work: Work = []
         missing = []
         for row in rows:
             name = here.get(row.name, row.name)
-            down = beside(name, DOWN_SUFFIX)
-            path = beside(paths.get(name, os.path.join(self._folder.path, row.name)), DOWN_SUFFIX)
+            down = companion_name(name, DOWN_SUFFIX)
+            path = companion_name(paths.get(name, os.path.join(self._folder.path, row.name)), DOWN_SUFFIX)
             if os.path.isfile(path):
-                work.append((row, script := read_way_back(down, path)))
+                work.append((row, script := read_down(down, path)))
                 if row.position in stored and differs(script.migration, stored[row.position]):
                     self._warn(f"{down} differs from what was stored when {row.name} was applied; the file is used")
             elif row.position in stored:
-                work.append((row, stored_way_back(down, stored[row.position])))
+                work.append((row, stored_down(down, stored[row.position])))
             else:
                 missing.append((row.name, down))
         if missing:
             raise MissingDownFile(
                 f"no way back for {listed([name for name, _ in missing], 20)}",
-                kept="everything: nothing was rolled back",
-                cure=f"write {listed([down for _, down in missing], 20)}; empty where nothing has to be undone",
+                applied="everything: nothing was rolled back",
+                fix=f"write {listed([down for _, down in missing], 20)}; empty where nothing has to be undone",
             )
         return work
 
@@ -150,12 +158,12 @@ class _Rollback:
             self._warnings.append(text)
 
     def _carry_out(self, connection: Connection, run_id: int, work: Work) -> None:
-        job = self._job
-        watchdog = Watchdog(connection, job.deadline)
-        blockers = Blockers(job.connect)
-        ledger = Backward({script.migration.name: row for row, script in work})
+        context = self._context
+        watchdog = Watchdog(connection, context.deadline)
+        blockers = Blockers(context.connect)
+        ledger = RollbackRecords({script.migration.name: row for row, script in work})
         by_way_back = {script.migration.name: row.name for row, script in work}
-        runner = Runner(connection, job.deadline, watchdog, blockers, run_id, False, job.listen, ledger)
+        runner = Runner(connection, context.deadline, watchdog, blockers, run_id, False, context.listen, ledger)
         pending = [
             (Pending(script.migration, row.number, resumed=row.state == "reverting"), script) for row, script in work
         ]
@@ -185,24 +193,28 @@ class _Rollback:
         """Record how the run ended; what matters is recorded already, so a failure here is only told."""
         try:
             connection.run(connection.reset_sql())
-            sealing.end_run(connection, run_id, outcome, message, {})
+            integrity.end_run(connection, run_id, outcome, message, {})
         except DbSetupError as error:
-            self._job.listen("run.unrecorded", {"run": run_id, "reason": error.what})
+            self._context.listen("run.unrecorded", {"run": run_id, "reason": error.what})
 
-    def _line(self, row: Recorded) -> Line:
+    def _line(self, row: Recorded) -> ReportedMigration:
         done = self._durations.get(row.name)
-        return Line(row.number, row.name, done.mode, done.duration_ms) if done else Line(row.number, row.name, "")
+        return (
+            ReportedMigration(row.number, row.name, done.mode, done.duration_ms)
+            if done
+            else ReportedMigration(row.number, row.name, "")
+        )
 
     def _nothing(self) -> str:
         return "Nothing to roll back."
 
-    def _report(self, view: View) -> Report:
+    def _report(self, inspection: Inspection) -> Report:
         about = self._caretaker.warnings if self._caretaker else ()
-        warnings = (*self._folder.warnings, *self._job.warnings, *self._warnings, *about)
-        report = describe(self._job, view, warnings, action="rollback")
+        warnings = (*self._folder.warnings, *self._context.warnings, *self._warnings, *about)
+        report = describe(self._context, inspection, warnings, action="rollback")
         return report._replace(
-            target=self._job.request.target or f"-{self._steps}",
+            target=self._context.request.target or f"-{self._steps}",
             problems=(),
-            cures=(),
+            fixes=(),
             warnings=(*report.warnings, *report.problems),
         )

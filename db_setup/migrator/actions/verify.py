@@ -4,71 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any, NamedTuple
 
-from migrator import catalogue, sealing
-from migrator.actions.status import describe
-from migrator.build import Build, building
-from migrator.catalogue_entry import Catalogue, Key
-from migrator.connection import Connection
-from migrator.differences import changed, compare, in_words, told, without
-from migrator.errors import DbSetupError, InconsistentHistory
-from migrator.evidence_errors import NothingProven
-from migrator.folder import Folder
-from migrator.history_tables import SCHEMA
-from migrator.job import Job, View
-from migrator.light import Any, NamedTuple
-from migrator.matching import match
-from migrator.migration import REPEATABLE, AppliedMigration
-from migrator.plan import AHEAD, DRIFTED, UNTRACKED, Pending
-from migrator.report import Report, counted
+from migrator.actions.summary import describe
+from migrator.context import RunContext
+from migrator.database.connection import Connection
+from migrator.drift import snapshot
+from migrator.drift.build import Build, building
+from migrator.drift.diff import changed, compare, in_words, truncated, without
+from migrator.drift.snapshot import Catalog, Key
+from migrator.errors import DbSetupError, InconsistentHistory, NothingProven
+from migrator.files.folder import Folder
+from migrator.files.migration import REPEATABLE
+from migrator.formatting import counted
+from migrator.history import integrity
+from migrator.history.rows import AppliedMigration
+from migrator.history.schema import SCHEMA
+from migrator.planning.inspection import Inspection
+from migrator.planning.matching import match
+from migrator.planning.plan import AHEAD, DRIFTED, UNTRACKED, Pending
+from migrator.report import Report
 
 
-def verify(job: Job) -> Report:
+def verify(context: RunContext) -> Report:
     """Report the drift: every object that is not as the applied files build it.
 
     Raises what keeps the files from being built, and InconsistentHistory where they are not all that was applied.
     """
-    folder = job.read_folder()
-    with closing(job.connect()) as connection:
-        view, live = _settled(job, folder, connection)
-        view.plan.refuse_problems()
-        if view.facts.exists:
-            sealing.refuse_changes(connection)
-        items = _applied_files(folder, view)
-        differences, details = _drift(job, connection, items, live)
-    details["not_verifiable"] += _beyond(folder, view)
-    report = describe(job, view, (*folder.warnings, *job.warnings), action="verify")._replace(details=details)
+    folder = context.read_folder()
+    with closing(context.connect()) as connection:
+        inspection, live = _settled(context, folder, connection)
+        inspection.plan.refuse_problems()
+        if inspection.history.exists:
+            integrity.refuse_changes(connection)
+        items = _applied_files(folder, inspection)
+        differences, details = _drift(context, connection, items, live)
+    details["not_verifiable"] += _beyond(folder, inspection)
+    report = describe(context, inspection, (*folder.warnings, *context.warnings), action="verify")._replace(
+        details=details
+    )
     if not differences:
         return report._replace(remark=f"The database is what {counted(len(items))} build{'s' * (len(items) == 1)}.")
     return report._replace(state=DRIFTED, problems=(differences,))
 
 
-def after_deploy(job: Job, report: Report) -> Report:
+def after_deploy(context: RunContext, report: Report) -> Report:
     """Add to the report of a deploy whether the database has drifted.
 
     What is committed stays, so neither a drift nor a verification that cannot be made fails the deploy: both are
     warnings, and a drift is the state.
     """
     try:
-        found = verify(job)
+        found = verify(context)
     except DbSetupError as error:
         return report._replace(warnings=(*report.warnings, f"the database could not be verified: {error.what}"))
     warnings = (*report.warnings, *found.problems)
     state = DRIFTED if found.problems else report.state
     return report._replace(
-        state=state, warnings=warnings, details={**report.details, **found.details}, duration_ms=job.elapsed_ms()
+        state=state, warnings=warnings, details={**report.details, **found.details}, duration_ms=context.elapsed_ms()
     )
 
 
-def _settled(job: Job, folder: Folder, connection: Connection) -> tuple[View, Catalogue]:
+def _settled(context: RunContext, folder: Folder, connection: Connection) -> tuple[Inspection, Catalog]:
     """Return history and catalogue of one moment: no run has changed the one while the other was read."""
-    view = View(job, folder, connection)
+    inspection = Inspection(context, folder, connection)
     while True:
-        live = catalogue.read(connection, own_roles(connection, known=view.facts.exists))
-        again = View(job, folder, connection)
-        if again.applied == view.applied:
-            return view, live
-        view = again
+        live = snapshot.read_catalog(connection, own_roles(connection, known=inspection.history.exists))
+        again = Inspection(context, folder, connection)
+        if again.applied == inspection.applied:
+            return inspection, live
+        inspection = again
 
 
 def own_roles(connection: Connection, *, known: bool) -> list[str]:
@@ -84,21 +89,21 @@ class _Item(NamedTuple):
     known: bool = True
 
 
-def _applied_files(folder: Folder, view: View) -> list[_Item]:
+def _applied_files(folder: Folder, inspection: Inspection) -> list[_Item]:
     """Return the files that are applied whole: in the order of application, then the repeatable ones."""
-    if view.plan.state == UNTRACKED:
+    if inspection.plan.state == UNTRACKED:
         raise NothingProven(
             "the database has tables and no history, so nothing says what it should be",
-            cure="adopt shows which files are applied already, and records it",
+            fix="adopt shows which files are applied already, and records it",
         )
-    found = match(folder.files, view.applied)
-    if view.plan.state == AHEAD or found.missing:
+    found = match(folder.files, inspection.applied)
+    if inspection.plan.state == AHEAD or found.missing:
         names = ", ".join(row.name for row in found.missing)
         raise InconsistentHistory(
-            f"not all that is applied is among these files: {names}", cure="verify with the package that has them all"
+            f"not all that is applied is among these files: {names}", fix="verify with the package that has them all"
         )
     by_row = {row.name: file for file in folder.files if (row := found.rows.get(file.name))}
-    done = [row for row in view.applied if row.state == "applied"]
+    done = [row for row in inspection.applied if row.state == "applied"]
     numbered = [_Item(Pending(by_row[row.name], row.number)) for row in done if row.name in by_row]
     return numbered + _repeatables(folder, done)
 
@@ -113,31 +118,31 @@ def _repeatables(folder: Folder, done: Sequence[AppliedMigration]) -> list[_Item
     ]
 
 
-def _beyond(folder: Folder, view: View) -> list[str]:
+def _beyond(folder: Folder, inspection: Inspection) -> list[str]:
     """Return what of the history the files here cannot tell."""
     here = {file.name for file in folder.repeatable}
     return [
-        *(f"{row.name} is applied in part" for row in view.applied if row.state != "applied"),
+        *(f"{row.name} is applied in part" for row in inspection.applied if row.state != "applied"),
         *(
             f"{row.name} is applied, and its file is gone"
-            for row in view.applied
+            for row in inspection.applied
             if row.name.startswith(REPEATABLE) and row.name not in here
         ),
     ]
 
 
 def _drift(
-    job: Job, connection: Connection, items: Sequence[_Item], live: Catalogue
+    context: RunContext, connection: Connection, items: Sequence[_Item], live: Catalog
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Build the files and compare; return the drift in a sentence, empty for none, and the answer's details."""
     own = own_roles(connection, known=bool(items))
-    with building(job, connection, job.warnings.append) as build:
+    with building(context, connection, context.warnings.append) as build:
         built, unknown = _build(build, items, own)
         differences = compare(without(built, unknown), without(live, unknown))
     edited = [item.pending.migration.name for item in items if not item.known]
     beyond = [f"{name} is to be run again: it, and the repeatable files after it" for name in edited[:1]]
     details = {
-        "differences": [item.as_json() for item in told(differences)],
+        "differences": [item.as_json() for item in truncated(differences)],
         "difference_count": len(differences),
         "not_verifiable": [*build.not_verifiable, *beyond],
     }
@@ -145,15 +150,15 @@ def _drift(
     return f"the database is not what its files build, {count}: {in_words(differences)}" * bool(differences), details
 
 
-def _build(build: Build, items: Sequence[_Item], own: Sequence[str]) -> tuple[Catalogue, set[Key]]:
+def _build(build: Build, items: Sequence[_Item], own: Sequence[str]) -> tuple[Catalog, set[Key]]:
     """Build the files; return the catalogue, and the objects that nothing can be said of.
 
     These are what a file makes whose applied text is not known, and what the files after it make, which may use it.
     """
-    before: Catalogue | None = None
+    before: Catalog | None = None
     for item in items:
         if before is None and not item.known:
-            before = catalogue.read(build.connection, own)
+            before = snapshot.read_catalog(build.connection, own)
         build.apply(item.pending)
-    built = catalogue.read(build.connection, own)
+    built = snapshot.read_catalog(build.connection, own)
     return built, set() if before is None else changed(before, built)

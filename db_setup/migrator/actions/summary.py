@@ -1,0 +1,91 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from migrator.context import RunContext
+from migrator.database.connection import Connection
+from migrator.planning.inspection import Inspection
+from migrator.planning.plan import AHEAD, INCONSISTENT, UNTRACKED, Pending
+from migrator.report import Report, ReportedMigration
+
+if TYPE_CHECKING:
+    from migrator.users.provision import UserProvisioner
+
+_ADOPTION = (
+    "the database has tables and no history: migrate first finds out which of these files are applied already, "
+    "and runs the rest, or nothing; adopt shows it"
+)
+
+
+def tampered_rows(connection: Connection, inspection: Inspection) -> list[str]:
+    """Return what was done to the history by hand, each in a sentence; reads only."""
+    if not inspection.history.exists:
+        return []
+    from migrator.history import integrity  # noqa: PLC0415 - a migrate with nothing to do needs it not
+
+    return [problem.told for problem in integrity.problems(connection)]
+
+
+def with_problems(report: Report, texts: Sequence[str]) -> Report:
+    """Add problems to a report; where the database is ahead of these files, they are for the newer ones to solve."""
+    if report.state == AHEAD or not texts:
+        return report._replace(warnings=(*report.warnings, *texts))
+    from migrator.history.integrity import FIX  # noqa: PLC0415 - as above
+
+    return report._replace(state=INCONSISTENT, problems=(*report.problems, *texts), fixes=(*report.fixes, FIX))
+
+
+def adoption_warnings(inspection: Inspection) -> tuple[str, ...]:
+    """Return the warning that not all that is pending may be run, where the tables have no history."""
+    if (
+        inspection.plan.state != UNTRACKED
+        or inspection.history.exists
+        or inspection.imported
+        or not inspection.plan.pending
+    ):
+        return ()
+    return (_ADOPTION,)
+
+
+def users_summary(context: RunContext, connection: Connection) -> tuple[str, tuple[str, ...]]:
+    """Return which limited users are still to be made, and warnings of them; reads only."""
+    if context.settings.create_users and (context.settings.declares_users or connection.has_made_users):
+        from migrator.users.provision import UserProvisioner  # noqa: PLC0415 - for those who have such users
+
+        return UserProvisioner(context).preview(connection)
+    return "", ()
+
+
+def describe(context: RunContext, inspection: Inspection, warnings: tuple[str, ...], *, action: str) -> Report:
+    """Return the report of a look at the database."""
+    plan = inspection.plan
+    return Report(
+        action=action,
+        state=plan.state,
+        pending=tuple(reported(item) for item in (*plan.pending, *plan.held_back)),
+        previous_revision=plan.revision,
+        final_revision=plan.revision,
+        target=context.request.target,
+        warnings=(*warnings, *plan.warnings),
+        problems=tuple(problem.what for problem in plan.problems),
+        fixes=tuple(dict.fromkeys(problem.fix for problem in plan.problems)),
+        duration_ms=context.elapsed_ms(),
+        skipped=inspection.skipped,
+    )
+
+
+def reported(item: Pending) -> ReportedMigration:
+    """Return a pending migration as a line of a report."""
+    return ReportedMigration(item.number, item.migration.name, "resumed" if item.resumed else "")
+
+
+def provisioner_of(context: RunContext) -> UserProvisioner | None:
+    """Return what provisions limited users, where there are any."""
+    if not context.settings.declares_users:
+        return None
+    from migrator.users.provision import UserProvisioner  # noqa: PLC0415 - for those who have such users
+
+    return UserProvisioner(context)

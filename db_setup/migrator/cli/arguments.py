@@ -1,0 +1,149 @@
+"""The command line's grammar."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from migrator.errors import UsageError
+
+_PROGRAM = "python db_setup"
+_EPILOG = """\
+the database: --database-url, or DATABASE_URL, or DB_SECRET_NAME, or DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD;
+without any, the local one that `make run` has made; --function: the one that the function in AWS works on
+exit status: 0 done, 1 failed, 2 wrong usage, 3 something is pending (status --check), 4 drifted (verify)
+"""
+
+
+_ACTIONS = {
+    "migrate": "apply what is pending",
+    "plan": "show what migrate would do; writes nothing",
+    "rehearse": "run what is pending, tell what it locks, and roll it back",
+    "status": "show what is applied and what is pending; writes nothing",
+    "history": "show who applied what, when, and whether it was changed by hand; writes nothing",
+    "verify": "compare the database with what its applied files build",
+    "adopt": "find out which files are applied to a database without a history; with --yes it is recorded",
+    "baseline": "record files as applied by your word, without proof; without --yes only shown",
+    "rotate": "give limited users new passwords; the old ones work until the next rotation",
+    "lint": "look for mistakes and dangerous statements in the files; needs no database",
+    "rollback": "take back what was applied last, by the .down.sql files; without --yes only shown",
+    "repair": "show edited, missing and renamed files; with --yes the history takes them as they are",
+    "new": "make the next file",
+    "number": "put numbers before the names of unnumbered files",
+}
+_SHOWN_FIRST = frozenset({"rollback", "repair"})
+_ON_FILES = frozenset({"lint", "new", "number"})
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Formats help in one width; to ask the terminal for its own is 4 ms of CPU for every run, help or not."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=100)
+
+
+def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser; it exits with status 2 on wrong usage by itself.
+
+    Where the words begin with an action, only that action's part is built.
+    """
+    main = argparse.ArgumentParser(
+        prog=_PROGRAM, description="Apply .sql files to PostgreSQL, each exactly once.",
+        epilog=_EPILOG, formatter_class=_Formatter, allow_abbrev=False,
+    )  # fmt: skip
+    actions = main.add_subparsers(dest="action", metavar="ACTION", required=True, prog=_PROGRAM)
+    for name in words[:1] if words and words[0] in _ACTIONS else _ACTIONS:
+        _add_action(actions, name)
+    return main
+
+
+def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
+    what = _ACTIONS[name]
+    described = f"{what[0].upper()}{what[1:]}."
+    action = actions.add_parser(name, help=what, description=described, formatter_class=_Formatter, allow_abbrev=False)
+    if name != "lint":
+        local = "start a PostgreSQL of this folder's own if none is given"
+        action.add_argument("--database-url", metavar="URL", help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        action.add_argument("--local", action="store_true", help=local)
+    action.add_argument("--migrations", metavar="DIR", help="the folder with the .sql files (default: migrations)")
+    action.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_function(action, name)
+    if name in {"migrate", "plan", "rehearse"}:
+        action.add_argument("--target", default="head", metavar="N|NAME", help="stop after this migration")
+    if name == "plan":
+        action.add_argument("--sql", action="store_true", help="print it as a script for psql")
+    if name == "migrate":
+        action.add_argument("--dry-run", action="store_true", help="the same as plan")
+    if name == "status":
+        action.add_argument("--check", action="store_true", help="exit with 3 when something is pending")
+    _add_own(action, name)
+
+
+def _add_own(action: argparse.ArgumentParser, name: str) -> None:
+    """Add what only one action, or two, have."""
+    if name in {"adopt", "baseline"}:
+        told = "the last one that is applied" if name == "baseline" else "the last one, for Alembic's revision"
+        action.add_argument("--target", default="head", metavar="N|NAME", help=told, required=name == "baseline")
+        action.add_argument("--yes", action="store_true", help="record it; without it, only tell")
+    if name == "rotate":
+        action.add_argument("user", nargs="?", help="user, table_creator or readonly (default: all)")
+        action.add_argument("--yes", action="store_true", help="do not ask")
+    if name == "lint":
+        action.add_argument("--base", default="", metavar="BRANCH", help="compare with this git branch (default: main)")
+        action.add_argument("--github", action="store_true", help="print annotations of GitHub Actions")
+        action.add_argument("--strict", action="store_true", help="take warnings for errors")
+    if name == "rollback":
+        which = action.add_mutually_exclusive_group()
+        which.add_argument("--target", default="head", metavar="N|NAME", help='what is to stay; "base" for nothing')
+        which.add_argument("--steps", type=_count, metavar="N", help="how many migrations to take back (default: 1)")
+    if name in _SHOWN_FIRST:
+        action.add_argument("--yes", action="store_true", help="do it, instead of showing what would be done")
+    if name == "new":
+        action.add_argument("name", help='what it does, such as "add orders"')
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 1 on')
+    return int(text)
+
+
+def _add_function(action: argparse.ArgumentParser, name: str) -> None:
+    """Add what is about a deployed function; an action on files knows the option only to refuse it with a reason."""
+    if name in _ON_FILES:
+        action.add_argument("--function", help=argparse.SUPPRESS)
+        return
+    action.add_argument("--function", metavar="NAME", help="have this deployed Lambda function do it (name or ARN)")
+    action.add_argument("--profile", metavar="P", help="the AWS profile to call the function with")
+    action.add_argument("--region", metavar="R", help="the AWS region the function is in")
+    if name == "migrate":
+        action.add_argument("--yes", action="store_true", help="call the function without a question on a terminal")
+
+
+def refuse_mixture(arguments: argparse.Namespace) -> None:
+    """Raise UsageError where options of a local run and of a deployed function's are mixed."""
+    confirmed = arguments.action in {"rotate", "adopt", "baseline", *_SHOWN_FIRST}
+    options = ("profile", "region") if confirmed else ("profile", "region", "yes")
+    given = [option for option in options if getattr(arguments, option, None) not in {None, False}]
+    if getattr(arguments, "sql", False) and (arguments.json or arguments.function is not None):
+        other = "--json" if arguments.json else "--function"
+        raise UsageError(f"--sql together with {other}", fix="leave out one: the script is text made here")
+    if arguments.function is None:
+        if given:
+            other = "or leave it out: a run from here does not ask" if given == ["yes"] else "or leave it out"
+            raise UsageError(
+                f"--{given[0]} without --function", fix=f"name the deployed function: --function NAME; {other}"
+            )
+        return
+    if arguments.action in _ON_FILES:
+        raise UsageError(
+            f"{arguments.action} works on the files of this machine, not in a function", fix="leave out --function"
+        )
+    if not arguments.function.strip():
+        raise UsageError("--function is empty", fix="name the deployed function; is a variable of the shell not set?")
+    for option in ("database_url", "migrations", "local"):
+        if getattr(arguments, option) not in {None, False}:
+            raise UsageError(
+                f"--{option.replace('_', '-')} together with --function",
+                fix="leave out one of them: a deployed function has its own database and files",
+            )

@@ -1,0 +1,208 @@
+"""Lint: what is wrong, or dangerous, in a folder of migrations, as far as files and git tell; needs no database.
+
+A folder as all its environments see it, and which of them run a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from migrator.cli.lint import squawk
+from migrator.cli.lint.finding import ERROR, INFO, WARNING, LintFinding
+from migrator.cli.lint.git import Branch, read_branch
+from migrator.errors import DbSetupError
+from migrator.files.folder import read_folder
+from migrator.files.migration import REPEATABLE, Migration, Number
+from migrator.formatting import listed
+from migrator.scripts.companions import with_companions
+from migrator.scripts.script import Script, read_script
+
+_ON_THE_BRANCH = "applied files are history: put it back as it was, and write the change as a new file"
+
+
+def find(
+    path: str | os.PathLike[str], base: str = "", *, strict_order: bool = False, only_new: bool = False
+) -> list[LintFinding]:
+    """Return the findings of a folder, with the files of all its environments, in the order of files and lines.
+
+    ``base`` is the git branch to compare with; empty: the main branch, if there is a repository. ``only_new`` keeps
+    squawk from files that may be old, where there is no branch to tell. Reads only. Raises UsageError for a base that
+    does not exist; all else that is wrong is a finding.
+    """
+    try:
+        seen = read_all_environments(path)
+    except DbSetupError as error:
+        return [_of_error(error, "")]
+    branch = read_branch(path, base)
+    new = [file for file in seen.files if file.name not in branch.known]
+    found = [LintFinding("", 0, 0, WARNING, "not_run", text) for text in seen.warnings]
+    found += [*_empty(seen), *_unnumbered(new), *_duplicates(seen, branch), *_against(seen, branch)]
+    found += [*_late(new, seen, branch, strict=strict_order), *_ways_back(new, seen)]
+    scripts, of_files = _read_all((*seen.files, *seen.repeatable))
+    found += of_files
+    if not (only_new and branch.missing):
+        found += squawk.run_squawk([script for script in scripts if _is_another(script.migration, branch)])
+    if branch.missing:
+        found.append(LintFinding("", 0, 0, INFO, "no_branch", f"not compared with a branch: {branch.missing}"))
+    return sorted(dict.fromkeys(found), key=lambda item: (item.file, item.line, item.column))
+
+
+def _of_error(error: DbSetupError, name: str) -> LintFinding:
+    where = error.where
+    line, column = (where.line, where.column) if where else (0, 0)
+    file = where.file if where else name
+    return LintFinding(file, line, column, ERROR, error.code, error.what, error.fix, str(error))
+
+
+def _read_all(files: Sequence[Migration]) -> tuple[list[Script], list[LintFinding]]:
+    """Read files, and what is beside them, as a run does before it touches anything."""
+    scripts, found = [], []
+    for file in files:
+        try:
+            script = read_script(file, keep=False)
+        except DbSetupError as error:
+            found.append(_of_error(error, file.name))
+        else:
+            scripts.append(script)
+            found += [LintFinding(file.name, 1, 1, WARNING, "down_part", text) for text in script.warnings]
+        found += _beside(file)
+    return scripts, found
+
+
+def _beside(file: Migration) -> Iterator[LintFinding]:
+    """Find what is wrong in a way back and in a check; the one does not hide the other."""
+    for alone in (file._replace(check=""), file._replace(down="")):
+        try:
+            script = with_companions(Script(alone, "", "", lambda: iter(())))
+        except DbSetupError as error:
+            yield _of_error(error, file.name)
+        else:
+            yield from (LintFinding(file.name, 1, 1, WARNING, "not_stored", text) for text in script.warnings)
+
+
+def _is_another(file: Migration, branch: Branch) -> bool:
+    """Tell whether a deploy would run this text anew: it is not on the base, or is repeatable and was edited."""
+    there = branch.tip.get(file.name) or branch.fork.get(file.name)
+    return there is None or (_is_repeatable(file) and there.checksum != file.checksum)
+
+
+def _empty(seen: AllEnvironments) -> Iterator[LintFinding]:
+    if not (seen.files or seen.repeatable):
+        yield LintFinding("", 0, 0, WARNING, "no_migrations", "there are no migrations in this folder")
+
+
+def _unnumbered(new: Sequence[Migration]) -> Iterator[LintFinding]:
+    for file in new:
+        if file.number is None:
+            what = f"{file.name} has no number: it is applied after the numbered ones, in the order of names"
+            yield LintFinding(file.name, 1, 1, WARNING, "no_number", what, '"python db_setup number" gives it one')
+
+
+def _ways_back(new: Sequence[Migration], seen: AllEnvironments) -> Iterator[LintFinding]:
+    """Remark on new files without a way back, in a folder where others have one."""
+    if not any(file.down for file in seen.files):
+        return
+    for file in new:
+        if not file.down:
+            yield LintFinding(file.name, 1, 1, INFO, "no_way_back", f"{file.name} has no .down.sql beside it")
+
+
+def _duplicates(seen: AllEnvironments, branch: Branch) -> Iterator[LintFinding]:
+    """Find numbers that several files of one environment carry, here or once this branch and the base are one."""
+    here, ahead = ({file.name: file for file in files} for files in (seen.files, branch.ahead))
+    for numbered in _by_environment(seen, {**here, **ahead, **here}.values()):
+        for names in numbered.values():
+            new = [name for name in names if name not in branch.known and name not in ahead]
+            if len(names) > 1:
+                level = ERROR if new or not branch.known else WARNING
+                other = f" ({branch.name} has files that are not here)" if set(names) & set(ahead) else ""
+                what = f"one number, {len(names)} files: {listed(names)}{other}"
+                yield LintFinding(
+                    (new or names)[-1], 1, 1, level, "duplicate_number", what, "give it the next free number"
+                )
+
+
+def _by_environment(seen: AllEnvironments, files: Iterable[Migration]) -> Iterator[dict[Number, list[str]]]:
+    """Yield for each environment, and for none, the numbers of its files with the names that carry them."""
+    numbered = [(number, file) for file in files if (number := file.number) is not None and not _is_repeatable(file)]
+    for environment in seen.environments:
+        groups: dict[Number, list[str]] = {}
+        for number, file in numbered:
+            if runs_in(file, environment):
+                groups.setdefault(number, []).append(file.name)
+        yield groups
+
+
+def _against(seen: AllEnvironments, branch: Branch) -> Iterator[LintFinding]:
+    """Find what was edited, deleted or renamed since this branch began; repeatable files are there to be edited."""
+    here = {file.name: file for file in seen.files}
+    for name, old in branch.fork.items():
+        file = here.get(name)
+        if _is_repeatable(old) or (file is None and name in branch.gone):
+            continue
+        if file is None:
+            yield _moved(old, seen, branch)
+        elif file.checksum != old.checksum:
+            what = f"{name} is on {branch.name}, and was edited here"
+            yield LintFinding(name, 1, 1, ERROR, "edited_file", what, _ON_THE_BRANCH)
+
+
+def _moved(old: Migration, seen: AllEnvironments, branch: Branch) -> LintFinding:
+    """Return the finding for a file that is not here under its name."""
+    twins = (file for file in seen.files if file.checksum == old.checksum and file.name not in branch.fork)
+    twin = next(twins, None)
+    if twin is None:
+        what = f"{old.name} is on {branch.name}, and is missing here"
+        return LintFinding(old.name, 0, 0, ERROR, "missing_file", what, _ON_THE_BRANCH)
+    what = f"{old.name} is on {branch.name}, and is {twin.name} here; a run follows a new name, but not an edit as well"
+    if all(runs_in(twin, name) for name in seen.environments if runs_in(old, name)):
+        return LintFinding(twin.name, 1, 1, WARNING, "renamed_file", what)
+    what = f"{old.name} is on {branch.name}, and is {twin.name} here: another environment that has applied it misses it"
+    return LintFinding(twin.name, 1, 1, ERROR, "renamed_file", what, _ON_THE_BRANCH)
+
+
+def _late(new: Sequence[Migration], seen: AllEnvironments, branch: Branch, *, strict: bool) -> Iterator[LintFinding]:
+    """Find new files that come before one that the base has, and databases perhaps have applied."""
+    known = {**branch.fork, **branch.tip}.values()
+    for groups, environment in zip(_by_environment(seen, known), seen.environments, strict=True):
+        last = max(groups, default=())
+        for file in new:
+            if file.number is not None and file.number < last and runs_in(file, environment):
+                what = f"{file.name} comes before {max(groups[last])}, which is on {branch.name}"
+                level = ERROR if strict else WARNING
+                yield LintFinding(file.name, 1, 1, level, "out_of_order", what, "give it the next free number")
+
+
+def _is_repeatable(file: Migration) -> bool:
+    return file.name.startswith(REPEATABLE)
+
+
+class AllEnvironments(NamedTuple):
+    """The files of all environments, each once; ``environments`` has their names, and "" for a run without one."""
+
+    files: tuple[Migration, ...]
+    repeatable: tuple[Migration, ...]
+    warnings: tuple[str, ...]
+    environments: tuple[str, ...]
+
+
+def read_all_environments(path: str | os.PathLike[str]) -> AllEnvironments:
+    """Read a folder for each environment; raises what read_folder raises."""
+    plain = read_folder(path)
+    folders = [plain, *(read_folder(path, name) for name in plain.environments)]
+    files = {file.name: file for folder in folders for file in folder.files}
+    repeatable = {file.name: file for folder in folders for file in folder.repeatable}
+    warnings = dict.fromkeys(text for folder in folders for text in folder.warnings)
+    return AllEnvironments(
+        tuple(files[name] for name in sorted(files)), tuple(repeatable.values()), tuple(warnings),
+        ("", *plain.environments),
+    )  # fmt: skip
+
+
+def runs_in(file: Migration, environment: str) -> bool:
+    """Tell whether a run with this environment's name applies a file; "" is a run without one."""
+    top, _, rest = file.name.partition("/")
+    folder = rest.partition("/")[0] if top == "env" and rest else environment
+    return folder == environment and (not file.environments or environment in file.environments)

@@ -1,0 +1,196 @@
+"""The server as processes: whose they are when root starts it (PostgreSQL refuses root), and if they live."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from migrator.errors import LocalServerError
+
+# A server needs nothing of the developer's environment. UTC is what RDS has, and spares initdb a search.
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+USER = "postgres"  # the superuser inside
+_ACCOUNTS = ("nobody", "postgres")
+_DATA_OPTION = re.compile(r"\bpostgres -D (.+?) -c ")
+PATIENCE = 60.0  # seconds; a start after a crash replays the log first
+
+
+class Account(NamedTuple):
+    """An account that is not root."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def server_account() -> Account | None:
+    """Return the account to run a server as; None for an ordinary user, who runs it as himself."""
+    if os.geteuid() != 0:
+        return None
+    for name in _ACCOUNTS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(name, entry.pw_uid, entry.pw_gid)
+    raise LocalServerError(
+        f"PostgreSQL refuses to run as root, and there is no user {' or '.join(_ACCOUNTS)}",
+        fix="run this as an ordinary user, or set DATABASE_URL to a server elsewhere",
+    )
+
+
+def run_as(
+    account: Account | None,
+    command: Sequence[str | Path],
+    *,
+    output: int | IO[bytes] = subprocess.PIPE,
+    environ: Mapping[str, str] = _ENVIRONMENT,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end as ``account``, in a session of its own: Ctrl-C here does not reach it."""
+    return subprocess.run(
+        command,
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+        # The caller's folder may be closed to that account.
+        cwd="/",
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=output,
+        start_new_session=True,
+        check=False,
+    )
+
+
+def can_run(account: Account, program: Path) -> bool:
+    """Tell by trying, which knows more than permission bits do, whether the account can run a program."""
+    try:
+        return run_as(account, [program, "--version"]).returncode == 0
+    except PermissionError:
+        return False
+
+
+def can_enter(account: Account, folder: Path) -> bool:
+    """Tell by trying whether the account can reach a folder."""
+    return run_as(account, ["/bin/sh", "-c", 'cd "$1"', "sh", folder]).returncode == 0
+
+
+def make_folder(account: Account | None, folder: Path) -> None:
+    """Make a folder that only the account can look into, or take one that is there already."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if account:
+        os.chown(folder, account.uid, account.gid, follow_symlinks=False)
+
+
+def make_data(account: Account | None, initdb: Path, major: int, data: Path) -> None:
+    """Run initdb aside and rename: data that were only half made are never taken for data."""
+    aside = data.with_name(f"{data.name}.new")
+    # PostgreSQL 17 brought a C.UTF-8 of its own; before, it is the system's, and macOS has none.
+    builtin = "--locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C"
+    for locale in (builtin if major >= 17 else "--locale=C.UTF-8", "--locale=C"):
+        shutil.rmtree(aside, ignore_errors=True)
+        make_folder(account, aside)
+        options = ["--username", USER, "--auth", "trust", "--encoding", "UTF8", *locale.split(), "--no-sync"]
+        done = run_as(account, [initdb, "--pgdata", aside, *options])
+        if done.returncode == 0:
+            aside.rename(data)
+            return
+    raise LocalServerError(
+        f"{initdb} failed: {tail((done.stderr or done.stdout).decode(errors='replace'))}",
+        fix="name another server's programs with PGBIN, or set DATABASE_URL to a server elsewhere",
+    )
+
+
+def server_process(data: Path) -> int | None:
+    """Return the process that serves these data, if there is one.
+
+    The lock file alone does not tell: after a crash its number may be another program's, that of a server of
+    other data, or that of a dead process which nobody has collected.
+    """
+    lines = lines_of(data / "postmaster.pid")
+    served = _DATA_OPTION.search(_command_line(pid := int(lines[0]))) if lines else None
+    # Data that are no more where the server found them were moved away under it: these are they.
+    if served and (not Path(served[1]).exists() or data.samefile(served[1])):
+        return pid
+    return None
+
+
+def end_process(data: Path) -> bool:
+    """Shut the server of these data down, orderly; tell whether it is gone."""
+    pid = server_process(data)
+    if pid is None:
+        return True
+    os.kill(pid, signal.SIGINT)  # PostgreSQL's "fast": clients are sent away
+    return wait_until(lambda: server_process(data) is None)
+
+
+def is_ready(data: Path, pid: int) -> bool:
+    """Tell whether a server has written into its lock file that it takes connections."""
+    lines = lines_of(data / "postmaster.pid")
+    return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+
+def remove_stale_lock_files(*locks: Path) -> None:
+    """Remove lock files with the number of another program by now, which PostgreSQL takes for a server.
+
+    Only for a server that does not run. A file whose process is gone is left to PostgreSQL's own judgement.
+    """
+    for lock in locks:
+        lines = lines_of(lock)
+        if lines and _exists(int(lines[0])):
+            lock.unlink()
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process of ours runs."""
+    return bool(_command_line(pid))
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def lines_of(file: Path) -> list[str]:
+    """Return the lines of a file, none when it does not exist."""
+    try:
+        return file.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def wait_until(reached: Callable[[], bool]) -> bool:
+    """Wait until something is so, within reason; tell whether it is."""
+    end = time.monotonic() + PATIENCE
+    while not (done := reached()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return done
+
+
+def _command_line(pid: int) -> str:
+    """Return the words of a process's command line; empty when it is gone, a zombie, or not ours."""
+    if not _exists(pid):
+        return ""
+    listing = Path(f"/proc/{pid}/cmdline")
+    if listing.exists():
+        return listing.read_bytes().replace(b"\0", b" ").decode(errors="surrogateescape")
+    command = ["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)]
+    shown = subprocess.run(command, capture_output=True, check=False)
+    return shown.stdout.decode(errors="surrogateescape")
+
+
+def tail(text: str, lines: int = 8) -> str:
+    """Return the last lines of a text, where programs say why they end."""
+    return "\n".join(text.strip().splitlines()[-lines:])

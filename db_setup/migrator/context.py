@@ -1,0 +1,93 @@
+"""A context: what one invocation is to do, and with what; the doors make it, the actions carry it out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from migrator.database import credentials
+from migrator.database.connection import Connection, connect
+from migrator.database.credentials import Credentials
+from migrator.database.deadline import Deadline
+from migrator.errors import InvalidSetting
+from migrator.events import Listener
+from migrator.files.folder import Folder, default_path, read_folder
+from migrator.request import Request
+from migrator.settings import Settings
+
+OTHER_SECRET = "the users are left as they are: the event names a secret other than DB_SECRET_NAME"
+
+
+class RunContext:
+    """One invocation: its settings and request, the time it has, and who listens to its events."""
+
+    def __init__(
+        self, settings: Settings, request: Request, base: str | os.PathLike[str], deadline: Deadline, listen: Listener,
+        request_id: str,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self.request = request
+        self.warnings: list[str] = []
+        if request.secret_name not in ("", settings.secret_name) and settings.declares_users:
+            self.settings = settings._replace(create_users=False)  # their secrets belong to the function's own database
+            self.warnings.append(OTHER_SECRET)
+        self.base = base
+        self.deadline = deadline
+        self.listen = listen
+        self.request_id = request_id
+        self.started = time.monotonic()
+        self._credentials: Credentials | None = None
+        self._admin_secret: dict[str, Any] = {}
+
+    def read_folder(self) -> Folder:
+        """Read the migrations folder that the settings name, or the one beside the code."""
+        named = self.settings.migrations_dir
+        return read_folder(named or default_path(self.base), self.settings.environment)
+
+    def credentials(self) -> Credentials:
+        """Return whom the request says to connect as, and how; read once."""
+        if self._credentials is None:
+            self._credentials, warning = credentials.secured(self._find_credentials(), self.settings, self.base)
+            self.warnings += [warning] if warning else []
+        return self._credentials
+
+    def connect(self, database: str = "") -> Connection:
+        """Open a session with the credentials of the request; ``database`` names another one on the server."""
+        found = self.credentials()
+        if database:
+            found = found._replace(name=database)
+        if self.settings.iam_auth:
+            if found.is_socket:
+                raise InvalidSetting("DB_IAM_AUTH is set, and the host is a socket", fix="IAM is for RDS: set DB_HOST")
+            from migrator.database.secrets_manager import iam_token  # noqa: PLC0415 - like boto3, for those who use IAM
+
+            found = found._replace(password=iam_token(found.host, found.port, found.user))  # good for 15 minutes
+        return connect(found, self.settings.lock_timeout, self.deadline, self.request_id)
+
+    @property
+    def admin_secret_name(self) -> str:
+        """The name or ARN of the secret that this run connects with, if there is one."""
+        if self.settings.database_url and not self.request.secret_name:
+            return ""
+        return self.request.secret_name or self.settings.secret_name
+
+    def admin_place(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return what the admin's secret says under some keys."""
+        return {key: self._admin_secret[key] for key in keys if key in self._admin_secret}
+
+    def _find_credentials(self) -> Credentials:
+        settings = self.settings
+        if secret := self.admin_secret_name:
+            from migrator.database import secrets_manager  # noqa: PLC0415 - like boto3, for those who read secrets
+
+            self._admin_secret = secrets_manager.read_secret(secret)
+            return credentials.from_secret(self._admin_secret, secret, settings)
+        if settings.database_url:
+            return credentials.from_url(settings.database_url)
+        return credentials.from_variables(settings)
+
+    def elapsed_ms(self) -> int:
+        """Return the milliseconds since the context was made."""
+        return int((time.monotonic() - self.started) * 1000)

@@ -1,0 +1,243 @@
+"""Connection: one session on a fit primary server; the only room that knows psycopg2.
+
+Driver errors become ours at this edge: ServerError for what the server says, ConnectionLost for the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, adapt, encrypt_password
+
+from migrator.database.connect_errors import patience, unreachable
+from migrator.database.credentials import Credentials
+from migrator.database.deadline import Deadline
+from migrator.errors import ConnectionLost, ReadOnlyServer, ServerError, UnsuitablePooler, UnsupportedServer
+
+OLDEST_SERVER = 120000
+SAFE_PATH_SQL = "SET search_path = pg_catalog, pg_temp"
+"""Until a file's own session begins: else an operator that somebody has made in public could be found first, and its
+function would run with the rights of the user who applies the migrations."""
+_CHECKS_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14
+_COPY_CHUNK = 65536
+_LOST_STATES = ("57P01", "57P02", "57P03", "08")  # the server ends or has ended the session
+
+Row = tuple[Any, ...]
+
+
+class Readable(Protocol):
+    """What COPY reads from."""
+
+    def read(self, size: int = -1, /) -> str:
+        """Return up to ``size`` characters, none at the end."""
+
+
+class _Sink:
+    """Takes data and keeps none."""
+
+    def write(self, data: str) -> int:
+        """Say that all of it was written."""
+        return len(data)
+
+
+class Connection:
+    """A session in autocommit mode, with the settings every message of ours relies on."""
+
+    def __init__(self, raw: Any, lock_timeout: float, deadline: Deadline) -> None:
+        self._raw = raw
+        self.lock_timeout = lock_timeout
+        self._deadline = deadline
+        self.pid: int = raw.info.backend_pid
+        self.server_version: int = raw.server_version
+        self.has_made_users = False
+
+    def rows(self, sql: str) -> list[Row]:
+        """Send one message and return the rows of its last statement; ``%`` has no meaning in it."""
+        with self._translated(), self._raw.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description else []
+
+    def run(self, sql: str) -> None:
+        """Send one message, and let its rows go."""
+        with self._translated(), self._raw.cursor() as cursor:
+            cursor.execute(sql)
+
+    def copy(self, sql: str, data: Readable) -> None:
+        """Stream the data of a COPY ... FROM STDIN statement."""
+        with self._translated(), self._raw.cursor() as cursor:
+            cursor.copy_expert(sql, data, _COPY_CHUNK)
+
+    def copy_out(self, sql: str) -> None:
+        """Run a COPY ... TO STDOUT statement and let its data go, as the rows of a SELECT go."""
+        with self._translated(), self._raw.cursor() as cursor:
+            cursor.copy_expert(sql, _Sink(), _COPY_CHUNK)
+
+    def literal(self, value: object) -> str:
+        """Return ``value`` as an SQL literal for this server, NULL for None."""
+        if isinstance(value, str) and value.isascii() and value.isprintable() and not {"'", "\\"}.intersection(value):
+            return f"'{value}'"
+        adapted = adapt(value)
+        if hasattr(adapted, "prepare"):
+            adapted.prepare(self._raw)
+        return str(adapted.getquoted().decode())
+
+    def verifier(self, password: str, user: str) -> str:
+        """Return what the server keeps of a password, computed here: the password itself is never sent."""
+        return str(encrypt_password(password, user, self._raw, "scram-sha-256"))
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether the session is outside any transaction."""
+        return bool(self._raw.info.transaction_status == TRANSACTION_STATUS_IDLE)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Tell whether the session is in a transaction that has not failed."""
+        return bool(self._raw.info.transaction_status == TRANSACTION_STATUS_INTRANS)
+
+    @property
+    def reads_old_strings(self) -> bool:
+        """Tell whether the server, as things stand, gives backslashes in plain strings a meaning."""
+        return bool(self._raw.get_parameter_status("standard_conforming_strings") == "off")
+
+    def rollback(self) -> None:
+        """End whatever transaction there is, without a word to the server when there is none."""
+        if not self._raw.closed and not self.idle:
+            self.run("ROLLBACK")
+            self.take_notices()  # of what did not happen
+
+    def take_notices(self) -> list[str]:
+        """Return what the server has remarked since the last call (at most the driver's last 50)."""
+        notices = [str(notice).strip() for notice in self._raw.notices]
+        del self._raw.notices[:]
+        return notices
+
+    def settings_sql(self) -> str:
+        """Return the statements that make the session's settings; the time left goes into statement_timeout.
+
+        SET after connecting, never ``options=``: poolers drop or reject that (contract 15).
+        """
+        wait, left = max(1, int(self.lock_timeout * 1000)), self._deadline.remaining_ms()
+        settings = f"SET standard_conforming_strings = on; SET lock_timeout = {wait}; SET statement_timeout = {left}"
+        if self.server_version >= _CHECKS_CLIENT_SINCE:
+            settings += "; SET client_connection_check_interval = 500"  # a killed runner's session ends (contract 5)
+        return settings
+
+    def reset_sql(self) -> str:
+        """Return what makes the session new: DISCARD ALL but for the advisory locks (contract 10).
+
+        A server before 12.21, 13.17, 14.14, 15.9, 16.5 and 17.1 needs RESET ROLE by itself: else a later rollback
+        brings the role back, and the role that ALTER ROLE ... SET role gives to a login is lost.
+        """
+        return (
+            "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
+            f"DISCARD TEMP; DISCARD SEQUENCES; {self.settings_sql()}"
+        )
+
+    def cancel(self) -> None:
+        """Ask the server to stop what it is doing; called from another thread."""
+        try:
+            self._raw.cancel()
+        except psycopg2.Error as error:
+            raise ConnectionLost(f"the statement could not be cancelled: {_text(error)}") from error
+
+    def abort(self) -> None:
+        """Cut the connection under a statement that does not heed a cancel; called from another thread."""
+        with socket.socket(fileno=os.dup(self._raw.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the session; what is not committed is rolled back by the server."""
+        self._raw.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg2.Error as error:
+            raise self._translate(error) from error
+
+    def _translate(self, error: psycopg2.Error) -> ServerError | ConnectionLost:
+        state = error.pgcode or ""
+        if self._raw.closed or state.startswith(_LOST_STATES):
+            return ConnectionLost(
+                f"the connection to the database was lost: {_text(error)}",
+                fix="run it again: what was committed is recorded, and the run carries on from there",
+            )
+        diag = error.diag
+        return ServerError(
+            state,
+            diag.message_primary or _text(error),
+            position=int(diag.statement_position or 0),
+            detail=diag.message_detail or "",
+            hint=diag.message_hint or "",
+            schema=diag.schema_name or "",
+            table=diag.table_name or "",
+            constraint=diag.constraint_name or "",
+            context=diag.context or "",
+        )
+
+
+def connect(credentials: Credentials, lock_timeout: float, deadline: Deadline, label: str = "") -> Connection:
+    """Open a session on the primary, ready for messages of ours; ``label`` tells others who asks.
+
+    Raises ServerUnfit and its kinds: unreachable, too old, a standby, read-only, behind a transaction pooler.
+    """
+    connection = Connection(_open(credentials, deadline, label), lock_timeout, deadline)
+    try:
+        _check(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(credentials: Credentials, deadline: Deadline, label: str) -> Any:
+    arguments: dict[str, Any] = dict(credentials.parameters)
+    arguments.setdefault("connect_timeout", max(2, int(min(patience(credentials.host), deadline.remaining()))))
+    try:
+        raw = psycopg2.connect(
+            host=credentials.host,
+            port=credentials.port,
+            dbname=credentials.name,
+            user=credentials.user,
+            password=credentials.password or None,
+            application_name=f"db_setup {label}".strip()[:63],
+            client_encoding="UTF8",
+            **arguments,
+        )
+    except (psycopg2.Error, UnicodeError, ValueError) as error:
+        raise unreachable(credentials, _text(error)) from None  # the driver's error may quote its arguments
+    raw.autocommit = True
+    return raw
+
+
+def _check(connection: Connection) -> None:
+    if connection.server_version < OLDEST_SERVER:
+        version = connection.server_version // 10000
+        raise UnsupportedServer(f"the server is PostgreSQL {version}", fix="upgrade it to PostgreSQL 12 or newer")
+    standby, read_only, pid, connection.has_made_users = connection.rows(
+        f"{SAFE_PATH_SQL}; {connection.settings_sql()}; SELECT pg_catalog.pg_is_in_recovery(), "
+        "pg_catalog.current_setting('transaction_read_only') = 'on', pg_catalog.pg_backend_pid(), "
+        "EXISTS (SELECT FROM pg_catalog.pg_shdescription WHERE pg_catalog.starts_with(description, pg_catalog.concat("
+        "'made by db_setup for database \"', pg_catalog.replace(pg_catalog.current_database(), '\"', '\"\"'), '\":')))"
+    )[0]
+    if standby or read_only:
+        raise ReadOnlyServer(
+            "the server is a standby (a reader endpoint)" if standby else "the session is read-only",
+            fix="use the writer endpoint" if standby else "turn default_transaction_read_only off for this user",
+        )
+    if pid != connection.pid:
+        raise UnsuitablePooler(
+            "a transaction pooler stands between this runner and the server",
+            fix="connect to the database itself, or to a pool in session mode: the run lock needs one session",
+        )
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,71 @@
+"""The time a run has, and the pauses it may make within it."""
+
+from __future__ import annotations
+
+import time
+
+from migrator.errors import DeadlineReached
+
+_LAMBDA_MARGIN = 20.0  # seconds: time to cancel, record, log and answer before Lambda ends the process
+_PATIENCE = 300.0  # seconds that a run without a time limit pauses in all, waiting for others
+
+
+class Deadline:
+    """A moment on the monotonic clock, or none; all figures are seconds."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._ends = None if seconds is None else time.monotonic() + seconds
+        self._patience = _PATIENCE if seconds is None else seconds
+
+    @classmethod
+    def of_run(cls, migration_timeout: float | None, lambda_remaining: float | None) -> Deadline:
+        """Return the earlier of MIGRATION_TIMEOUT and the Lambda's own end less a margin to leave cleanly."""
+        bounds = [] if migration_timeout is None else [migration_timeout]
+        if lambda_remaining is not None:
+            bounds.append(lambda_remaining - min(_LAMBDA_MARGIN, lambda_remaining / 5))
+        return cls(min(bounds) if bounds else None)
+
+    @property
+    def limited(self) -> bool:
+        """Tell whether there is an end at all."""
+        return self._ends is not None
+
+    def remaining(self) -> float:
+        """Return the seconds left, never below zero; infinite when there is no end."""
+        return float("inf") if self._ends is None else max(0.0, self._ends - time.monotonic())
+
+    def remaining_ms(self) -> int:
+        """Return the milliseconds left as a value for statement_timeout: at least 1, and 0 for no limit."""
+        return 0 if self._ends is None else max(1, int(self.remaining() * 1000))
+
+    def patience(self) -> float:
+        """Return the seconds the run may still spend in pauses."""
+        return min(self._patience, self.remaining())
+
+    def check(self) -> None:
+        """Raise DeadlineReached when the time is over."""
+        if self.remaining() == 0.0:
+            raise time_is_over()
+
+    def pause(self, seconds: float, reserve: float = 0.0) -> bool:
+        """Sleep for about ``seconds``, jittered so that waiters spread.
+
+        False, at once, when patience would end before that or leave less than ``reserve`` seconds.
+        """
+        import random  # noqa: PLC0415 - only a run that waits needs it
+
+        span = seconds * random.uniform(0.5, 1.5)  # noqa: S311 - spreads waiters, keeps no secret
+        if span + reserve > self.patience():
+            return False
+        time.sleep(span)
+        self._patience -= span
+        return True
+
+
+def time_is_over() -> DeadlineReached:
+    """Return the error for a run that has used up its time."""
+    return DeadlineReached(
+        "the time for this run is over",
+        fix="run it again: it carries on where this run stopped; "
+        "MIGRATION_TIMEOUT or the function's timeout give it longer",
+    )

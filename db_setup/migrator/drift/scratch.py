@@ -1,0 +1,147 @@
+"""A scratch database: made beside the live one, with its encoding and settings, and dropped at the end.
+
+One that a killed run has left is found by its name and age by the next run, and dropped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from migrator.database.connection import Connection
+from migrator.errors import ConnectionLost, ScratchRefused, ServerError
+from migrator.formatting import quoted
+
+PREFIX = "db_setup_scratch_"
+_MAX_NAME = 63  # bytes
+_LEFT_AFTER = 300  # seconds without a session; a run in progress keeps one
+_FORCE_SINCE = 130000  # DROP DATABASE ... WITH (FORCE)
+_BUSY, _GONE = "55006", "3D000"
+_LISTS = frozenset({
+    "search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries",
+    "shared_preload_libraries",
+})  # fmt: skip
+_FIX = (
+    "as an administrator: ALTER ROLE {user} CREATEDB; without it nothing can be proven or verified, "
+    "and baseline --target N records what you know to be applied"
+)
+
+
+@contextmanager
+def scratch_database(connection: Connection, tell: Callable[[str], None]) -> Iterator[str]:
+    """Make a scratch database and yield its name; raises ScratchRefused where the server does not let us.
+
+    ``tell`` hears of what could not be dropped.
+    """
+    _refuse_without_rights(connection)
+    drop_leftovers(connection, tell)
+    name = _create(connection)
+    try:
+        yield name
+    finally:
+        _drop(connection, name, tell)
+
+
+def drop_leftovers(connection: Connection, tell: Callable[[str], None]) -> list[str]:
+    """Drop the scratch databases that killed runs have left: ours to drop, old, and used by nobody."""
+    rows = connection.rows(
+        "SELECT d.datname, pg_catalog.to_char((pg_catalog.now() AT TIME ZONE 'UTC') - "
+        f"interval '{_LEFT_AFTER} seconds', 'YYYYMMDDHH24MISS') FROM pg_catalog.pg_database d "
+        f"WHERE pg_catalog.starts_with(d.datname::text, '{PREFIX}') AND pg_catalog.pg_has_role(d.datdba, 'USAGE') "
+        "AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datname = d.datname)"
+    )
+    left = [name for name, limit in rows if _made_at(name) < limit]
+    for name in left:
+        _drop(connection, name, tell)
+    return left
+
+
+def _made_at(name: str) -> str:
+    return name[len(PREFIX) : len(PREFIX) + 14]
+
+
+def _refuse_without_rights(connection: Connection) -> None:
+    user, may = connection.rows(
+        "SELECT rolname, rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER"
+    )[0]
+    if not may:
+        raise ScratchRefused(f'the user "{user}" may not create databases', fix=_FIX.format(user=quoted(user)))
+
+
+def _create(connection: Connection) -> str:
+    live, moment = connection.rows(
+        "SELECT pg_catalog.current_database(), "
+        "pg_catalog.to_char(pg_catalog.now() AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISS')"
+    )[0]
+    name = f"{PREFIX}{moment}_{os.urandom(3).hex()}_{live}".encode()[:_MAX_NAME].decode(errors="ignore")
+    try:
+        connection.run(f"CREATE DATABASE {quoted(name)} {_locale(connection)}")
+    except ServerError as error:
+        raise ScratchRefused(
+            f"no scratch database could be made: {error.message} ({error.sqlstate})",
+            fix=error.hint or "see to what the server says, and run it again",
+        ) from error
+    remark = connection.literal("Made by db_setup to compare with; it is dropped when the run ends, or by the next one")
+    connection.run(
+        f"REVOKE ALL ON DATABASE {quoted(name)} FROM PUBLIC; COMMENT ON DATABASE {quoted(name)} IS {remark}; "
+        + "; ".join([*_grants(connection, name), *_settings(connection, name)])
+    )
+    return name
+
+
+def _locale(connection: Connection) -> str:
+    """Return the options that give a new database the live one's encoding and collation."""
+    encoding, collate, ctype, provider, locale, rules = connection.rows(
+        "SELECT pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, j.row->>'datlocprovider', "
+        "coalesce(j.row->>'datlocale', j.row->>'daticulocale'), j.row->>'daticurules' FROM pg_catalog.pg_database d "
+        "CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(d) AS row) j WHERE d.datname = pg_catalog.current_database()"
+    )[0]
+    literal = connection.literal
+    options = f"TEMPLATE template0 ENCODING {literal(encoding)} LC_COLLATE {literal(collate)} LC_CTYPE {literal(ctype)}"
+    if provider == "i":
+        icu = f" LOCALE_PROVIDER icu ICU_LOCALE {literal(locale)}"
+        return f"{options}{icu}{f' ICU_RULES {literal(rules)}' if rules else ''}"
+    if provider == "b":
+        return f"{options} LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(locale)}"
+    return f"{options} LOCALE_PROVIDER libc" if provider else options  # before PostgreSQL 15 there was no other
+
+
+def _grants(connection: Connection, name: str) -> list[str]:
+    """Return what lets roles make schemas and temporary tables in a database as they may in the live one."""
+    rows = connection.rows(
+        "SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) "
+        "END, x.privilege_type FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.aclexplode("
+        "coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) x WHERE d.datname = pg_catalog.current_database() "
+        "AND x.privilege_type <> 'CONNECT' AND x.grantee <> d.datdba"
+    )
+    return [f"GRANT {right} ON DATABASE {quoted(name)} TO {role}" for role, right in rows]
+
+
+def _settings(connection: Connection, name: str) -> list[str]:
+    """Return what gives a database the settings that the live one has by ALTER DATABASE ... SET."""
+    rows = connection.rows(
+        "SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d "
+        "ON d.oid = s.setdatabase WHERE s.setrole = 0 AND d.datname = pg_catalog.current_database()"
+    )
+    statements = [f"ALTER DATABASE {quoted(name)} SET synchronous_commit = off"]  # a crash leaves nothing of it anyway
+    for (setting,) in rows:
+        parameter, _, value = setting.partition("=")
+        text = value if parameter in _LISTS and value else connection.literal(value)
+        statements.append(f"ALTER DATABASE {quoted(name)} SET {quoted(parameter)} = {text}")
+    return statements
+
+
+def _drop(connection: Connection, name: str, tell: Callable[[str], None]) -> None:
+    """Drop a scratch database and whoever is in it; what cannot be dropped now the next run drops."""
+    try:
+        if connection.server_version >= _FORCE_SINCE:
+            connection.run(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        else:
+            connection.run(
+                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
+                f"WHERE datname = {connection.literal(name)}"
+            )
+            connection.run(f"DROP DATABASE IF EXISTS {quoted(name)}")
+    except (ServerError, ConnectionLost) as error:
+        tell(f"the scratch database {name} could not be dropped ({error.what}); the next run drops it")

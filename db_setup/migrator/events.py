@@ -1,0 +1,13 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Listener = Callable[[str, dict[str, Any]], None]
+"""Takes the events of a run: a dotted name and its fields."""
+
+
+Details = Mapping[str, Any]
+"""Names and values of fields that only some actions answer with."""

@@ -1,0 +1,202 @@
+"""A file run step by step: each statement, or each transaction block of the file's own, is one step.
+
+A step that can run in a transaction commits together with its journal entry, so it is done exactly once. A step
+that cannot (CREATE INDEX CONCURRENTLY, VACUUM) is announced first and recorded after; a re-run looks at what the
+announced step has come to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from migrator.database.connection import Connection
+from migrator.database.server_errors import QUERY_CANCELED
+from migrator.errors import ChangedSteps, ServerError
+from migrator.execution import indexes
+from migrator.execution.transaction import Transaction, run_statement
+from migrator.history.records import Records, StepProgress, begin_step, done_sql, end_step
+from migrator.scripts.script import ENDS, Script, terminated
+from migrator.sql.classify import Kind
+from migrator.sql.statements import Statement
+
+_BLOCKS_OF_CODE = {("do",), ("call",)}
+NEEDS_NO_TRANSACTION = ("25001", "2D000")
+_ALREADY_THERE = {"create": ("42P04", "42710", "42P07"), "drop": ("3D000", "42704", "42P01")}
+_CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
+_PENDING_DETACH, _NOT_A_PARTITION = "55000", "42P01"
+
+
+class StepwiseRun:
+    """The run of one stepwise file, from where its journal says it is."""
+
+    def __init__(
+        self, connection: Connection, script: Script,
+        progress: Callable[[Statement], None], warn: Callable[[str], None], ledger: Records,
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._script = script
+        self._ledger = ledger
+        self._name = ledger.recorded_name(script)
+        self._journal = StepProgress()
+        self._progress = progress
+        self._block_transaction = Transaction(connection, progress, _was_refused)
+        self._transaction = Transaction(connection, progress, _was_refused_for_good)
+        self._warn = warn
+        self._digest = hashlib.sha256()
+        self._step = 0  # the number of the step at hand, from 1
+        self._end: Statement  # of the block at hand, once it is read
+        self.next_line = 1
+        self.begun = self.at_check = False
+
+    @property
+    def steps_done(self) -> int:
+        """Return how many steps are recorded as done."""
+        return max(self._journal.steps, self._step - 1)
+
+    def apply(self, journal: StepProgress) -> None:
+        """Run what is not proven done; raises ServerError with its place, or ChangedSteps."""
+        self.begun, self._journal = True, journal
+        statements = self._script.steps()
+        for statement in statements:
+            self._step += 1
+            self.next_line = statement.line
+            self._chain(statement)
+            self._progress(statement)
+            if self._step <= self._journal.steps:
+                self._pass_over(statement, statements)
+            elif statement.kind is Kind.BEGIN:
+                self._run_block(statement, statements)
+            else:
+                self._run_single(statement)
+        if self._step < self._journal.steps:
+            raise self._changed()
+        self._step += 1
+        if self._script.check is not None:
+            from migrator.execution.checks import check_apart  # noqa: PLC0415 - for files that have one
+
+            self.at_check = True
+            check_apart(self._connection, self._script.check)
+        self._ledger.close(self._connection, self._name)
+
+    def _chain(self, statement: Statement) -> None:
+        self._digest.update(f"{len(statement.text)}:{statement.text}".encode())
+
+    def _pass_over(self, statement: Statement, statements: Iterator[Statement]) -> None:
+        """Skip a step that is done, but make its session settings again; compare the texts at the last one."""
+        for skipped in (statement, *self._block(statements)) if statement.kind is Kind.BEGIN else (statement,):
+            if skipped.kind is Kind.SESSION:
+                run_statement(self._connection, skipped)
+        if self._step == self._journal.steps and self._digest.hexdigest() != self._journal.steps_checksum:
+            raise self._changed()
+
+    def _changed(self) -> ChangedSteps:
+        name, steps = self._script.migration.name, self._journal.steps
+        return ChangedSteps(
+            f"{name} was edited within its first {steps} steps, which are applied already",
+            fix="put these statements back as they were; what comes after them can be changed",
+        )
+
+    def _block(self, statements: Iterator[Statement]) -> Iterator[Statement]:
+        """Yield the statements of a block; how it ends is kept in ``_end``."""
+        for statement in statements:
+            self._chain(statement)
+            self._end = statement
+            if statement.kind in ENDS:
+                return
+            yield statement
+
+    def _run_block(self, begin: Statement, statements: Iterator[Statement]) -> None:
+        self._block_transaction.execute(terminated(begin.text), self._block(statements), self._closing)
+        if self._end.kind is not Kind.COMMIT:
+            end_step(self._connection, self._name, self._step, self._digest.hexdigest())
+
+    def _closing(self) -> str:
+        """Return what ends a block: with its journal entry where it commits, as it stands elsewhere."""
+        if self._end.kind is Kind.ROLLBACK:
+            return "ROLLBACK"
+        if self._end.kind is Kind.PREPARE_TRANSACTION:
+            return self._end.text
+        return self._commit()
+
+    def _commit(self) -> str:
+        return f"{done_sql(self._connection, self._name, self._step, self._digest.hexdigest())}; COMMIT"
+
+    def _run_single(self, statement: Statement) -> None:
+        if statement.kind is Kind.OUTSIDE:
+            self._run_bare(statement)
+            return
+        try:
+            self._transaction.execute("BEGIN;", [statement], self._commit)
+        except ServerError as error:
+            if error.sqlstate not in NEEDS_NO_TRANSACTION:
+                raise
+            self._run_bare(statement)
+
+    def _run_bare(self, statement: Statement) -> None:
+        """Run a statement outside any transaction, announced before and recorded after."""
+        begun = self._journal.step_begun == self._step
+        build = indexes.IndexBuild.parse(statement.text)
+        note = self._journal.step_note if begun else indexes.note(self._connection, build) if build else ""
+        begin_step(self._connection, self._name, self._step, note)
+        if build is not None:
+            self._build_index(statement, build, note, begun)
+        else:
+            self._run_repeatable(statement, begun)
+        end_step(self._connection, self._name, self._step, self._digest.hexdigest())
+
+    def _build_index(self, statement: Statement, build: indexes.IndexBuild, note: str, begun: bool) -> None:
+        with self._without_lock_timeout():
+            indexes.drop_invalid(self._connection, build, note, self._warn)
+            if begun and indexes.was_built(self._connection, build, note):
+                return
+            try:
+                run_statement(self._connection, statement)
+            except ServerError:
+                indexes.drop_invalid(self._connection, build, note, self._warn)
+                raise
+            indexes.check(self._connection, build, note)
+
+    def _run_repeatable(self, statement: Statement, begun: bool) -> None:
+        """Run a statement that an earlier run may have brought to its end, or half way."""
+        try:
+            patient = self._without_lock_timeout() if statement.words[:1] not in _BLOCKS_OF_CODE else nullcontext()
+            with patient:
+                run_statement(self._connection, statement)
+        except ServerError as error:
+            if not (begun and self._was_done(statement, error)):
+                raise
+        if statement.words[:1] == ("reindex",):
+            for name in indexes.leftovers(self._connection):
+                self._warn(f"the invalid index {name} is left of a REINDEX CONCURRENTLY that failed; drop it")
+
+    def _was_done(self, statement: Statement, error: ServerError) -> bool:
+        """Tell whether an error says that an earlier run has done the step; finishes a detach that hangs."""
+        if "detach" in statement.words and error.sqlstate == _PENDING_DETACH:
+            self._connection.run(_CONCURRENTLY.sub("FINALIZE", statement.text))
+            return True
+        if "detach" in statement.words:
+            return error.sqlstate == _NOT_A_PARTITION
+        return error.sqlstate in _ALREADY_THERE.get(statement.words[0], ())
+
+    @contextmanager
+    def _without_lock_timeout(self) -> Iterator[None]:
+        """Give a statement the run's whole time to wait for locks: a timeout would leave an invalid index."""
+        earlier = self._connection.literal(self._connection.rows("SHOW lock_timeout")[0][0])
+        self._connection.run("SET lock_timeout = 0")
+        try:
+            yield
+        finally:
+            self._connection.run(f"SET lock_timeout = {earlier}")
+
+
+def _was_refused(error: ServerError, _seconds: float) -> bool:
+    """Tell whether sending a block again in pieces tells more of an error."""
+    return error.sqlstate != QUERY_CANCELED
+
+
+def _was_refused_for_good(error: ServerError, _seconds: float) -> bool:
+    """The same of a single statement, which may still be run without a transaction."""
+    return error.sqlstate not in {QUERY_CANCELED, *NEEDS_NO_TRANSACTION}

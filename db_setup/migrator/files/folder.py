@@ -1,0 +1,215 @@
+"""The migrations folder on disk: names and checksums, read through a fixed window."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from migrator.errors import FolderNotFound, InvalidFileName, UnreadableFile
+from migrator.files.migration import (
+    CHECK_SUFFIX,
+    DOWN_SUFFIX,
+    REPEATABLE,
+    Migration,
+    checksum,
+    companion_name,
+    is_migration,
+    looks_like_a_mistake,
+    normalised,
+)
+
+_WINDOW = 1 << 18  # bytes; a text is never held in larger pieces
+_REPEATABLE, _ENVIRONMENTS = REPEATABLE.removesuffix("/"), "env"
+_NAMES_ENVIRONMENTS = b"env="  # with "db_setup:" before it, which is looked at more closely
+_WHOLE = 1 << 15  # bytes; a longer read would cost more in memory handed out than in reading
+
+
+class Folder(NamedTuple):
+    """The migrations of a folder, in name order, and remarks about files that are not run.
+
+    ``repeatable`` are those of its subfolder of that name, whose names begin with it; ``skipped`` the names of those
+    for other environments, and ``environments`` all that are named.
+    """
+
+    path: str
+    files: tuple[Migration, ...]
+    warnings: tuple[str, ...]
+    repeatable: tuple[Migration, ...] = ()
+    skipped: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+
+
+def default_path(base: str | os.PathLike[str]) -> str:
+    """Return ``migrations`` beside initializer.py (as in a Lambda), else beside the drop-in folder."""
+    inside = os.path.join(base, "migrations")
+    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(base), "migrations")
+
+
+def read_folder(path: str | os.PathLike[str], environment: str = "") -> Folder:
+    """Read names and checksums of what is for an environment.
+
+    Raises FolderNotFound, UnreadableFile, InvalidFileName or UnknownDirective.
+    """
+    files, warnings, inside = _read_part(path, "")
+    repeatable: list[Migration] = []
+    others: list[str] = []
+    folders: list[str] = []
+    if _REPEATABLE in inside:
+        repeatable, more, _ = _read_part(os.path.join(path, _REPEATABLE), REPEATABLE)
+        warnings += more
+    if _ENVIRONMENTS in inside:
+        folders, more = _environments_in(os.path.join(path, _ENVIRONMENTS))
+        warnings += more
+        for name in folders:
+            part, more, _ = _read_part(os.path.join(path, _ENVIRONMENTS, name), f"{_ENVIRONMENTS}/{name}/")
+            if name == environment:
+                files, warnings = files + part, warnings + more
+            else:
+                others += [file.name for file in part]
+    found = Folder(str(path), tuple(files), tuple(warnings), tuple(repeatable))
+    if folders or environment or any(file.environments for file in files + repeatable):
+        return _for_environment(found, others, folders, environment)
+    return found
+
+
+def _for_environment(folder: Folder, others: list[str], folders: list[str], environment: str) -> Folder:
+    from migrator.files.directives import choose  # noqa: PLC0415 - for folders that have some
+
+    chosen = choose((*folder.files, *folder.repeatable), others, folders, environment)
+    again = tuple(file for file in chosen.files if file.name.startswith(REPEATABLE))
+    return folder._replace(
+        files=tuple(file for file in chosen.files if not file.name.startswith(REPEATABLE)), repeatable=again,
+        warnings=(*folder.warnings, *chosen.warnings), skipped=chosen.skipped, environments=chosen.known,
+    )  # fmt: skip
+
+
+def _environments_in(path: str) -> tuple[list[str], list[str]]:
+    """Return the names of the environments that have a folder, and remarks about files that are in none of these."""
+    with os.scandir(path) as entries:
+        listed = sorted(entries, key=lambda entry: entry.name)
+    lost = [entry.name for entry in listed if is_migration(entry.name) and _is_file(entry)]
+    return (
+        [entry.name for entry in listed if entry.is_dir() and not entry.name.startswith(".")],
+        [f"{_ENVIRONMENTS}/{name} is not run: it is in the folder of no environment, such as env/dev" for name in lost],
+    )
+
+
+def _read_part(path: str | os.PathLike[str], prefix: str) -> tuple[list[Migration], list[str], list[str]]:
+    """Return the migrations directly in a folder, remarks, and the names of its folders that have a meaning."""
+    try:
+        with os.scandir(path) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise FolderNotFound(
+            f"no migrations folder at {path} ({error.strerror})",
+            fix="make the folder, or set MIGRATIONS_DIR (or --migrations) to where it is",
+        ) from error
+    files: list[Migration] = []
+    warnings: list[str] = []
+    helpers: dict[str, str] = {}
+    inside: list[str] = []
+    for entry in listed:  # the files beside a migration come before it: "." is below "s", as in 1.down.sql and 1.sql
+        if is_migration(entry.name) and _is_file(entry):
+            files.append(read_migration(prefix + entry.name, entry.path, helpers))
+        elif entry.name.endswith((DOWN_SUFFIX, CHECK_SUFFIX)) and not entry.name.startswith(".") and _is_file(entry):
+            helpers[prefix + entry.name] = entry.path
+        elif entry.name in {_REPEATABLE, _ENVIRONMENTS} and not prefix and entry.is_dir():
+            inside.append(entry.name)
+        elif remark := _remark(entry):
+            warnings.append(prefix + remark)
+    if helpers:
+        warnings += _without_migration(helpers, files)
+    return files, warnings, inside
+
+
+def _without_migration(helpers: dict[str, str], files: list[Migration]) -> list[str]:
+    """Say which checks are never made; a way back of a file that is gone may be kept on purpose."""
+    known = {file.check for file in files}
+    return [
+        f"{name} is not run: there is no {name.removesuffix(CHECK_SUFFIX)}.sql beside it"
+        for name, path in helpers.items()
+        if name.endswith(CHECK_SUFFIX) and path not in known
+    ]
+
+
+def _remark(entry: os.DirEntry[str]) -> str:
+    """Say what may have been meant as a migration and is not run; raises UnreadableFile for a device or pipe."""
+    name = entry.name if entry.name.isprintable() else ascii(entry.name)[1:-1]
+    if os.path.isdir(entry.path):
+        return f"{name} is a folder; the .sql files in it are not run" if _holds_migrations(entry) else ""
+    if is_migration(entry.name):
+        if not os.path.exists(entry.path):
+            return f"{name} is a link to nowhere; it is not run"
+        raise UnreadableFile(f"{name} is not a regular file", fix="replace it with a file, or remove it")
+    if looks_like_a_mistake(entry.name):
+        return f"{name} is not run: only names that end in .sql are (in lower case)"
+    return ""
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, or through a file: it leads nowhere, which _remark tells
+        return False
+
+
+def _holds_migrations(entry: os.DirEntry[str]) -> bool:
+    try:
+        inside = os.listdir(entry.path)
+    except OSError:  # closed to us, so nobody expects us to run what is in it
+        inside = []
+    return is_migration(entry.name) or any(map(is_migration, inside))
+
+
+def read_migration(name: str, path: str, helpers: Mapping[str, str] | None = None) -> Migration:
+    """Read one file; ``helpers`` has the paths of the files beside it. Raises UnreadableFile or InvalidFileName."""
+    found = _read_file(name, path)
+    if not helpers:
+        return found
+    down, check = (helpers.get(companion_name(name, suffix), "") for suffix in (DOWN_SUFFIX, CHECK_SUFFIX))
+    return found._replace(down=down, check=check)
+
+
+def _read_file(name: str, path: str) -> Migration:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidFileName(
+            f"the name {name!a} is not UTF-8", fix="rename the file; letters, digits and _ serve best"
+        ) from None
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            content = os.read(descriptor, _WHOLE)
+            if len(content) < _WHOLE:
+                found = Migration(name, path, checksum(content), len(content))
+            else:
+                found = _read_large(name, path, descriptor, content)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UnreadableFile(
+            f"{name} cannot be read ({error.strerror})", fix="give the user who runs this read permission"
+        ) from error
+    if b"db_setup:" in content and _NAMES_ENVIRONMENTS in content:
+        from migrator.files.directives import named_in  # noqa: PLC0415 - for files that have some
+
+        return found._replace(environments=named_in(content, name))
+    return found
+
+
+def _read_large(name: str, path: str, descriptor: int, start: bytes) -> Migration:
+    """Return the migration with the checksum of a text that is read piece by piece."""
+    digest, size = hashlib.sha256(), len(start)
+    held, piece = b"", start.removeprefix(codecs.BOM_UTF8)
+    while piece:
+        piece = held + piece
+        held = b"\r" if piece.endswith(b"\r") else b""  # the \n of this \r may come with the next piece
+        digest.update(normalised(piece.removesuffix(held)))
+        piece = os.read(descriptor, _WINDOW)
+        size += len(piece)
+    digest.update(normalised(held))
+    return Migration(name, path, digest.hexdigest(), size)

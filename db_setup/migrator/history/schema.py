@@ -1,0 +1,101 @@
+"""The tables of the history, and how they are made. Pure.
+
+The upgrade: what tables of the history lack that an earlier version made. Harmless where nothing is lacking.
+"""
+
+from __future__ import annotations
+
+SCHEMA = "db_setup"
+
+CREATE_SQL = f"""
+CREATE SCHEMA IF NOT EXISTS {SCHEMA};
+CREATE TABLE IF NOT EXISTS {SCHEMA}.runs (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    request_id text NOT NULL,
+    action text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    finished_at timestamptz,
+    outcome text NOT NULL DEFAULT 'running',
+    message text NOT NULL DEFAULT '',
+    run_by text NOT NULL DEFAULT SESSION_USER,
+    package_version text NOT NULL,
+    lock_report jsonb,
+    history_head text
+);
+CREATE TABLE IF NOT EXISTS {SCHEMA}.history (
+    position bigint GENERATED ALWAYS AS IDENTITY,
+    name text PRIMARY KEY,
+    number text NOT NULL,
+    checksum text NOT NULL,
+    state text NOT NULL,
+    mode text NOT NULL,
+    steps integer NOT NULL DEFAULT 0,
+    steps_checksum text NOT NULL DEFAULT '',
+    step_begun integer NOT NULL DEFAULT 0,
+    step_note text NOT NULL DEFAULT '',
+    applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    duration_ms integer,
+    run_id bigint,
+    applied_by text NOT NULL DEFAULT SESSION_USER,
+    package_version text NOT NULL,
+    evidence text,
+    down_sql text,
+    chain text,
+    previous text
+);
+REVOKE ALL ON SCHEMA {SCHEMA} FROM PUBLIC;
+REVOKE ALL ON {SCHEMA}.history, {SCHEMA}.runs FROM PUBLIC;
+COMMENT ON SCHEMA {SCHEMA} IS 'What db_setup has applied to this database; not to be edited by hand';
+COMMENT ON TABLE {SCHEMA}.runs IS 'One row for each run that found something to do';
+COMMENT ON COLUMN {SCHEMA}.runs.request_id IS 'The Lambda request, or the host and process that ran';
+COMMENT ON COLUMN {SCHEMA}.runs.outcome IS 'running, succeeded or failed; running without a runner: it was killed';
+COMMENT ON TABLE {SCHEMA}.history IS 'One row for each migration, in the order of application';
+COMMENT ON COLUMN {SCHEMA}.history.name IS 'The name of the file, which tells migrations apart';
+COMMENT ON COLUMN {SCHEMA}.history.number IS 'The number in the name, or the one given to an unnumbered file';
+COMMENT ON COLUMN {SCHEMA}.history.checksum IS 'SHA-256 of the text, no BOM, LF line ends; empty when unknown';
+COMMENT ON COLUMN {SCHEMA}.history.mode IS 'transaction, stepwise, or not run here: imported, adopted, baseline';
+COMMENT ON COLUMN {SCHEMA}.history.run_id IS 'The id of its row in runs';
+COMMENT ON COLUMN {SCHEMA}.history.steps IS 'Stepwise: how many steps are proven done';
+COMMENT ON COLUMN {SCHEMA}.history.steps_checksum IS 'Stepwise: SHA-256 chained over the texts of these steps';
+COMMENT ON COLUMN {SCHEMA}.history.step_begun IS 'Stepwise: the step outside any transaction that was begun last';
+COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found before it began';
+"""
+"""Harmless where they are already; of columns that came later, the upgrade knows what is to be said."""
+
+UPGRADE = f"""
+ALTER TABLE {SCHEMA}.runs ADD COLUMN IF NOT EXISTS lock_report jsonb, ADD COLUMN IF NOT EXISTS history_head text;
+ALTER TABLE {SCHEMA}.history ADD COLUMN IF NOT EXISTS evidence text, ADD COLUMN IF NOT EXISTS down_sql text,
+    ADD COLUMN IF NOT EXISTS chain text, ADD COLUMN IF NOT EXISTS previous text;
+COMMENT ON COLUMN {SCHEMA}.runs.lock_report IS 'What each statement locked, where LOCK_REPORT asked for it';
+COMMENT ON COLUMN {SCHEMA}.runs.history_head IS
+    'Number of rows in the chain, chain and name of the last one when the run ended; empty: the rows are not sealed';
+COMMENT ON COLUMN {SCHEMA}.history.state IS
+    'applied; running: a stepwise file that is to be continued; reverting: its way back is to be continued';
+COMMENT ON COLUMN {SCHEMA}.history.evidence IS 'How it is known that a file not run here is applied';
+COMMENT ON COLUMN {SCHEMA}.history.down_sql IS 'The text of its way back, when it was applied';
+COMMENT ON COLUMN {SCHEMA}.history.chain IS 'SHA-256 over this row and the chain of the row before it';
+COMMENT ON COLUMN {SCHEMA}.history.previous IS 'The name of the row before it in the chain';
+"""
+
+_NEW_COLUMNS = {
+    "runs": ("lock_report", "history_head"),
+    "history": ("evidence", "down_sql", "chain", "previous"),
+}
+
+
+def _newest() -> str:
+    tables = " OR ".join(
+        f"(attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.{table}'::pg_catalog.regclass::pg_catalog.oid "
+        f"AND attname OPERATOR(pg_catalog.=) ANY ('{{{','.join(columns)}}}'::pg_catalog.name[]))"
+        for table, columns in _NEW_COLUMNS.items()
+    )
+    count = sum(map(len, _NEW_COLUMNS.values()))
+    return (
+        f"(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) {count} FROM pg_catalog.pg_attribute "
+        f"WHERE NOT attisdropped AND ({tables})) AS newest"
+    )
+
+
+IS_NEWEST = _newest()
+"""True where the tables have everything; travels with the statement that records the beginning of a run."""
+_NO_PRIVILEGE = "42501"

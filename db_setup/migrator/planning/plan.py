@@ -1,0 +1,272 @@
+"""The plan: what a run has to do, made from the files, the history and the request. Pure.
+
+The rules are in db_setup/README.md, "Files and numbers" and "States".
+
+Repeatables: files that are run again whenever their text has changed, after all numbered ones. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from migrator.errors import DuplicateNumber, InconsistentHistory, OutOfOrder, PlanError, UnknownTarget
+from migrator.files.migration import Migration, Number, free_numbers, number_of, parse_number, split_name
+from migrator.history.rows import AppliedMigration
+from migrator.planning.matching import Match, Rename, come_after, half_rolled_back, match
+
+_LAST_NAME = "\U0010ffff"
+_NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
+_NUMBER = r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}"
+
+EMPTY = "empty"
+UNTRACKED = "tables_without_migration_history"
+PENDING = "pending_migrations"
+UP_TO_DATE = "up_to_date"
+INCONSISTENT = "inconsistent"
+AHEAD = "ahead"
+DRIFTED = "drifted"
+
+
+class Pending(NamedTuple):
+    """A file that is to be applied, with the number it has or is given."""
+
+    migration: Migration
+    number: str
+    late: bool = False
+    resumed: bool = False
+
+    @property
+    def order(self) -> tuple[Number, str]:
+        """Return the key that pending files are applied by."""
+        return parse_number(self.number), self.migration.name
+
+
+class Plan(NamedTuple):
+    """What is to be done, and what is wrong. ``held_back`` are pending files beyond the target."""
+
+    state: str
+    pending: tuple[Pending, ...] = ()
+    held_back: tuple[Pending, ...] = ()
+    renames: tuple[Rename, ...] = ()
+    warnings: tuple[str, ...] = ()
+    problems: tuple[PlanError, ...] = ()
+    revision: str = ""
+
+    def refuse_problems(self) -> None:
+        """Raise the first problem, with the others named in it; nothing was run then."""
+        if not self.problems:
+            return
+        first, *others = self.problems
+        if others:
+            first.what = "; ".join([first.what, *(problem.what for problem in others)])
+        first.applied = "nothing was run"
+        raise first
+
+
+class Policy(NamedTuple):
+    """What the user asks of planning."""
+
+    target: str = ""
+    strict_order: bool = False
+    allow_missing: bool = False
+
+
+def make_plan(
+    files: Sequence[Migration], applied: Sequence[AppliedMigration], has_tables: bool, policy: Policy
+) -> Plan:
+    """Return the plan; raises UnknownTarget. What else is wrong stands in ``problems``."""
+    found = match(files, applied)
+    revision = _revision(applied)
+    if found.missing and not found.new and come_after(found.missing, applied, found.rows):
+        _find_target(policy.target, (), found)
+        return Plan(AHEAD, warnings=_ahead_warnings(found), revision=revision)
+    pending = _pending(found, files, applied)
+    warnings, problems = _missing(found.missing, policy.allow_missing)
+    problems += [*half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
+    late_warnings, late_problems = _late(pending, policy.strict_order)
+    due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
+    return Plan(
+        state=_state(bool(problems + late_problems), pending, applied, has_tables),
+        pending=due,
+        held_back=held_back,
+        renames=found.renames,
+        warnings=(*warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings),
+        problems=tuple(problems + late_problems),
+        revision=revision,
+    )
+
+
+def _revision(applied: Sequence[AppliedMigration]) -> str:
+    done = [row for row in applied if row.state == "applied"]
+    return max(done, key=lambda row: row.rank).number if done else ""
+
+
+def _ahead_warnings(match: Match) -> tuple[str, ...]:
+    names = ", ".join(row.name for row in match.missing)
+    warnings = [f"the database is ahead of these files: it knows {names}; nothing was written"]
+    unfinished = [row.name for row in (*match.missing, *match.rows.values()) if row.state == "running"]
+    if unfinished:
+        warnings.append(f"{', '.join(unfinished)} is applied in part; deploying the newer package again finishes it")
+    warnings += [problem.what for problem in half_rolled_back((*match.missing, *match.rows.values()))]
+    warnings += [f"{file.name} was edited after it was applied" for file, _ in match.edited]
+    return tuple(warnings)
+
+
+def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str], list[PlanError]]:
+    if allowed:
+        return [f"{row.name} is applied, and its file is missing" for row in missing], []
+    return [], [
+        InconsistentHistory(
+            f"{row.name} is applied{_since(row)}, and its file is missing",
+            fix="put the file back as it was (its change is still in the database), or have repair forget it; "
+            "ALLOW_MISSING=true is for development databases that several branches share",
+        )
+        for row in missing
+    ]
+
+
+def _edited(edited: list[tuple[Migration, AppliedMigration]]) -> list[PlanError]:
+    return [
+        InconsistentHistory(
+            f"{file.name} was edited after it was applied{_since(row)} "
+            f"(checksum {row.checksum[:12]} then, {file.checksum[:12]} now)",
+            fix="put the file back as it was, and write the change as a new file; "
+            "where the new text does what the old one did, repair accepts it",
+        )
+        for file, row in edited
+    ]
+
+
+def _since(row: AppliedMigration) -> str:
+    """Say when a migration was applied, or that it was in part."""
+    return (" in part" if row.state == "running" else "") + (f" on {row.applied_at}" if row.applied_at else "")
+
+
+def _pending(match: Match, files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> tuple[Pending, ...]:
+    resumed = [
+        Pending(file, match.rows[file.name].number, resumed=True)
+        for file in files
+        if file.name in match.rows and match.rows[file.name].state == "running"
+    ]
+    if not match.new and not resumed:
+        return ()
+    known = (*match.rows, *(row.name for row in match.missing))
+    highest = max((number for name in known if (number := number_of(name))), default=())
+    numbered = [
+        Pending(file, split_name(file.name)[0], late=number < highest)
+        for file in match.new
+        if (number := file.number) is not None
+    ]
+    unnumbered = sorted(file.name for file in match.new if file.number is None)
+    by_name = {file.name: file for file in match.new}
+    numbers = free_numbers([file.name for file in files], [row.number for row in applied], len(unnumbered))
+    given = [Pending(by_name[name], number) for name, number in zip(unnumbered, numbers, strict=True)]
+    return (*sorted(resumed + numbered, key=lambda item: item.order), *given)
+
+
+def _duplicates(files: Sequence[Migration], pending: Sequence[Pending]) -> list[PlanError]:
+    if not pending:
+        return []
+    due = {item.migration.name for item in pending}
+    groups: dict[Number, list[str]] = {}
+    for file in files:
+        if (number := file.number) is not None:
+            groups.setdefault(number, []).append(file.name)
+    return [
+        DuplicateNumber(
+            f"one number, {len(names)} files: {', '.join(names)}",
+            fix="give one of them the next free number; the files that are applied already keep theirs",
+        )
+        for names in groups.values()
+        if len(names) > 1 and due.intersection(names)
+    ]
+
+
+def _late(pending: Sequence[Pending], strict: bool) -> tuple[list[str], list[PlanError]]:
+    late = [item.migration.name for item in pending if item.late]
+    if not strict:
+        return [f"{name} comes before migrations that are applied already; it runs now" for name in late], []
+    return [], [
+        OutOfOrder(f"{name} comes before migrations that are applied already", fix="give it the next free number")
+        for name in late
+    ]
+
+
+def _rename_warnings(renames: Sequence[Rename]) -> list[str]:
+    return [f"{rename.old} is now {rename.new}; the history follows" for rename in renames]
+
+
+def _split_at_target(
+    pending: tuple[Pending, ...], found: Match, target: str, revision: str
+) -> tuple[tuple[Pending, ...], tuple[Pending, ...], list[str]]:  # fmt: skip
+    last = _find_target(target, pending, found)
+    due = tuple(item for item in pending if item.order <= last)
+    warnings = []
+    if target and revision and parse_number(revision) > last[0]:
+        warnings.append(f"the database is at {revision}, past the target {target}; migrate never goes back")
+    return due, tuple(item for item in pending if item.order > last), warnings
+
+
+def _find_target(target: str, pending: Sequence[Pending], found: Match) -> tuple[Number, str]:
+    """Return the order key of the last migration a target admits: of a file by name, or of all with a number."""
+    if not target:
+        return _NO_END
+    orders = {row.name: (row.rank, row.name) for row in found.missing}
+    orders |= {name: (number_of(name) or row.rank, name) for name, row in found.rows.items()}
+    orders |= {item.migration.name: item.order for item in pending}
+    for name in (target, f"{target}.sql"):
+        if name in orders:
+            return orders[name]
+    number = parse_number(target) if re.fullmatch(_NUMBER, target) else None
+    if number is not None and any(number == order[0] for order in orders.values()):
+        return number, _LAST_NAME
+    known = ", ".join(sorted(orders)[-5:]) or "none"
+    raise UnknownTarget(
+        f'there is no migration "{target}"', fix=f'use "head", a number or a file name; the last ones: {known}'
+    )
+
+
+def up_to(target: str, items: Sequence[Pending]) -> list[Pending]:
+    """Return the files up to a target, all for an empty one; raises UnknownTarget."""
+    last = _find_target(target, items, match((), ()))
+    return [item for item in items if item.order <= last]
+
+
+def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMigration], has_tables: bool) -> str:
+    if broken:
+        return INCONSISTENT
+    if not applied:
+        return UNTRACKED if has_tables else EMPTY
+    return PENDING if pending else UP_TO_DATE
+
+
+def _with_repeatables(plan: Plan, files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> Plan:
+    """Return a plan with the repeatable files that have changed behind its own.
+
+    They wait where the target holds a numbered file back, and are left alone where the database is ahead.
+    """
+    if plan.state == AHEAD:
+        return plan
+    rows = {row.name: row for row in applied}
+    due = tuple(
+        Pending(file, "", resumed=_goes_on(file, rows.get(file.name)))
+        for file in files
+        if not _is_done(file, rows.get(file.name))
+    )
+    if not due:
+        return plan
+    state = PENDING if plan.state == UP_TO_DATE else plan.state
+    if plan.held_back:
+        return plan._replace(held_back=(*plan.held_back, *due), state=state)
+    return plan._replace(pending=(*plan.pending, *due), state=state)
+
+
+def _is_done(file: Migration, row: AppliedMigration | None) -> bool:
+    return row is not None and row.state == "applied" and row.checksum == file.checksum
+
+
+def _goes_on(file: Migration, row: AppliedMigration | None) -> bool:
+    """Tell whether a stepwise run of the same text has stopped half way; another text begins anew."""
+    return row is not None and row.state == "running" and row.checksum == file.checksum

@@ -1,0 +1,192 @@
+"""A script: the statements of one migration, and how they are to be run.
+
+Reading the statements of every pending file before the first one runs finds what can be refused beforehand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from migrator.errors import TextError, UnclosedTransaction
+from migrator.files.directives import parse_directives
+from migrator.files.migration import Migration
+from migrator.formatting import Location, mask_passwords
+from migrator.sql.classify import Kind
+from migrator.sql.decode import read_text
+from migrator.sql.statements import Statement, split_chunks
+
+TRANSACTION = "transaction"
+STEPWISE = "stepwise"
+PLAIN_OPENING = "BEGIN;"
+
+ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.PREPARE_TRANSACTION})
+_WRAPPER = ENDS | {Kind.EMPTY, Kind.ENCODING, Kind.BEGIN}
+_DOWN_MARKS = ("-- +goose Down", "-- migrate:down", "-- +migrate Down", "--//@UNDO")
+
+
+class Script(NamedTuple):
+    """The statements of a file, from memory or read again from disk, and the mode they call for.
+
+    ``opening`` begins its transaction, with the file's own wishes for it (isolation level and the like). ``down`` is
+    the text of its way back, as the history keeps it, and ``check`` what is asked before it is kept.
+    """
+
+    migration: Migration
+    mode: str
+    opening: str
+    read: Callable[[], Iterator[Statement]]
+    warnings: tuple[str, ...] = ()
+    sets_session: bool = False
+    sets_defaults: bool = False
+    down: str | None = None
+    check: Script | None = None
+
+    def body(self) -> Iterator[Statement]:
+        """Yield what runs inside one transaction: all but the wrapper, and what the opening has taken over."""
+        leading = True
+        for statement in self.read():
+            if statement.kind in _WRAPPER or (leading and statement.kind is Kind.SET_TRANSACTION):
+                continue
+            leading = False
+            yield statement
+
+    def steps(self) -> Iterator[Statement]:
+        """Yield what a stepwise run looks at: code, and transaction statements that do something.
+
+        Where a block ends AND CHAIN, its BEGIN comes again behind the end.
+        """
+        begin: Statement | None = None
+        for statement in self.read():
+            if statement.kind is Kind.BEGIN and begin is None:
+                begin = statement
+                yield statement
+            elif statement.kind in ENDS and begin is not None:
+                yield statement
+                begin = begin if chains(statement) else None
+                if begin is not None:
+                    yield begin
+            elif statement.kind not in _WRAPPER:
+                yield statement
+
+
+def read_script(migration: Migration, *, keep: bool, text: str | None = None) -> Script:
+    """Read a file, or the ``text`` given for it, and decide how it is run; ``keep`` holds its statements in memory.
+
+    Raises TextError and its kinds, each with file, line and column.
+    """
+
+    def source() -> Iterator[str]:
+        return read_text(migration.name, migration.path, migration.size) if text is None else iter((text,))
+
+    try:
+        pieces = source()
+        head = next(pieces, "")
+        directives = parse_directives(head, migration.name)
+        first_pass = split_chunks(chain([head], pieces))
+        read: Callable[[], Iterator[Statement]] = lambda: split_chunks(source())  # noqa: E731
+        if keep:
+            kept = list(first_pass)
+            first_pass = iter(kept)
+            if all(statement.data is None for statement in kept):  # COPY data can be read only once
+                read = lambda: iter(kept)  # noqa: E731
+        outline = _Outline(first_pass)
+    except TextError as error:
+        raise error.in_file(migration.name) from None
+    mode = STEPWISE if directives.no_transaction else outline.mode
+    warnings = [
+        f'{migration.name} holds "{mark}": the whole file is run, the part after it too; move that to a .down.sql file'
+        for mark in _DOWN_MARKS
+        if mark in head
+    ]
+    return Script(migration, mode, outline.opening, read, tuple(warnings), outline.sets_session, outline.sets_defaults)
+
+
+class _Outline:
+    """What the order of a file's transaction statements says: its mode, and how its transaction opens."""
+
+    def __init__(self, statements: Iterable[Statement]) -> None:
+        self.blocks = self.loose = 0
+        self.outside = self.plain_end = False
+        self.begin: Statement | None = None  # of the block that is open
+        self.first_begin = ""
+        self.characteristics: list[str] = []
+        self.sets_session = self.sets_defaults = False
+        seen_code = False
+        for statement in statements:
+            if statement.kind is Kind.SET_TRANSACTION and not seen_code:
+                self.characteristics.append(statement.text)
+            elif statement.kind not in _WRAPPER:
+                seen_code = True
+            self._look_at(statement)
+        if self.begin is not None:
+            raise UnclosedTransaction(
+                "this transaction is never ended", where=place(self.begin, 0), fix="add COMMIT; at its end"
+            )
+
+    def _look_at(self, statement: Statement) -> None:
+        if statement.kind is Kind.BEGIN and self.begin is None:
+            self._open(statement)
+        elif statement.kind in ENDS and self.begin is not None:
+            self._close(statement)
+        elif statement.kind not in _WRAPPER:
+            self.loose += self.begin is None
+            self.outside |= statement.kind is Kind.OUTSIDE
+            self.sets_session |= statement.kind is Kind.SESSION
+            self.sets_defaults |= _sets_defaults(statement)
+
+    def _open(self, statement: Statement) -> None:
+        self.begin = statement
+        self.blocks += 1
+        self.first_begin = self.first_begin or statement.text
+
+    def _close(self, statement: Statement) -> None:
+        if chains(statement):
+            self.blocks += 1
+        else:
+            self.begin = None
+        self.plain_end = statement.kind is Kind.COMMIT
+
+    @property
+    def mode(self) -> str:
+        absorbed = self.blocks == 0 or (self.blocks == 1 and not self.loose and self.plain_end)
+        return TRANSACTION if absorbed and not self.outside else STEPWISE
+
+    @property
+    def opening(self) -> str:
+        return "\n".join([terminated(self.first_begin or PLAIN_OPENING), *map(terminated, self.characteristics)])
+
+
+def _sets_defaults(statement: Statement) -> bool:
+    """Tell whether a statement may change what new sessions begin with (ALTER DATABASE or ROLE ... SET)."""
+    if statement.words[:2] in {("alter", "database"), ("alter", "role"), ("alter", "user")}:
+        return True
+    if statement.words[:1] != ("do",):
+        return False
+    return re.search(r"\balter\s+(?:database|role|user)\b", statement.text, re.IGNORECASE) is not None
+
+
+def chains(statement: Statement) -> bool:
+    """Tell whether a COMMIT or ROLLBACK begins the next transaction at once (AND CHAIN)."""
+    return "chain" in statement.words and "no" not in statement.words
+
+
+def terminated(text: str) -> str:
+    """Return a statement's text with an end that no comment in it can hide."""
+    return text if text.endswith(";") and "--" not in text.rpartition("\n")[2] else f"{text}\n;"
+
+
+def place(statement: Statement, offset: int) -> Location:
+    """Return where a 0-based offset into a statement's text is in its file (whose name is not known here).
+
+    Passwords are masked while the whole statement is at hand: one line of it may not tell that it holds one.
+    """
+    before = statement.text[:offset]
+    line_start = before.rfind("\n") + 1
+    line_end = statement.text.find("\n", offset)
+    text = mask_passwords(statement.text)[line_start : line_end if line_end >= 0 else len(statement.text)]
+    indent = 0 if line_start else statement.column - 1
+    line = statement.line + before.count("\n")
+    return Location("", line, offset - line_start + 1 + indent, " " * indent + text)

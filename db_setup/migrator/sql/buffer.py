@@ -1,0 +1,134 @@
+"""A text that is read through a window: the part in memory, its line numbers, and the data of COPY."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+
+from migrator.formatting import Location
+
+_MAX_LINE = 10_000  # characters of a line that are kept for the sake of an error message
+
+
+@functools.cache
+def _end_of_data() -> re.Pattern[str]:
+    return re.compile(r"\n\\\.\r?(?:\n|\Z)")
+
+
+class Buffer:
+    """The part of the text that is in memory; ``at`` is the place of the reader."""
+
+    def __init__(self, chunks: Iterable[str]) -> None:
+        self._chunks = iter(chunks)
+        self._started = False  # a byte order mark at the very beginning is no part of the text
+        self.text = ""
+        self.at = 0
+        self._line, self._line_start, self._counted = 1, 0, 0
+        self._jump = 0  # lines of COPY data between a rest of line that was put back and what follows it
+
+    def more(self) -> bool:
+        """Append as much again as there is, so that a long statement costs linear time; False at the end."""
+        pieces, size = [self.text], 0
+        for chunk in self._chunks:
+            pieces.append(chunk if self._started else chunk.removeprefix("\ufeff"))
+            self._started = self._started or chunk != ""
+            size += len(chunk)
+            if size > len(self.text):
+                break
+        self.text = "".join(pieces)
+        return size > 0
+
+    def whole(self, pattern: re.Pattern[str], at: int) -> re.Match[str]:
+        """Match what the edge of the window does not cut; the pattern is one that always matches."""
+        while True:
+            match = pattern.match(self.text, at)
+            assert match is not None
+            if match.end() < len(self.text) or not self.more():
+                return match
+
+    def char(self, at: int) -> str:
+        """Return the character at ``at``, or nothing at the end of the text."""
+        while at >= len(self.text) and self.more():
+            pass
+        return self.text[at : at + 1]
+
+    def place(self, at: int) -> tuple[int, int]:
+        """Return line and column of ``at``, which never goes back."""
+        if newlines := self.text.count("\n", self._counted, at):
+            self._line += newlines + self._jump
+            self._line_start = self.text.rfind("\n", self._counted, at) + 1
+            self._jump = 0
+        self._counted = at
+        return self._line, at - self._line_start + 1
+
+    def location(self, at: int) -> Location:
+        """Return the place of ``at`` with the text of its line."""
+        line, column = self.place(at)
+        end = self.text.find("\n", at)
+        end = end if end >= 0 else len(self.text)
+        text = self.text[self._line_start : end] if self._line_start >= 0 else ""
+        return Location("", line, column, text.rstrip("\r")[:_MAX_LINE])
+
+    def trim(self) -> None:
+        """Forget what lies before the current line, once it is more than half of the window."""
+        if self.at * 2 < len(self.text):
+            return
+        self.place(self.at)
+        cut = self._line_start if 0 < self.at - self._line_start < _MAX_LINE else self.at - 1
+        if cut > 0:
+            self.text = self.text[cut:]
+            self.at, self._counted = self.at - cut, self._counted - cut
+            self._line_start -= cut
+
+    def put_back(self, rest: str, line: int, column: int) -> None:
+        """Read ``rest``, which stood at ``line`` and ``column``, before what follows."""
+        self._jump = self.place(self.at)[0] - line - 1
+        self.text = f"{rest}\n{self.text[self.at :]}"
+        self.at, self._counted, self._line, self._line_start = 0, 0, line, 1 - column
+
+
+class CopyData:
+    """The lines after COPY ... FROM STDIN, up to the line that holds a backslash and a dot."""
+
+    def __init__(self, window: Buffer) -> None:
+        self._window = window
+        self._stop = window.at  # up to here the window holds nothing but data
+        self._next = -1  # where the text goes on after the data, once known
+
+    def read(self, size: int = -1) -> str:
+        """Return up to ``size`` characters, all of them for -1, none at the end."""
+        pieces: list[str] = []
+        window = self._window
+        while size and self._ready():
+            stop = self._stop if size < 0 else min(self._stop, window.at + size)
+            pieces.append(window.text[window.at : stop])
+            size -= stop - window.at if size > 0 else 0
+            window.at = stop
+        return "".join(pieces)
+
+    def drain(self) -> None:
+        """Pass over what was not read, and leave the window behind the data."""
+        while self._ready():
+            self._window.at = self._stop
+        self._window.at = self._next
+
+    def _ready(self) -> bool:
+        """Look for more data; False when there is none."""
+        while self._window.at >= self._stop and self._next < 0:
+            self._look()
+        return self._window.at < self._stop
+
+    def _look(self) -> None:
+        window = self._window
+        window.trim()
+        self._stop = window.at
+        end = _end_of_data().search(window.text, window.at - 1)
+        if end and (end[0].endswith("\n") or not window.more()):
+            self._stop, self._next = end.start() + 1, end.end()
+        elif not end:
+            last = window.text.rfind("\n", window.at - 1)
+            cut = "\n\\.\r".startswith(window.text[last:]) if last >= 0 else False
+            self._stop = last + 1 if cut else len(window.text)
+            if self._stop <= window.at and not window.more():
+                self._stop = self._next = len(window.text)

@@ -1,0 +1,5 @@
+"""TODO."""
+
+from __future__ import annotations
+
+PACKAGE_VERSION = "2.0.0"

@@ -1,0 +1,290 @@
+"""One runner at a time: several processes on one database, locks of others, the deadline, standbys."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from migrator.cli.local_server.process import run_as, server_account
+from migrator.cli.local_server.server import LocalServer
+from migrator.errors import DeadlineReached, LockTimeout, ReadOnlyServer, RunLockTimeout, UnsupportedServer
+
+from tests.oracle.psql_recorder import Recorder
+from tests.plugins.databases import Database
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Cli, Invoke, LambdaContext, command
+from tests.plugins.server import SETTINGS
+
+LOCK = "SELECT pg_advisory_lock(1684173925, 1952804208)"
+HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'db_setup%%' AND datname = current_database()"
+PATIENCE = 20.0  # seconds
+
+
+def wait_for(database: Database, query: str, count: int) -> None:
+    """Wait until a query counts what is wanted."""
+    end = time.monotonic() + PATIENCE
+    while database.query(query) != [(count,)]:
+        assert time.monotonic() < end, query
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("count", [2, 8, 32])
+def test_runners_started_at_once(database: Database, folder: Folder, count: int) -> None:
+    """Each file is applied once, every runner succeeds, and the answers add up to what was done."""
+    names = ["001_a.sql", "002_b.sql", "003_c.sql", "004_d.sql"]
+    folder.write(names[0], "CREATE TABLE a (i int);")
+    folder.write(names[1], "CREATE INDEX CONCURRENTLY a_i ON a (i); INSERT INTO a VALUES (1);")
+    folder.write(names[2], "INSERT INTO a VALUES (2);")
+    folder.write(names[3], "CREATE INDEX CONCURRENTLY ON a (i);")
+    words = command("migrate", "--json", "--database-url", database.url, "--migrations", str(folder.path))
+    runners = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(count)]
+    answers = [(*runner.communicate(timeout=120), runner.returncode) for runner in runners]
+    assert [(err, status) for _, err, status in answers] == [("", 0)] * count
+    applied = [json.loads(out)["applied_migrations"] for out, _, _ in answers]
+    assert sorted(name for done in applied for name in done) == names
+    assert database.query("SELECT i FROM a ORDER BY i") == [(1,), (2,)]
+    assert database.query("SELECT name FROM db_setup.history ORDER BY position") == [(name,) for name in names]
+    assert database.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+
+
+def test_waiting_runner_reports_who_did_the_work(cli: Cli, database: Database, folder: Folder) -> None:
+    """A runner that waited and found nothing left says which run did it."""
+    folder.write("001_a.sql", "SELECT pg_sleep(1);")
+    words = command("migrate", "--database-url", database.url, "--migrations", str(folder.path))
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as first:
+        wait_for(database, HELD, 1)
+        second = cli("migrate")
+        assert first.wait() == 0
+    assert second.status == 0
+    assert "waiting: another runner is at work: pid" in second.err
+    assert "Done meanwhile by run 1" in second.out
+
+
+def test_run_lock_not_to_be_had(invoke: Invoke, database: Database, folder: Folder) -> None:
+    """A run that cannot get the run lock in its time names the holder and touches nothing."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    holder = database.connect()
+    with holder.cursor() as cursor:
+        cursor.execute("SET application_name = 'the holder'")
+        cursor.execute(LOCK)
+        with pytest.raises(RunLockTimeout, match='"the holder"'):
+            invoke(MIGRATION_TIMEOUT="500ms")
+    holder.close()
+    assert database.query("SELECT to_regclass('a'), to_regclass('db_setup.history')") == [(None, None)]
+
+
+@pytest.fixture
+def locked(database: Database) -> Iterator[psycopg2.extensions.connection]:
+    """Hold a table's lock as an application would."""
+    database.execute("CREATE TABLE t (i int)")
+    holder = psycopg2.connect(database.url, application_name="the application")
+    with holder.cursor() as cursor:
+        cursor.execute("LOCK TABLE t IN ACCESS SHARE MODE")
+    yield holder
+    holder.close()
+
+
+def test_table_locked_for_a_while(
+    invoke: Invoke, folder: Folder, locked: psycopg2.extensions.connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that meets a lock gives way, tries again, and succeeds when the lock is gone."""
+    folder.write("001_t.sql", "INSERT INTO t VALUES (1);\nALTER TABLE t ADD COLUMN j int;")
+    timer = threading.Timer(0.7, locked.rollback)
+    timer.start()
+    body = invoke(LOCK_TIMEOUT="100ms")
+    timer.join()
+    assert body["applied_migrations"] == ["001_t.sql"]
+    assert "migration.blocked" in capsys.readouterr().out
+
+
+def test_table_locked_too_long(
+    invoke: Invoke, folder: Folder, database: Database, locked: psycopg2.extensions.connection
+) -> None:
+    """When the time is over the error has the statement's place and names who blocks; nothing was kept."""
+    folder.write("001_t.sql", "INSERT INTO t VALUES (1);\nALTER TABLE t ADD COLUMN j int;")
+    with pytest.raises(LockTimeout) as caught:
+        invoke(LOCK_TIMEOUT="100ms", MIGRATION_TIMEOUT="2")
+    message = str(caught.value)
+    assert message.startswith("001_t.sql:2:1  canceling statement due to lock timeout (55P03)")
+    assert f'blocked by pid {locked.info.backend_pid} (application "the application", idle in transaction)' in message
+    locked.rollback()
+    assert database.query("SELECT * FROM t") == []
+
+
+def test_lock_is_waited_for_once_an_attempt(
+    invoke: Invoke, folder: Folder, database: Database, locked: psycopg2.extensions.connection,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Between two attempts the queue behind the lock gets its turn: no attempt asks for it twice."""
+    database.execute("CREATE SEQUENCE asked")
+    folder.write("001_t.sql", "SELECT nextval('asked');\nALTER TABLE t ADD COLUMN j int;")
+    with pytest.raises(LockTimeout):
+        invoke(LOCK_TIMEOUT="50ms", MIGRATION_TIMEOUT="1")
+    attempts = capsys.readouterr().out.count("migration.blocked")
+    assert attempts >= 2
+    assert database.query("SELECT last_value FROM asked") == [(attempts,)]
+
+
+SLOW = "CREATE TABLE a (i int);\nSELECT pg_sleep(60);"
+STUBBORN = """DO $$ BEGIN LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$"""
+
+
+@pytest.mark.parametrize("text", [SLOW, STUBBORN], ids=["slow", "swallows cancels"])
+def test_deadline(invoke: Invoke, folder: Folder, database: Database, text: str) -> None:
+    """At its deadline a run cancels, then cuts, and says what was applied and what is left; the server is free."""
+    folder.write("001_a.sql", "CREATE TABLE done (i int);")
+    folder.write("002_b.sql", text)
+    folder.write("003_c.sql", "SELECT 1;")
+    started = time.monotonic()
+    with pytest.raises(DeadlineReached) as caught:
+        invoke(MIGRATION_TIMEOUT="1")
+    assert time.monotonic() - started < 8
+    message = str(caught.value)
+    assert "001_a.sql (applied in this run); left: 002_b.sql, 003_c.sql" in message
+    assert "carries on" in message
+    assert database.query("SELECT name FROM db_setup.history") == [("001_a.sql",)]
+    wait_for(database, OURS, 0)
+    folder.write("002_b.sql", "CREATE TABLE a (i int);")
+    assert invoke()["applied_migrations"] == ["002_b.sql", "003_c.sql"]
+
+
+def test_lambda_deadline(invoke: Invoke, folder: Folder) -> None:
+    """The function leaves before Lambda ends it: a fifth of a short time, 20 s of a long one."""
+    folder.write("001_a.sql", SLOW)
+    with pytest.raises(DeadlineReached):
+        invoke(context=LambdaContext(remaining_ms=1500))
+
+
+def test_interrupted_by_a_person(database: Database, folder: Folder) -> None:
+    """Ctrl-C ends a statement that runs on the server at once, and leaves nothing of its file."""
+    folder.write("001_a.sql", SLOW)
+    words = command("migrate", "--database-url", database.url, "--migrations", str(folder.path))
+    runner = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    wait_for(database, ASLEEP, 1)
+    started = time.monotonic()
+    runner.send_signal(signal.SIGINT)
+    _, err = runner.communicate(timeout=20)
+    assert time.monotonic() - started < 2
+    assert (runner.returncode, "interrupted" in err, "Traceback" in err) == (130, True, False)
+    assert database.query("SELECT to_regclass('a')") == [(None,)]
+
+
+def test_orphan_of_a_killed_runner_ends(database: Database, folder: Folder) -> None:
+    """The session of a runner that was killed ends within 2 s, and its lock with it (PostgreSQL 14 and newer)."""
+    folder.write("001_a.sql", SLOW)
+    words = command("migrate", "--database-url", database.url, "--migrations", str(folder.path))
+    runner = subprocess.Popen(words)
+    wait_for(database, ASLEEP, 1)
+    runner.kill()
+    runner.wait()
+    started = time.monotonic()
+    wait_for(database, HELD, 0)
+    assert time.monotonic() - started < 2
+
+
+def test_file_that_releases_all_advisory_locks(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A file may drop the run lock; the next file takes it again, and records what it does."""
+    folder.write("001_a.sql", "SELECT pg_advisory_unlock_all();")
+    folder.write("002_b.sql", "CREATE TABLE b (i int);")
+    assert invoke()["applied_migrations"] == ["001_a.sql", "002_b.sql"]
+
+
+def test_lock_lost_to_another(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """When another session takes the lock that a file has dropped, the next file is not applied."""
+    folder.write("001_a.sql", "SELECT pg_advisory_unlock_all(); SELECT pg_sleep(0.6);")
+    folder.write("002_b.sql", "CREATE TABLE b (i int);")
+    holder = database.connect()
+    seen: list[str] = []
+
+    def take() -> None:
+        with holder.cursor() as cursor:
+            wait_for(database, ASLEEP, 1)
+            cursor.execute(LOCK)
+            seen.append("taken")
+
+    thief = threading.Thread(target=take)
+    thief.start()
+    with pytest.raises(Exception, match=r"002_b\.sql: the run lock was lost"):
+        invoke()
+    thief.join()
+    holder.close()
+    assert seen == ["taken"]
+    assert database.query("SELECT name FROM db_setup.history") == [("001_a.sql",)]
+    assert database.query("SELECT to_regclass('b')") == [(None,)]
+
+
+@pytest.mark.parametrize("down", ["DROP TABLE a;", "DROP TABLE a; VACUUM;"], ids=["transaction", "stepwise"])
+def test_rollback_whose_lock_was_lost(invoke: Invoke, folder: Folder, database: Database, down: str) -> None:
+    """When another session takes the lock that a way back has dropped, the next way back is not run."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write("001_a.down.sql", down)
+    folder.write("002_b.sql", "CREATE TABLE b (i int);")
+    folder.write("002_b.down.sql", "DROP TABLE b; SELECT pg_advisory_unlock_all(); SELECT pg_sleep(0.6);")
+    invoke()
+    holder = database.connect()
+
+    def take() -> None:
+        with holder.cursor() as cursor:
+            wait_for(database, ASLEEP, 1)
+            cursor.execute(LOCK)
+
+    thief = threading.Thread(target=take)
+    thief.start()
+    with pytest.raises(Exception, match=r"001_a\.down\.sql: the run lock was lost"):
+        invoke({"action": "rollback", "target_revision": "base", "confirm": True})
+    thief.join()
+    holder.close()
+    assert database.query("SELECT name, state FROM db_setup.history") == [("001_a.sql", "applied")]
+    assert database.query("SELECT to_regclass('a') IS NOT NULL") == [(True,)]
+
+
+def test_read_only_session(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A session that can only read is refused before anything is said about the state."""
+    database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    for event in ({}, {"action": "status"}):
+        with pytest.raises(ReadOnlyServer, match="read-only"):
+            invoke(event)
+
+
+@pytest.fixture
+def standby(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """Start a standby of the session's server."""
+    folder = server.folder.parent / f"standby{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+    copy = LocalServer(folder, SETTINGS, {"PGBIN": str(server.binaries.folder)})
+    account = server_account()
+    copy.folder.mkdir(mode=0o711)
+    (copy.folder / "data").mkdir(mode=0o700)
+    if account is not None:
+        os.chown(copy.folder / "data", account.uid, account.gid)
+    base = [str(server.binaries.program("pg_basebackup")), "-h", str(server.socket_folder), "-U", "postgres"]
+    run_as(account, [*base, "-D", str(copy.folder / "data"), "-R", "-c", "fast"])
+    yield copy.start()
+    copy.remove()
+
+
+def test_standby(standby: LocalServer, invoke: Invoke) -> None:
+    """A standby is refused, for it would grant the lock and might be behind."""
+    for event in ({}, {"action": "status"}):
+        with pytest.raises(ReadOnlyServer, match="standby"):
+            invoke(event, DATABASE_URL=standby.url)
+
+
+
+
+def test_server_that_is_too_old(invoke: Invoke) -> None:
+    """A PostgreSQL older than 12 is refused by its version, before anything is sent to it."""
+    with Recorder(Path("psql")) as old:
+        old.settings |= {"server_version": "11.22", "DateStyle": "ISO, MDY", "integer_datetimes": "on"}
+        host, port = old.server_address[:2]
+        with pytest.raises(UnsupportedServer, match="the server is PostgreSQL 11"):
+            invoke(DATABASE_URL=f"postgresql://u@{host!s}:{port}/d?sslmode=disable&gssencmode=disable")

@@ -1,0 +1,62 @@
+"""Differences of two catalogues, and what is told of them."""
+
+from __future__ import annotations
+
+from migrator.drift.diff import Difference, compare, in_words, truncated
+from migrator.drift.snapshot import Catalog, CatalogObject
+
+
+def catalogue(*entries: CatalogObject) -> Catalog:
+    """Return a catalogue of entries."""
+    return {entry.key: entry for entry in entries}
+
+
+TABLE = CatalogObject("table", "s.t", "", "owner x")
+COLUMN = CatalogObject("column", "s.t.c", "s.t", "integer\nnullable")
+ORDER = CatalogObject("column order", "s.t", "s.t", "a, b, c")
+SEQUENCE = CatalogObject("sequence", "s.q", "s.t", "bigint")
+GRANTS = CatalogObject("grants", "sequence s.q", "s.q", "r: USAGE")
+
+
+def test_same() -> None:
+    """Equal catalogues have no differences."""
+    assert compare(catalogue(TABLE, COLUMN), catalogue(TABLE, COLUMN)) == []
+
+
+def test_what_goes_along() -> None:
+    """A lone table is one difference; what belongs to it, and to that, is counted with it."""
+    (found,) = compare(catalogue(TABLE, COLUMN, ORDER, SEQUENCE, GRANTS), catalogue())
+    assert (found.how, found.along) == ("only in the files", "1 column, 1 grants, 1 sequence")
+    assert str(found) == "table s.t: only in the files (with 1 column, 1 grants, 1 sequence)\n  - owner x"
+
+
+def test_lone_part_of_a_table_on_both_sides() -> None:
+    """A column that only one side has is a difference of its own, and no matter of the order of columns."""
+    one, other = catalogue(TABLE, ORDER), catalogue(TABLE, COLUMN, ORDER._replace(definition="a, x, b, c"))
+    (found,) = compare(one, other)
+    assert (found.identity, found.how, found.lines) == ("s.t.c", "only in the database", ("+ integer", "+ nullable"))
+
+
+def test_order_of_columns() -> None:
+    """Columns that both sides have, in another order, are a difference."""
+    (found,) = compare(catalogue(ORDER), catalogue(ORDER._replace(definition="b, a, d")))
+    assert found.lines == ("- a, b", "+ b, a")
+
+
+def test_lines() -> None:
+    """What differs is told line by line, with a line of context."""
+    (found,) = compare(catalogue(COLUMN), catalogue(COLUMN._replace(definition="integer\nnot null")))
+    assert (found.how, found.lines) == ("differs", ("  integer", "- nullable", "+ not null"))
+    assert found.as_json()["lines"] == ["  integer", "- nullable", "+ not null"]
+
+
+def test_bounds() -> None:
+    """Long texts and many differences are cut, and said to be."""
+    long = CatalogObject("function", "s.f()", "", "\n".join(f"{number} {'x' * 1000}" for number in range(100)))
+    (found,) = compare(catalogue(), catalogue(long))
+    assert (len(found.lines), found.lines[-1]) == (31, "  ... 70 more lines")
+    assert max(map(len, found.lines)) < 320
+    many = [Difference("table", f"t{number}", "differs") for number in range(1000)]
+    assert len(truncated(many)) == 100
+    assert len(truncated([found] * 100)) < 10
+    assert in_words(many) == "table t0 (differs); table t1 (differs); table t2 (differs); and 997 more"
