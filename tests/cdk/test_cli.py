@@ -41,7 +41,7 @@ def cdk(project: Path) -> Run:
 
 
 def test_a_bad_file_fails_synth_with_its_place(cdk: Run, project: Path) -> None:
-    """``cdk synth`` fails with file:line:column, the text, the cure and the code, and without a traceback."""
+    """``cdk synth`` fails with file:line:column, the text, the fix and the code, and without a traceback."""
     (project / "migrations/007_bad.sql").write_text("SELECT 1;\nSELECT 'x;\n")
     done = cdk("synth", "--quiet", "ShopDev")
     assert done.returncode == 1
