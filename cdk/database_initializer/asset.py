@@ -21,6 +21,8 @@ from .location import DB_SETUP
 CA_BUNDLE = "global-bundle.pem"
 MAX_BYTES = 250 * 1024 * 1024
 """Lambda's limit for a package and its layers, unzipped."""
+DEVELOPER_ONLY = "migrator/command_line"
+"""The part of db_setup/ that only a developer's machine needs."""
 _MIGRATIONS = ("*.sql", "repeatable/*.sql", "env/*/*.sql")
 _MAX_CACHED = 8  # packages of earlier synths
 _IN_USE = 3600  # seconds; another synth may still be copying a package that it has just built
@@ -60,8 +62,9 @@ def _parts(migrations: Path, ca_bundle: Path | None) -> Iterator[tuple[str, Path
     """Yield names in the package, with the files they come from."""
     yield "initializer.py", DB_SETUP / "initializer.py"
     for path in files_in(DB_SETUP / "migrator"):
-        if path.suffix == ".py" and "command_line" not in path.parts:  # which is for a developer's machine
-            yield path.relative_to(DB_SETUP).as_posix(), path
+        name = path.relative_to(DB_SETUP)
+        if name.suffix == ".py" and not name.is_relative_to(DEVELOPER_ONLY):
+            yield name.as_posix(), path
     for path in _sql_files(migrations):
         yield f"migrations/{path.relative_to(migrations).as_posix()}", path
     bundle = ca_bundle or DB_SETUP / CA_BUNDLE

@@ -18,6 +18,7 @@ from cdk.database_initializer import InvalidProps, asset, driver_wheels
 from cdk.database_initializer.asset import build, files_in
 from cdk.database_initializer.driver_wheels import PYTHONS, Target
 from cdk.database_initializer.layer import layer_folder, main, write_zip
+from cdk.database_initializer.location import DB_SETUP
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Target("3.14", "x86_64")
@@ -46,7 +47,8 @@ def test_it_holds_what_the_function_needs_and_nothing_else(migrations: Path) -> 
     assert {name for name in names if name.startswith("migrations/")} == {"migrations/001_a.sql", "migrations/001_a.down.sql"}
     assert {Path(name).suffix for name in names if name.startswith("migrator/")} == {".py"}
     assert "migrator/actions/migrate.py" in names
-    assert not any("command_line" in name or name.endswith(".pyc") for name in names)
+    assert (DB_SETUP / asset.DEVELOPER_ONLY).is_dir()
+    assert not any(name.startswith(f"{asset.DEVELOPER_ONLY}/") or name.endswith(".pyc") for name in names)
 
 
 def test_every_file_that_a_run_can_read_is_in_it(migrations: Path) -> None:
@@ -150,6 +152,17 @@ def test_two_clones_build_the_same(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "another name").mkdir()
     assert _clone(tmp_path / "a", 0o022) == _clone(tmp_path / "another name", 0o077)
+
+
+def test_the_folders_above_the_project_do_not_matter(
+    migrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project below a folder with the name of the developers' part has the same package."""
+    here = build(migrations, None, None)
+    copy = tmp_path / Path(asset.DEVELOPER_ONLY).name / "shop" / "db_setup"
+    shutil.copytree(DB_SETUP, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(asset, "DB_SETUP", copy)
+    assert build(migrations, None, None) == here
 
 
 def test_the_certificates_go_in(migrations: Path, tmp_path: Path) -> None:
