@@ -27,7 +27,7 @@ synth: $(VENV)/.cdk ## make the CloudFormation templates of the example stacks, 
 	@$(WITH_NODE) $(NODE_PACKAGES)/node_modules/.bin/cdk synth --quiet $(SYNTH)
 
 layer: $(VENV)/.cdk ## build the Lambda layer with psycopg2, in .db_setup/layer.zip
-	@$(PY) -m cdk.layer $(LAYER)
+	@$(WITH_NODE) $(PY) -m cdk.database_initializer.layer $(LAYER)
 
 test: check ## lint, check the types and run every test
 	@$(PY) -m pytest -n auto
@@ -42,7 +42,7 @@ bench: $(VENV)/.test ## measure speed and memory against a minimal script
 lock: $(VENV)/.test ## pin every package anew (UPGRADE=--upgrade takes newer ones)
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
 	@cd $(LOCKS) && for part in run cdk test; do ../$(PY) $(RESOLVE) $(UPGRADE) $$part.in -o $$part.lock || exit 1; done
-	@cd $(LOCKS) && ../$(PY) $(RESOLVE) $(UPGRADE) ../db_setup/requirements.txt -o ../cdk/psycopg2.lock
+	@cd $(LOCKS) && ../$(PY) $(RESOLVE) $(UPGRADE) ../db_setup/requirements.txt -o ../cdk/database_initializer/psycopg2.lock
 	@$(WITH_NODE) npm install --prefix $(LOCKS)/node --package-lock-only --omit-lockfile-registry-resolved --silent
 
 clean: ## stop the local server; remove its data, the environment and the caches

@@ -1,9 +1,9 @@
 """The environments of the example: one stack for each. ``-c database=aurora`` chooses Aurora Serverless v2."""
 
-# Not "import aws_cdk as cdk", as is the custom: it would hide the package cdk/ beside this file.
+# Not "import aws_cdk as cdk", as is the custom: it would hide the folder cdk/ next to this file.
 import aws_cdk
 
-from cdk.example_stack import ExampleStack
+from cdk.example.stack import ExampleStack
 
 app = aws_cdk.App()
 aurora = app.node.try_get_context("database") == "aurora"

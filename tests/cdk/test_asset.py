@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from migrator.files.folder import read_folder
 
-from cdk import asset, drivers
-from cdk.asset import build, files_in
-from cdk.drivers import PYTHONS, Target
-from cdk.layer import layer_folder, main, write_zip
-from cdk.refusals import Refused
+from cdk.database_initializer import InvalidProps, asset, driver_wheels
+from cdk.database_initializer.asset import build, files_in
+from cdk.database_initializer.driver_wheels import PYTHONS, Target
+from cdk.database_initializer.layer import layer_folder, main, write_zip
+from cdk.database_initializer.location import DB_SETUP
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Target("3.14", "x86_64")
@@ -35,7 +35,7 @@ def migrations(tmp_path: Path) -> Path:
 
 
 def test_it_holds_what_the_function_needs_and_nothing_else(migrations: Path) -> None:
-    """The handler, its rooms, the migrations and psycopg2; no tests, no pyc, no boto3, no tools of a laptop."""
+    """The handler, its modules, the migrations and psycopg2; no tests, no pyc, no boto3, no code for developers only."""
     (migrations / "README.md").write_text("Not for Lambda.")
     (migrations / "001_a.down.sql").write_text("SELECT 2;\n")
     found = build(migrations, TARGET, None)
@@ -47,11 +47,12 @@ def test_it_holds_what_the_function_needs_and_nothing_else(migrations: Path) -> 
     assert {name for name in names if name.startswith("migrations/")} == {"migrations/001_a.sql", "migrations/001_a.down.sql"}
     assert {Path(name).suffix for name in names if name.startswith("migrator/")} == {".py"}
     assert "migrator/actions/migrate.py" in names
-    assert not any("migrator/cli" in name or name.endswith(".pyc") for name in names)
+    assert (DB_SETUP / asset.DEVELOPER_ONLY).is_dir()
+    assert not any(name.startswith(f"{asset.DEVELOPER_ONLY}/") or name.endswith(".pyc") for name in names)
 
 
 def test_every_file_that_a_run_can_read_is_in_it(migrations: Path) -> None:
-    """Repeatable files and those of every environment, with ways back and checks; no other folder, nothing hidden."""
+    """Repeatable files and those of every environment, with down migrations and checks; no other folder, nothing hidden."""
     wanted = {
         "001_a.sql", "001_a.down.sql", "001_a.check.sql", "repeatable/v.sql", "repeatable/v.check.sql",
         "env/dev/002_b.sql", "env/dev/002_b.down.sql", "env/prod/002_c.sql",
@@ -89,7 +90,7 @@ def test_everyone_may_read_it(migrations: Path) -> None:
 @pytest.mark.parametrize("python", [PYTHONS[0], PYTHONS[-1]])
 def test_the_driver_is_for_the_target(python: str, architecture: str) -> None:
     """Its library is for the Python and the processor of the function, in the pinned version."""
-    folder = drivers.drivers(Target(python, architecture))
+    folder = driver_wheels.drivers(Target(python, architecture))
     (library,) = folder.glob("psycopg2/_psycopg.*.so")
     assert f"cpython-{python.replace('.', '')}-" in library.name
     assert int.from_bytes(library.read_bytes()[18:20], "little") == _MACHINES[architecture]
@@ -135,8 +136,8 @@ def _clone(folder: Path, umask: int) -> str:
     for name in ("cdk", "db_setup", "migrations"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     script = (
-        "import hashlib, pathlib; from cdk import asset, drivers;"
-        "built = asset.build(pathlib.Path('migrations'), drivers.Target('3.13', 'x86_64'), None);"
+        "import hashlib, pathlib; from cdk.database_initializer import asset, driver_wheels;"
+        "built = asset.build(pathlib.Path('migrations'), driver_wheels.Target('3.13', 'x86_64'), None);"
         "files = [(str(p.relative_to(built.path)), p.read_bytes()) for p in asset.files_in(built.path)];"
         "print(built.digest, hashlib.sha256(repr(files).encode()).hexdigest())"
     )
@@ -153,28 +154,39 @@ def test_two_clones_build_the_same(tmp_path: Path) -> None:
     assert _clone(tmp_path / "a", 0o022) == _clone(tmp_path / "another name", 0o077)
 
 
+def test_the_folders_above_the_project_do_not_matter(
+    migrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project below a folder with the name of the developers' part has the same package."""
+    here = build(migrations, None, None)
+    copy = tmp_path / Path(asset.DEVELOPER_ONLY).name / "shop" / "db_setup"
+    shutil.copytree(DB_SETUP, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(asset, "DB_SETUP", copy)
+    assert build(migrations, None, None) == here
+
+
 def test_the_certificates_go_in(migrations: Path, tmp_path: Path) -> None:
-    """A given bundle lies beside initializer.py under the name that the function looks for."""
+    """A given bundle lies next to initializer.py under the name that the function looks for."""
     bundle = tmp_path / "eu-west-1-bundle.pem"
     bundle.write_text("-----BEGIN CERTIFICATE-----\n")
     found = build(migrations, TARGET, bundle)
     assert (found.path / "global-bundle.pem").read_text() == bundle.read_text()
 
 
-def test_without_an_index_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When pip cannot fetch the driver, the refusal says what it was for, and that layers would do."""
-    monkeypatch.setattr(drivers, "CACHE", tmp_path)
+def test_without_an_index_the_error_names_the_alternative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When pip cannot download the driver, the error says for which target, and that layers may replace it."""
+    monkeypatch.setattr(driver_wheels, "CACHE", tmp_path)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
-    with pytest.raises(Refused, match=r"psycopg2 for Python 3\.14 on x86_64 could not be fetched \(ERROR.*layers="):
-        drivers.drivers(TARGET)
+    with pytest.raises(InvalidProps, match=r"psycopg2 for Python 3\.14 on x86_64 could not be fetched \(ERROR.*layers="):
+        driver_wheels.drivers(TARGET)
     assert [path.name for path in tmp_path.iterdir()] == [".gitignore"]
 
 
 def test_old_packages_are_forgotten(migrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache keeps the packages that were used last, and not all there ever were."""
-    monkeypatch.setattr(drivers, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(driver_wheels, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(asset, "CACHE", tmp_path / "cache")
     made = []
     for number in range(10):

@@ -11,7 +11,7 @@ import aws_cdk
 import cdk_nag
 import pytest
 
-from cdk.example_stack import ExampleStack
+from cdk.example.stack import ExampleStack
 from tests.cdk.stacks import make_app, synthesise
 
 _BY_THE_CDK = {"W3005"}

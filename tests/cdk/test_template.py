@@ -15,9 +15,7 @@ from aws_cdk import aws_lambda
 from aws_cdk import aws_secretsmanager as secretsmanager
 from migrator.database.deadline import Deadline
 
-from cdk import timing
-from cdk.database_initializer import DatabaseInitializer
-from cdk.databases import ExistingDatabase
+from cdk.database_initializer import DatabaseInitializer, ExistingDatabase, trigger
 from tests.cdk.stacks import (
     Site,
     Synthesised,
@@ -123,9 +121,9 @@ def test_the_times_are_in_order(site: Site) -> None:
     ]  # fmt: skip
     left = Deadline.of_run(None, function).remaining()
     assert left is not None
-    assert left <= function - 20 < function <= timing.MAX_TIMEOUT
+    assert left <= function - 20 < function <= trigger.MAX_TIMEOUT
     assert function + 10 < socket  # an environment has up to 10 s to start
-    assert socket + timing.PROVIDER_MAY_WAIT < provider == timing.PROVIDER_END
+    assert socket + trigger.PROVIDER_MAY_WAIT < provider == trigger.PROVIDER_END
 
 
 @pytest.mark.parametrize("seconds", [10, 300, 780])
@@ -197,7 +195,7 @@ def test_the_users_secrets_are_read_and_written(site: Site) -> None:
 
 
 def test_users_can_be_left_alone(site: Site) -> None:
-    """create_users=False tells the function so, and gives it no right to a given secret."""
+    """create_users=False reaches the function, which gets no right to a given secret."""
     secret = secretsmanager.Secret(site.stack, "User")
     site.initializer(create_users=False, user_secret=secret)
     found = synthesise(site.stack)
@@ -321,7 +319,7 @@ def test_the_files_of_its_environment_stand_in_the_template(
 
 
 def test_an_environment_that_no_file_knows_is_a_warning(tmp_path: Path, site: Site) -> None:
-    """A misspelt name is told at synth, as it is by every run."""
+    """A misspelt name is reported at synth, as it is by every run."""
     site.initializer(migrations=_environments(tmp_path / "migrations"), environment_name="prd")
     assert any('MIGRATION_ENV is "prd", and no file is for that' in text for text in synthesise(site.stack).warnings)
 

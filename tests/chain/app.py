@@ -21,8 +21,8 @@ from aws_cdk import aws_lambda
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
 
-from cdk.database_initializer import DatabaseInitializer
-from cdk.databases import Database, ExistingDatabase
+from cdk.database_initializer import DatabaseInitializer, ExistingDatabase
+from cdk.database_initializer.databases import Database
 from tests.chain import shop
 
 ENGINE = rds.DatabaseInstanceEngine.postgres(version=rds.PostgresEngineVersion.VER_16)

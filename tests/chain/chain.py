@@ -81,7 +81,7 @@ class Chain:
 
     @property
     def answers(self) -> list[Answer]:
-        """What the provider has told CloudFormation, oldest first."""
+        """What the provider has reported to CloudFormation, oldest first."""
         return self._trigger.answers
 
     @property

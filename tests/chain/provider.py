@@ -18,7 +18,7 @@ MAX_ANSWER = 4096
 
 
 class Answer(NamedTuple):
-    """What the provider tells CloudFormation, and what it has logged."""
+    """What the provider reports to CloudFormation, and what it has logged."""
 
     status: str
     reason: str

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cdk import drivers
+from cdk.database_initializer import driver_wheels
 from tests.chain.template import Template
 from tests.docs.documents import PROJECT
 from tests.docs.reader import Reader
@@ -43,11 +43,11 @@ def for_here(text: str) -> str:
     return text
 
 
-def link_drivers(project: Path, *targets: drivers.Target) -> None:
+def link_drivers(project: Path, *targets: driver_wheels.Target) -> None:
     """Put psycopg2 into the cache of a project, so that it is fetched once for all tests."""
     (project / ".db_setup").mkdir()
     for target in targets:
-        found = drivers.drivers(target)
+        found = driver_wheels.drivers(target)
         (project / ".db_setup" / found.name).symlink_to(found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from migrator.cli.arguments import parser
 from migrator.errors import MigrationFailed
 from migrator.request import Request
 
-from cdk.drivers import Target
+from cdk.database_initializer.driver_wheels import Target
 from tests.chain.template import Template
 from tests.docs.conftest import MakeReader
 from tests.docs.documents import PROJECT, README, blocks, commands, only
@@ -58,8 +59,7 @@ def test_construct(make_reader: MakeReader) -> None:
     shop = reader.folder.parent / "shop"
     shop.mkdir()
     follow(reader, "cp -R db_setup cdk ")
-    for path in [*(shop / "cdk").glob("example_*.py"), *(shop / "cdk" / "application").iterdir()]:
-        path.unlink()  # which the README calls not needed
+    shutil.rmtree(shop / "cdk" / "example")  # which the README calls not needed
     link_drivers(shop, Target("3.14", "x86_64"))
     out = synthesise_python(reader, shop, only(README, "python construct"), shown_files())
     for stack in STACKS:

@@ -18,7 +18,7 @@ _APP = """
 import sys
 import aws_cdk
 from aws_cdk import aws_ec2 as ec2
-from cdk.example_database import make_database, ISOLATED
+from cdk.example.database import make_database, ISOLATED
 from cdk.database_initializer import DatabaseInitializer
 
 app = aws_cdk.App(outdir=sys.argv[1])

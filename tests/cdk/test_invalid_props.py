@@ -14,8 +14,7 @@ from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
-from cdk.database_initializer import DatabaseInitializer
-from cdk.refusals import Refused
+from cdk.database_initializer import DatabaseInitializer, InvalidProps
 from tests.cdk.stacks import Site, errors_of, make_app, make_instance, make_network, make_site, synthesise
 
 Properties = Callable[[Site], dict[str, Any]]
@@ -75,7 +74,7 @@ CASES: dict[str, tuple[Properties, str, str]] = {
     "another engine": (lambda site: {"database": _mysql(site)}, "the engine of Shop/Other is mysql", "Only PostgreSQL"),
     "a replica": (lambda site: {"database": _replica(site)}, "Shop/Other is a read replica", "Name its source"),
     "an unknown place": (lambda site: {"database": _cluster(site)}, "where the imported database Shop/Other is", "Give cluster_endpoint_address"),
-    "one secret for two": (lambda site: {"user_secret": site.database.secret}, "is the secret of the admin, too", "of its own"),
+    "one secret for two": (lambda site: {"user_secret": site.database.secret}, "is the secret of the admin, too", "its own secret"),
     "a password": (lambda _: {"environment": {"DATABASE_URL": "postgresql://x"}}, "environment names DATABASE_URL", "template"),
     "no text": (lambda _: {"environment": {"AUTO_MIGRATE": False}}, "AUTO_MIGRATE is False", 'AUTO_MIGRATE="true"'),
     "an environment without a name": (lambda _: {"environment_name": ""}, "environment_name is ''", 'such as "dev"'),
@@ -95,7 +94,7 @@ CASES: dict[str, tuple[Properties, str, str]] = {
     "its network first": (lambda site: {"execute_before": [site.vpc]}, "Network, which the migrations need", "a service"),
     "other language": (lambda _: {"runtime": aws_lambda.Runtime.NODEJS_22_X}, "nodejs22.x", "runtime of Python 3.11"),
     "old Python": (lambda _: {"runtime": aws_lambda.Runtime.PYTHON_3_9}, "runtime is python3.9", "3.11"),
-    "Python without our rooms": (lambda _: {"runtime": aws_lambda.Runtime.PYTHON_3_10}, "runtime is python3.10", "3.11, 3.12"),
+    "Python too old for db_setup": (lambda _: {"runtime": aws_lambda.Runtime.PYTHON_3_10}, "runtime is python3.10", "3.11, 3.12"),
     "unknown architecture": (
         lambda _: {"architecture": aws_lambda.Architecture.custom("riscv64")}, 'architecture "riscv64"', "x86_64, arm64",
     ),
@@ -119,7 +118,7 @@ def test_a_property_that_cannot_work_is_refused(tmp_path: Path, name: str) -> No
     """The exception says what is wrong and what to do instead."""
     properties, what, fix = CASES[name]
     site = make_site(tmp_path / "out", env=aws_cdk.Environment(account="123456789012", region="eu-west-1"))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidProps) as refused:
         site.initializer(**properties(site))
     assert what in str(refused.value)
     assert fix in str(refused.value)
@@ -138,7 +137,7 @@ def test_public_subnets_are_refused(tmp_path: Path) -> None:
     site = make_site(tmp_path / "out")
     public = ec2.SubnetConfiguration(name="public", subnet_type=ec2.SubnetType.PUBLIC)
     vpc = ec2.Vpc(site.stack, "Public", max_azs=2, nat_gateways=0, subnet_configuration=[public])
-    with pytest.raises(Refused, match=r"the subnets are public.*vpc_subnets"):
+    with pytest.raises(InvalidProps, match=r"the subnets are public.*vpc_subnets"):
         site.initializer(vpc=vpc)
 
 
@@ -154,7 +153,7 @@ def test_it_cannot_go_before_itself(tmp_path: Path) -> None:
     site = make_site(tmp_path / "out")
     initializer = site.initializer()
     for scope in (initializer, initializer.function):
-        with pytest.raises(Refused, match="which the migrations need themselves"):
+        with pytest.raises(InvalidProps, match="which the migrations need themselves"):
             initializer.execute_before(scope)
 
 

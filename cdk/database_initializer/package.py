@@ -1,4 +1,4 @@
-"""What the function consists of: code, runtime and architecture, and what synth has to say about the migrations."""
+"""What the function consists of: code, runtime and architecture, and what synth reports about the migrations."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from aws_cdk import aws_lambda
 from constructs import Construct
 from migrator.files.folder import default_path
 
-from cdk import DB_SETUP, asset, gate
-from cdk.drivers import PYTHONS, Target
-from cdk.refusals import Refused
-from cdk.variables import Overrides
+from . import asset, synth_checks
+from .driver_wheels import PYTHONS, Target
+from .errors import InvalidProps
+from .location import DB_SETUP
+from .variables import Overrides
 
-_STAND_IN = aws_lambda.Code.from_inline("raise RuntimeError('what synth has refused was deployed')")
-"""In place of a folder that synth refuses; it is never deployed by the CDK's command."""
+_STAND_IN = aws_lambda.Code.from_inline("raise RuntimeError('cdk synth has failed, and its output was deployed')")
+"""Stands in for a folder with errors; the CDK's command line never deploys it."""
 _LISTED = 200  # names; CloudFormation limits the size of a template and of an event
 
 
 class Package:
-    """The code of the function, built or found again; raises Refused for what cannot be built."""
+    """The code of the function, built or found again; raises InvalidProps for what cannot be built."""
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class Package:
         self.architecture = architecture or aws_lambda.Architecture.X86_64
         self.layers = list(layers)
         folder = Path(migrations or default_path(DB_SETUP))
-        self._findings = gate.inspect(folder, overrides.environment_name, strict_order=overrides.strict_order)
+        self._findings = synth_checks.inspect(folder, overrides.environment_name, strict_order=overrides.strict_order)
         target = Target(_python(self.runtime), self.architecture.name)
         annotations = aws_cdk.Annotations.of(scope)
         for text in self._findings.errors:
@@ -83,7 +84,7 @@ def latest_runtime() -> aws_lambda.Runtime:
 def _python(runtime: aws_lambda.Runtime) -> str:
     version = runtime.name.removeprefix("python")
     if version not in PYTHONS:
-        raise Refused(f"runtime is {runtime.name}", cure=f"use a runtime of Python {', '.join(PYTHONS)}")
+        raise InvalidProps(f"runtime is {runtime.name}", fix=f"use a runtime of Python {', '.join(PYTHONS)}")
     return version
 
 

@@ -1,6 +1,8 @@
-"""The Lambda layer with psycopg2.
+"""The Lambda layer with psycopg2, as a construct or as a zip file.
 
-``make layer`` builds it as a zip file: ``python -m cdk.layer [--python 3.14] [--architecture x86_64]``.
+``make layer`` builds the zip file:
+
+    python -m cdk.database_initializer.layer [--python 3.14] [--architecture x86_64]
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ import sys
 import zipfile
 from pathlib import Path
 
-from cdk.asset import files_in, fill
-from cdk.drivers import CACHE, PYTHONS, Target, drivers, new_folder
-from cdk.refusals import Refused
+import aws_cdk
+from aws_cdk import aws_lambda
+from constructs import Construct
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time a zip file knows; a fixed one keeps two builds equal
+from .asset import files_in, fill
+from .driver_wheels import CACHE, PYTHONS, Target, drivers, new_folder
+from .errors import InvalidProps
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip file; a fixed one makes two builds equal
 
 
 def layer_folder(target: Target) -> Path:
@@ -26,6 +32,23 @@ def layer_folder(target: Target) -> Path:
         with new_folder(folder) as unfinished:
             fill(unfinished, {f"python/{path.relative_to(found).as_posix()}": path for path in files_in(found)})
     return folder
+
+
+def driver_layer(
+    scope: Construct, id: str, runtime: aws_lambda.Runtime, architecture: aws_lambda.Architecture  # noqa: A002
+) -> aws_lambda.LayerVersion:  # fmt: skip
+    """Make a layer of the app, for functions next to the initializer.
+
+    Raises InvalidProps for a runtime or an architecture without a wheel.
+    """
+    folder = layer_folder(Target(runtime.name.removeprefix("python"), architecture.name))
+    return aws_lambda.LayerVersion(
+        scope, id,
+        description="psycopg2",
+        code=aws_lambda.Code.from_asset(str(folder), asset_hash=folder.name),
+        compatible_runtimes=[runtime], compatible_architectures=[architecture],
+        removal_policy=aws_cdk.RemovalPolicy.RETAIN,  # the functions of a stack that is rolled back still use it
+    )  # fmt: skip
 
 
 def write_zip(folder: Path, goal: Path) -> None:
@@ -40,7 +63,7 @@ def write_zip(folder: Path, goal: Path) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Build the zip file and print how it is published."""
+    """Build the zip file and print where it is."""
     parser = argparse.ArgumentParser(prog="make layer", description="Build the Lambda layer with psycopg2.")
     parser.add_argument("--python", default=PYTHONS[-1], help=f"one of {', '.join(PYTHONS)}")
     parser.add_argument("--architecture", default="x86_64", help="x86_64 or arm64")
@@ -49,8 +72,8 @@ def main(words: list[str]) -> int:
     goal = Path(arguments.output)
     try:
         write_zip(layer_folder(Target(arguments.python, arguments.architecture)), goal)
-    except Refused as refused:
-        print(f"error: {refused}", file=sys.stderr)
+    except InvalidProps as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     size = goal.stat().st_size / 1e6
     print(f"{os.path.relpath(goal)}: psycopg2 for Python {arguments.python} on {arguments.architecture}, {size:.1f} MB")

@@ -1,7 +1,7 @@
-"""The package of the function: the drop-in folder, the migrations and psycopg2, and nothing else.
+"""The package of the function: db_setup/, the migrations and psycopg2, and nothing else.
 
-It is found again by its content. So a synth in which nothing changed builds nothing, and two machines agree on its
-name.
+It is named by a digest of its content, so a synth in which nothing changed builds nothing, and two machines agree on
+the name.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cdk import DB_SETUP
-from cdk.drivers import CACHE, Target, drivers, new_folder
-from cdk.refusals import Refused
+from .driver_wheels import CACHE, Target, drivers, new_folder
+from .errors import InvalidProps
+from .location import DB_SETUP
 
 CA_BUNDLE = "global-bundle.pem"
 MAX_BYTES = 250 * 1024 * 1024
 """Lambda's limit for a package and its layers, unzipped."""
+DEVELOPER_ONLY = "migrator/cli"
+"""The part of db_setup/ that only a developer's machine needs."""
 _MIGRATIONS = ("*.sql", "repeatable/*.sql", "env/*/*.sql")
-_KEPT = 8  # packages of earlier synths
-_IN_USE = 3600  # seconds; another synth may be copying what was asked for a moment ago
+_MAX_CACHED = 8  # packages of earlier synths
+_IN_USE = 3600  # seconds; another synth may still be copying a package that it has just built
 _PIECE = 1 << 20
 
 
@@ -37,7 +39,7 @@ class Asset(NamedTuple):
 
 
 def build(migrations: Path, target: Target | None, ca_bundle: Path | None) -> Asset:
-    """Return the package; without a target it has no psycopg2. Raises Refused."""
+    """Return the package; without a target it has no psycopg2. Raises InvalidProps."""
     parts = dict(_parts(migrations, ca_bundle))
     if target is not None:
         found = drivers(target)
@@ -46,13 +48,13 @@ def build(migrations: Path, target: Target | None, ca_bundle: Path | None) -> As
     folder = CACHE / f"asset-{digest[:32]}"
     sizes = {name: path.stat().st_size for name, path in parts.items()}
     if folder.is_dir() and _sizes(folder) != sizes:
-        shutil.rmtree(folder)  # somebody has been in it
+        shutil.rmtree(folder)  # it was changed after it was built
     if folder.is_dir():
         os.utime(folder)
     else:
         with new_folder(folder) as unfinished:
             fill(unfinished, parts)
-        _forget_old()
+        _remove_old()
     return Asset(folder, digest, sum(sizes.values()), max(sizes, key=lambda name: sizes[name]))
 
 
@@ -60,22 +62,23 @@ def _parts(migrations: Path, ca_bundle: Path | None) -> Iterator[tuple[str, Path
     """Yield names in the package, with the files they come from."""
     yield "initializer.py", DB_SETUP / "initializer.py"
     for path in files_in(DB_SETUP / "migrator"):
-        if path.suffix == ".py" and "cli" not in path.parts:  # which is for a developer's machine
-            yield path.relative_to(DB_SETUP).as_posix(), path
+        name = path.relative_to(DB_SETUP)
+        if name.suffix == ".py" and not name.is_relative_to(DEVELOPER_ONLY):
+            yield name.as_posix(), path
     for path in _sql_files(migrations):
         yield f"migrations/{path.relative_to(migrations).as_posix()}", path
     bundle = ca_bundle or DB_SETUP / CA_BUNDLE
     if ca_bundle is not None and not (ca_bundle.is_file() and ca_bundle.stat().st_size):
-        raise Refused(f"ca_bundle: there is no file {ca_bundle}", cure="give the path of the RDS CA bundle")
+        raise InvalidProps(f"ca_bundle: there is no file {ca_bundle}", fix="give the path of the RDS CA bundle")
     if bundle.is_file():
         yield CA_BUNDLE, bundle
 
 
 def _sql_files(migrations: Path) -> Iterator[Path]:
-    """Yield what a run can read, ways back and checks too, for every environment.
+    """Yield the files that a run can read, for every environment; down migrations and checks, too.
 
-    Those of the other environments are in the package because a database may have been of one of them: what it applied
-    then is known by the name of its file, and would be missed.
+    Files of other environments are included because the database may have belonged to one of them: a run reports an
+    applied migration whose file is missing.
     """
     for pattern in _MIGRATIONS:
         for path in sorted(migrations.glob(pattern)):
@@ -119,8 +122,8 @@ def fill(folder: Path, parts: dict[str, Path]) -> None:
             path.chmod(0o755)
 
 
-def _forget_old() -> None:
+def _remove_old() -> None:
     built = sorted(CACHE.glob("asset-*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in built[_KEPT:]:
+    for path in built[_MAX_CACHED:]:
         if time.time() - path.stat().st_mtime > _IN_USE:
             shutil.rmtree(path, ignore_errors=True)

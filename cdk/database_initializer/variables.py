@@ -11,7 +11,7 @@ from constructs import Construct
 from migrator.errors import DbSetupError
 from migrator.settings import Settings
 
-from cdk.refusals import Refused
+from .errors import InvalidProps
 
 _ENVIRONMENT = "MIGRATION_ENV"
 _OURS = {
@@ -22,7 +22,7 @@ _OURS = {
 
 
 class Overrides(NamedTuple):
-    """The variables that an app gives, and what synth itself has to know of them.
+    """The variables that an app gives, and those that synth itself uses.
 
     ``environment_name`` is empty where there is none, or where only a deploy will know it.
     """
@@ -33,12 +33,12 @@ class Overrides(NamedTuple):
 
 
 def checked(scope: Construct, environment: Mapping[str, str], environment_name: str | None) -> Overrides:
-    """Return the overrides; raises Refused, or tells synth, when the function would refuse one of them."""
+    """Return the overrides; raises InvalidProps, or adds an error to synth, when the function would refuse one."""
     for name, value in environment.items():
         if name in _OURS:
-            raise Refused(f"environment names {name}", cure=f"leave it out: {_OURS[name]}")
+            raise InvalidProps(f"environment names {name}", fix=f"leave it out: {_OURS[name]}")
         if not isinstance(value, str):
-            raise Refused(f"environment: {name} is {value!r}", cure=f'write it as a text, such as {name}="true"')
+            raise InvalidProps(f"environment: {name} is {value!r}", fix=f'write it as a text, such as {name}="true"')
     variables = _with_environment_name(environment, environment_name)
     known = {name: value for name, value in variables.items() if not aws_cdk.Token.is_unresolved(value)}
     try:
@@ -50,17 +50,17 @@ def checked(scope: Construct, environment: Mapping[str, str], environment_name: 
 
 
 def _with_environment_name(environment: Mapping[str, str], name: str | None) -> Mapping[str, str]:
-    """Return the variables with the environment's name; raises Refused for what can name no environment, or two."""
+    """Return the variables with the environment's name; raises InvalidProps for an invalid or a second name."""
     if name is None:
         return environment
     if aws_cdk.Token.is_unresolved(name) or not re.fullmatch(r"[\w-]+", str(name)):
-        raise Refused(
+        raise InvalidProps(
             f"environment_name is {name!r}",
-            cure='give the name that files and folders are marked with, such as "dev": letters, digits, _ and -',
+            fix='give the name that files and folders are marked with, such as "dev": letters, digits, _ and -',
         )
     other = environment.get(_ENVIRONMENT, name)
     if other != name:
-        raise Refused(
-            f'environment_name is "{name}", and environment has {_ENVIRONMENT}="{other}"', cure="set only one of them"
+        raise InvalidProps(
+            f'environment_name is "{name}", and environment has {_ENVIRONMENT}="{other}"', fix="set only one of them"
         )
     return {**environment, _ENVIRONMENT: name}

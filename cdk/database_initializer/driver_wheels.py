@@ -1,4 +1,4 @@
-"""psycopg2 for Lambda, from pinned wheels: fetched once for each Python and architecture, without Docker."""
+"""psycopg2 for Lambda, from pinned wheels: downloaded once for each Python and architecture, without Docker."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from cdk import DB_SETUP
-from cdk.refusals import Refused
+from .errors import InvalidProps
+from .location import DB_SETUP
 
 LOCK = Path(__file__).with_name("psycopg2.lock")
 CACHE = DB_SETUP.parent / ".db_setup"
-"""Beside the drop-in folder; what is in it can be removed at any time."""
+"""Next to db_setup/; its content can be removed at any time."""
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 _PLATFORMS = {  # the newer of two is what arm64's wheels are built for; pip alone would take an older psycopg2
     "x86_64": ("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
     "arm64": ("manylinux_2_28_aarch64", "manylinux2014_aarch64"),
 }
-_LEFT_OUT = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")  # they tell of this machine and this pip
+_LEFT_OUT = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")  # they describe this machine and this pip
 
 
 class Target(NamedTuple):
@@ -33,21 +33,21 @@ class Target(NamedTuple):
     architecture: str
 
     def check(self) -> None:
-        """Raise Refused where there is no wheel."""
+        """Raise InvalidProps where there is no wheel."""
         if self.python not in PYTHONS:
-            raise Refused(
+            raise InvalidProps(
                 f"there is no psycopg2 wheel of the pinned version for Python {self.python}",
-                cure=f"use a runtime of Python {', '.join(PYTHONS)}, or bring your own psycopg2 in layers=[...]",
+                fix=f"use a runtime of Python {', '.join(PYTHONS)}, or bring your own psycopg2 in layers=[...]",
             )
         if self.architecture not in _PLATFORMS:
-            raise Refused(
+            raise InvalidProps(
                 f'there is no psycopg2 wheel for the architecture "{self.architecture}"',
-                cure=f"use one of: {', '.join(_PLATFORMS)}",
+                fix=f"use one of: {', '.join(_PLATFORMS)}",
             )
 
 
 def drivers(target: Target) -> Path:
-    """Return a folder with psycopg2 for the target; it is made when it is not there. Raises Refused."""
+    """Return a folder with psycopg2 for the target; it is made when it is not there. Raises InvalidProps."""
     target.check()
     key = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
     folder = CACHE / f"psycopg2-cp{target.python.replace('.', '')}-{target.architecture}-{key}"
@@ -63,14 +63,14 @@ def _fetch(target: Target, folder: Path) -> None:
     words += ["--no-deps", "--no-compile", "--only-binary=:all:", "--require-hashes", "--requirement", str(LOCK)]
     words += ["--target", str(folder), "--implementation", "cp", "--python-version", target.python]
     words += [word for platform in _PLATFORMS[target.architecture] for word in ("--platform", platform)]
-    environ = {**os.environ, "PIP_USER": "0"}  # where it is on by itself, pip knows no --target
+    environ = {**os.environ, "PIP_USER": "0"}  # with PIP_USER=1, pip refuses --target
     done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        said = [line for line in lines if line.startswith("ERROR")] or lines or [f"exit status {done.returncode}"]
-        raise Refused(
-            f"psycopg2 for Python {target.python} on {target.architecture} could not be fetched ({said[-1]})",
-            cure="this needs pip (in an environment without: python -m ensurepip) and a package index, once for each "
+        output = [line for line in lines if line.startswith("ERROR")] or lines or [f"exit status {done.returncode}"]
+        raise InvalidProps(
+            f"psycopg2 for Python {target.python} on {target.architecture} could not be fetched ({output[-1]})",
+            fix="this needs pip (in an environment without: python -m ensurepip) and a package index, once for each "
             "version; or bring your own psycopg2 in layers=[...]",
         )
 
@@ -95,8 +95,8 @@ class new_folder:  # noqa: N801 - it is used like a function
             (CACHE / ".gitignore").write_text("*\n")
             self._unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=CACHE))
         except OSError as error:
-            raise Refused(
-                f"{CACHE} cannot be written ({error.strerror})", cure="synth once where the project can be written"
+            raise InvalidProps(
+                f"{CACHE} cannot be written ({error.strerror})", fix="synth once where the project can be written"
             ) from error
         return self._unfinished
 

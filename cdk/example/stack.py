@@ -12,8 +12,8 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from cdk.database_initializer import DatabaseInitializer
-from cdk.driver_layer import driver_layer
-from cdk.example_database import ISOLATED, make_database
+from cdk.database_initializer.layer import driver_layer
+from cdk.example.database import ISOLATED, make_database
 
 _RUNTIME, _ARCHITECTURE = aws_lambda.Runtime.PYTHON_3_14, aws_lambda.Architecture.ARM_64
 

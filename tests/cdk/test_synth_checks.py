@@ -1,4 +1,4 @@
-"""Synth is a gate: what the function would refuse in the folder, synth refuses."""
+"""Synth refuses a folder that the function would refuse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from migrator.cli.lint import squawk
 
-from cdk import asset, gate
+from cdk.database_initializer import asset, synth_checks
 from tests.cdk.stacks import errors_of, make_site, synthesise
 
 
@@ -27,7 +27,7 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "open transaction": ({"_001_a": "BEGIN;\nSELECT 1;\n"}, "001_a.sql:1:1"),
     "wrong bytes": ({"_001_a": b"SELECT '\xff';"}, "001_a.sql:1:9"),
     "NUL": ({"_001_a": b"SELECT 1;\n\x00"}, "001_a.sql:2:1"),
-    "way back": ({"_001_a": "SELECT 1;", "_001_a.down": "SELECT 'x;"}, "001_a.down.sql:1:8"),
+    "down migration": ({"_001_a": "SELECT 1;", "_001_a.down": "SELECT 'x;"}, "001_a.down.sql:1:8"),
     "check": ({"_001_a": "SELECT 1;", "_001_a.check": "SELECT 1;\nCOMMIT;"}, "001_a.check.sql:2:1"),
     "environment": ({"_001_a": "SELECT 1;", "env/dev/002_b": "SELECT 'x;"}, "env/dev/002_b.sql:1:8"),
     "repeatable": ({"_001_a": "SELECT 1;", "repeatable/v": "SELECT 'x;"}, "repeatable/v.sql:1:8"),
@@ -40,12 +40,12 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], str]] = {
 def test_a_file_that_cannot_run_is_an_error(tmp_path: Path, name: str) -> None:
     """The error says which file, and where in it."""
     files, place = ERRORS[name]
-    (error,) = gate.inspect(_folder(tmp_path, **files)).errors
+    (error,) = synth_checks.inspect(_folder(tmp_path, **files)).errors
     assert place in error
     assert "Fix: " in error or "]\n    give it " in error
 
 
-def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     """Two bad files are two errors of synth, on the construct."""
     site = make_site(tmp_path / "out")
     site.initializer(migrations=_folder(tmp_path, _001_a="SELECT 'x;", _002_b="\\q\n", _003_c="SELECT 1;"))
@@ -55,7 +55,7 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_remarks_are_warnings(tmp_path: Path) -> None:
-    """Unnumbered files, other tools' marks and files that are not run are told, and stop nothing."""
+    """Unnumbered files, other tools' marks and files that are not run are reported, and stop nothing."""
     folder = _folder(tmp_path, orders="SELECT 1;", _001_a="SELECT 1;\n-- +goose Down\n")
     (folder / "002_b.SQL").write_text("SELECT 1;")
     site = make_site(tmp_path / "out")
@@ -82,23 +82,23 @@ def test_a_late_number_is_a_warning(tmp_path: Path) -> None:
     """A new file numbered below a committed one is named with it; a committed or higher one is not."""
     folder = _folder(tmp_path, _001_a="SELECT 1;", _005_b="SELECT 1;")
     _commit(folder)
-    assert gate.inspect(folder).warnings == ()
+    assert synth_checks.inspect(folder).warnings == ()
     (folder / "003_late.sql").write_text("SELECT 1;")
     (folder / "006_new.sql").write_text("SELECT 1;")
-    (warning,) = gate.inspect(folder).warnings
+    (warning,) = synth_checks.inspect(folder).warnings
     assert warning.id == "db_setup:out_of_order"
     assert "003_late.sql:1:1: 003_late.sql comes before 005_b.sql, which is on " in warning.text
 
 
 def test_an_edited_past_is_a_warning(tmp_path: Path) -> None:
-    """What git knows otherwise is told, and left to the deploy: an edit is the fix of a file that has failed."""
+    """A file that differs from git is reported, and left to the deploy: a file that has failed is fixed by an edit."""
     folder = _folder(tmp_path, _001_a="SELECT 1;", _002_b="SELECT 2;", _003_c="SELECT 3;")
     _commit(folder)
     (folder / "001_a.sql").write_text("SELECT 'edited';")
     (folder / "002_b.sql").unlink()
     (folder / "env/dev").mkdir(parents=True)
     (folder / "003_c.sql").rename(folder / "env/dev/003_c.sql")
-    found = gate.inspect(folder)
+    found = synth_checks.inspect(folder)
     assert found.errors == ()
     assert [warned.id for warned in found.warnings] == [
         "db_setup:edited_file", "db_setup:missing_file", "db_setup:renamed_file"
@@ -106,18 +106,18 @@ def test_an_edited_past_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_remarks_for_a_review_are_left_to_lint(tmp_path: Path) -> None:
-    """That there is no branch, no squawk, or no way back, is not said at every synth."""
-    assert gate.inspect(_folder(tmp_path, _001_a="SELECT 1;", **{"_001_a.down": ""}, _002_b="SELECT 1;")).warnings == ()
+    """A missing branch, squawk or down migration is not reported at every synth."""
+    assert synth_checks.inspect(_folder(tmp_path, _001_a="SELECT 1;", **{"_001_a.down": ""}, _002_b="SELECT 1;")).warnings == ()
 
 
 @pytest.mark.skipif(not squawk.program(), reason="squawk-cli is not installed")
 def test_dangerous_statements_of_new_files_are_warnings(tmp_path: Path) -> None:
     """Squawk's findings stand at synth, for files that are not on the main branch."""
     folder = _folder(tmp_path, _001_a="ALTER TABLE a DROP COLUMN b;")
-    assert gate.inspect(folder).warnings == ()  # nothing tells that it is new
+    assert synth_checks.inspect(folder).warnings == ()  # it is not known to be new
     _commit(folder)
     (folder / "002_b.sql").write_text("ALTER TABLE a DROP COLUMN b;\n")
-    (warning,) = gate.inspect(folder).warnings
+    (warning,) = synth_checks.inspect(folder).warnings
     assert warning.id == "db_setup:ban-drop-column"
     assert "002_b.sql:1:15: " in warning.text
 
@@ -135,9 +135,9 @@ def test_a_strict_order_is_kept_at_synth(tmp_path: Path) -> None:
 def test_without_git_nothing_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder outside git, or a machine without it, has no late numbers."""
     folder = _folder(tmp_path, _001_a="SELECT 1;")
-    assert gate.inspect(folder).warnings == ()
+    assert synth_checks.inspect(folder).warnings == ()
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert gate.inspect(folder).warnings == ()
+    assert synth_checks.inspect(folder).warnings == ()
 
 
 def test_a_folder_too_large_for_lambda_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

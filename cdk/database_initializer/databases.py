@@ -1,4 +1,4 @@
-"""The databases the construct knows, brought to one form."""
+"""The kinds of database that the construct accepts, reduced to one description."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import IConstruct
 
-from cdk.refusals import Refused
+from .errors import InvalidProps
 
 
 @dataclass(frozen=True)
 class ExistingDatabase:
-    """A database that is there already: not made by this app, or made by another stack of it.
+    """A database that exists already: not made by this app, or made by another stack of it.
 
     ``secret`` is its admin's, in the JSON that RDS writes; ``security_group`` is the database's own.
     """
@@ -32,7 +32,7 @@ Database = rds.DatabaseInstance | rds.DatabaseCluster | rds.IDatabaseInstance | 
 
 
 class Facts(NamedTuple):
-    """What the function has to know about a database: where it is, how it is reached, what must be there first."""
+    """What the function needs to know about a database: its address, its credentials, and what must exist first."""
 
     host: str
     port: str
@@ -42,7 +42,7 @@ class Facts(NamedTuple):
     name: str = ""
 
     def variables(self, given: Mapping[str, str | None]) -> dict[str, str]:
-        """Return the variables of the function that say which database; ``given`` are further ones, if not empty."""
+        """Return the variables of the function that name the database, with those of ``given`` that are not empty."""
         found = {"DB_SECRET_NAME": self.secret.secret_arn, "DB_HOST": self.host, "DB_PORT": self.port}
         found |= {"DB_NAME": self.name} if self.name else {}
         return {**found, **{name: value for name, value in given.items() if value}}
@@ -50,11 +50,11 @@ class Facts(NamedTuple):
 
 _DEFAULT_NAME = "postgres"
 _AWAITED = (rds.CfnDBInstance, rds.CfnDBCluster, secretsmanager.CfnSecretTargetAttachment)
-"""Not everything of the database: rules for other functions may wait for these functions, and they for us."""
+"""Not the whole database: its rules for other functions may depend on those functions, and they on the migrations."""
 
 
 def facts_of(database: Database, admin_secret: secretsmanager.ISecret | None) -> Facts:
-    """Return the facts; raises Refused when nothing says with which secret to connect."""
+    """Return the facts; raises InvalidProps when no secret is known to connect with."""
     if isinstance(database, ExistingDatabase):
         port = ec2.Port.tcp(database.port)
         connections = ec2.Connections(security_groups=[database.security_group], default_port=port)
@@ -63,9 +63,9 @@ def facts_of(database: Database, admin_secret: secretsmanager.ISecret | None) ->
     own: secretsmanager.ISecret | None = getattr(database, "secret", None)
     secret = admin_secret or own
     if secret is None:
-        raise Refused(
+        raise InvalidProps(
             f"the database {database.node.path} has no secret of its own",
-            cure="make it with credentials=rds.Credentials.from_generated_secret(...), or name one in admin_secret",
+            fix="make it with credentials=rds.Credentials.from_generated_secret(...), or name one in admin_secret",
         )
     awaited = tuple(child for child in database.node.find_all() if isinstance(child, _AWAITED))
     port_text = aws_cdk.Tokenization.stringify_number(endpoint.port)
@@ -79,31 +79,31 @@ def _endpoint(database: rds.IDatabaseInstance | rds.IDatabaseCluster) -> rds.End
         try:
             found: rds.Endpoint | None = getattr(database, name, None)
         except RuntimeError as error:  # the CDK's, for an imported cluster
-            raise Refused(
+            raise InvalidProps(
                 f"nothing says where the imported database {database.node.path} is",
-                cure="give cluster_endpoint_address and port where it is imported",
+                fix="give cluster_endpoint_address and port where it is imported",
             ) from error
         if found is not None:
             return found
-    raise Refused(
+    raise InvalidProps(
         f"database is a {type(database).__name__}",
-        cure="give an rds.DatabaseInstance, an rds.DatabaseCluster, or an ExistingDatabase",
+        fix="give an rds.DatabaseInstance, an rds.DatabaseCluster, or an ExistingDatabase",
     )
 
 
 def _refuse_other_engines(database: rds.IDatabaseInstance | rds.IDatabaseCluster) -> None:
     engine = getattr(getattr(database, "engine", None), "engine_type", "postgres")
     if "postgres" not in engine:
-        raise Refused(f"the engine of {database.node.path} is {engine}", cure="only PostgreSQL is supported")
+        raise InvalidProps(f"the engine of {database.node.path} is {engine}", fix="only PostgreSQL is supported")
     if isinstance(database, rds.DatabaseInstanceReadReplica):
-        raise Refused(f"{database.node.path} is a read replica, which nothing can write to", cure="name its source")
+        raise InvalidProps(f"{database.node.path} is a read replica, which nothing can write to", fix="name its source")
 
 
 def _database_name(awaited: Sequence[IConstruct], *, complete: bool) -> str:
-    """Return the database that RDS makes, where the secret does not say it; "" where it does, or nobody knows.
+    """Return the name of the database that RDS makes; "" when the secret contains it, or when it is unknown.
 
-    The CDK's attachment completes the database's own secret; one that RDS manages itself holds no name. A database
-    that is given no name is called "postgres".
+    The CDK's attachment adds it to the database's own secret; a secret that RDS manages itself does not contain it. A
+    database without a name is called "postgres".
     """
     complete &= any(isinstance(resource, secretsmanager.CfnSecretTargetAttachment) for resource in awaited)
     for resource in awaited:

@@ -1,6 +1,6 @@
-"""The migrations as synth sees them: what ``python db_setup lint`` finds in the folder, as annotations.
+"""The checks of the migrations at synth: what ``python db_setup lint`` finds in the folder, as annotations.
 
-Nothing here asks a database. What only a database can tell (an edited past, a missing file) is for the deploy.
+They need no database. What depends on a database (an edited or a missing file) is checked by the deploy.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from migrator.files.folder import Folder, read_folder
 from migrator.files.migration import Migration
 from migrator.planning.plan import Policy, make_plan
 
-_ABOUT_THE_PAST = frozenset({"edited_file", "missing_file", "renamed_file"})
-"""Rules that are warnings at synth: git does not know what a database has applied.
+_ABOUT_APPLIED_FILES = frozenset({"edited_file", "missing_file", "renamed_file"})
+"""Rules that are warnings at synth, since git does not record what a database has applied.
 
-To edit a file is right where its deploy has failed, and in a new database there is no past. A deploy compares with the
-database itself, and refuses before it runs anything.
+Editing a file is correct after its deploy has failed, and a new database has applied nothing. A deploy compares the
+files with the history in the database, and refuses before it runs anything.
 """
 
 
@@ -33,7 +33,7 @@ class Warned(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What synth says about a folder. ``files`` are an environment's migrations in the order of their application."""
+    """What synth reports about a folder. ``files`` are an environment's migrations in the order they are applied."""
 
     files: tuple[Migration, ...] = ()
     errors: tuple[str, ...] = ()
@@ -41,10 +41,10 @@ class Findings(NamedTuple):
 
 
 def inspect(path: Path, environment: str = "", *, strict_order: bool = False) -> Findings:
-    """Look at all files of the folder, those for other environments too."""
+    """Check all files of the folder, those for other environments, too."""
     if not path.is_dir():
-        cure = "Make it, or give the path of the folder with the .sql files."
-        return Findings(errors=(f"migrations: there is no folder {path}. {cure}",))
+        fix = "Create it, or give the path of the folder with the .sql files."
+        return Findings(errors=(f"migrations: there is no folder {path}. {fix}",))
     found = find(path, strict_order=strict_order, only_new=True)
     try:
         folder = read_folder(path, environment)
@@ -54,22 +54,22 @@ def inspect(path: Path, environment: str = "", *, strict_order: bool = False) ->
 
 
 def _shown(path: Path) -> str:
-    """Return the path from where synth runs, as a terminal can open it."""
+    """Return the path relative to where synth runs, as a terminal can open it."""
     here = os.path.relpath(path)
     return str(path) if here.startswith(os.pardir) else here
 
 
 def _translated(found: Iterable[LintFinding], folder: Folder, shown: str) -> Findings:
     errors, warnings = [], []
-    told = set()
+    reported = set()
     for item in found:
         text = item.refusal or item.without_level(shown)  # in the words of the deploy where it has some
-        told.add(item.message)
-        if item.level == ERROR and item.rule not in _ABOUT_THE_PAST:
+        reported.add(item.message)
+        if item.level == ERROR and item.rule not in _ABOUT_APPLIED_FILES:
             errors.append(text)
-        elif item.level != INFO:  # a remark is for a review, not for every synth
+        elif item.level != INFO:  # info is for a review, not for every synth
             warnings.append(Warned(f"db_setup:{item.rule}", text))
-    warnings += [Warned("db_setup:environment", text) for text in folder.warnings if text not in told]
+    warnings += [Warned("db_setup:environment", text) for text in folder.warnings if text not in reported]
     return Findings(_in_order(folder), tuple(errors), tuple(warnings))
 
 

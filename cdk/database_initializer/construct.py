@@ -2,9 +2,9 @@
 
     DatabaseInitializer(self, "Migrations", vpc=vpc, database=database, execute_before=[service])
 
-The path of a deploy: gate.py reads the folder, asset.py packages it, CloudFormation makes the function and waits for
-what it needs (databases.py, network.py), the CDK's trigger invokes ``initializer.handler``, and a failure there fails
-the deploy.
+The path of a deploy: synth_checks.py checks the folder, asset.py packages it, CloudFormation makes the function and
+waits for what it needs (databases.py, network.py), the CDK's trigger (trigger.py) invokes ``initializer.handler``, and
+a failure there fails the deploy.
 """
 
 from __future__ import annotations
@@ -21,16 +21,20 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct, IConstruct
 
-from cdk.databases import Database, facts_of
-from cdk.endpoints import at_the_end, look_around
-from cdk.function import make_function
-from cdk.network import Place, allow
-from cdk.package import Package
-from cdk.permissions import allow_secret, refuse_foreign
-from cdk.timing import MAX_TIMEOUT, socket_timeout
-from cdk.trigger_properties import check_run_on, follow, refuse_circle, set_properties
-from cdk.user_secrets import UserSecrets
-from cdk.variables import checked
+from .databases import Database, facts_of
+from .network import Place, allow, at_synth, connect_endpoints
+from .package import Package
+from .secrets import UserSecrets, allow_secret, refuse_foreign
+from .trigger import (
+    MAX_TIMEOUT,
+    check_run_on,
+    follow,
+    make_function,
+    refuse_circle,
+    set_properties,
+    socket_timeout,
+)
+from .variables import checked
 
 
 @jsii.implements(ec2.IConnectable, iam.IGrantable)
@@ -41,10 +45,10 @@ class DatabaseInitializer(Construct):
 
     - ``vpc``: where the database can be reached.
     - ``database``: an rds.DatabaseInstance, an rds.DatabaseCluster, or an ExistingDatabase.
-    - ``migrations``: the folder with the .sql files; default: ``migrations``, in or beside the drop-in folder.
+    - ``migrations``: the folder with the .sql files; default: ``migrations``, in db_setup/ or next to it.
     - ``admin_secret``: whose user applies them; default: the database's own secret.
     - ``database_name``: for a secret that has no ``dbname``.
-    - ``user_secret``, ``table_creator_secret``, ``readonly_secret``: where the credentials of limited users are kept.
+    - ``user_secret``, ``table_creator_secret``, ``readonly_secret``: where the credentials of limited users are stored.
     - ``create_users``: True makes those of the three secrets that are not given; False leaves all users alone.
     - ``runtime``, ``architecture``: default Python 3.14 on x86_64.
     - ``memory_size``: in MB. ``timeout``: at most 13 minutes, which is the default.
@@ -58,7 +62,7 @@ class DatabaseInitializer(Construct):
     - ``layers``: yours; psycopg2 must be in one of them, since the package then has none.
     - ``ca_bundle``: path of the RDS certificates; the server is then verified.
 
-    Raises Refused for what cannot work. What is wrong in the folder is an error of ``cdk synth``.
+    Raises InvalidProps for what cannot work. What is wrong in the folder is an error of ``cdk synth``.
     """
 
     def __init__(
@@ -84,7 +88,7 @@ class DatabaseInitializer(Construct):
         super().__init__(scope, id)
         check_run_on(run_on)
         limit = timeout or aws_cdk.Duration.seconds(MAX_TIMEOUT)
-        listening = socket_timeout(limit.to_seconds())
+        socket_seconds = socket_timeout(limit.to_seconds())
         facts = facts_of(database, admin_secret)
         refuse_foreign(self, facts.secret, "the admin's secret")
         overrides = checked(self, environment or {}, environment_name)
@@ -95,7 +99,7 @@ class DatabaseInitializer(Construct):
         variables = {**facts.variables(given), **users.variables(), **overrides.variables}
         place = Place(self, vpc, vpc_subnets, security_groups)
         self.function = make_function(self, package, place, variables, memory_size, limit, log_retention)
-        set_properties(self.trigger, package, listening, every_deploy=run_on == "deploy")
+        set_properties(self.trigger, package, socket_seconds, every_deploy=run_on == "deploy")
         follow(self.function, facts.host, facts.port)
         allow_secret(self.function, facts.secret)
         users.grant_to(self, self.function, facts.secret)
@@ -103,7 +107,7 @@ class DatabaseInitializer(Construct):
         self.execute_after(*facts.wait_for, *allow(self.connections, facts.connections), *execute_after)
         self.trigger.node.add_dependency(*place.awaited())
         self.execute_before(*execute_before)
-        at_the_end(self, lambda: self.execute_after(*look_around(self, place, self.connections)))
+        at_synth(self, lambda: self.execute_after(*connect_endpoints(self, place, self.connections)))
 
     @property
     def trigger(self) -> triggers.Trigger:
@@ -121,13 +125,13 @@ class DatabaseInitializer(Construct):
         return self.function.grant_principal
 
     def execute_after(self, *scopes: IConstruct) -> None:
-        """Apply the migrations after these are there."""
+        """Apply the migrations after these constructs exist."""
         self._awaited += scopes
         if scopes:
             self.trigger.node.add_dependency(*scopes)
 
     def execute_before(self, *scopes: Construct) -> None:
-        """Let these go live after the migrations, and not at all when they fail. Raises Refused for a circle."""
+        """Let these go live after the migrations, and not at all when they fail. Raises InvalidProps for a circle."""
         for scope in scopes:
             refuse_circle(scope, self._awaited)
         self.trigger.execute_before(*scopes)
