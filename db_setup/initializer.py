@@ -1,4 +1,4 @@
-"""The door for Lambda: ``initializer.handler``.
+"""The entry point for Lambda: ``initializer.handler``.
 
 A failure is raised, never returned: the CDK Trigger takes any returned value, a statusCode of 500 too, for
 success. What is raised ends up in the developer's terminal as the reason of the failed deploy.
@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
+from collections.abc import Mapping
 from typing import Any
 
-from migrator.actions.dispatch import perform
+from migrator.actions import perform
 from migrator.context import RunContext
 from migrator.database.deadline import Deadline
 from migrator.errors import DbSetupError
 from migrator.report import Report
 from migrator.request import Request
 from migrator.settings import Settings
+from migrator.version import VERSION
 
 _encode = json.JSONEncoder(default=str).encode  # json.dumps would make an encoder for each line
 
@@ -25,17 +28,19 @@ _encode = json.JSONEncoder(default=str).encode  # json.dumps would make an encod
 def handler(event: object, context: Any) -> dict[str, Any]:
     """Do what the event asks (nothing asked: migrate) and answer what was found and done.
 
-    The events and the answer are described in README.md beside this file. Raises DbSetupError on every failure.
+    The events and the answer are described in README.md next to this file. Raises DbSetupError on every failure.
     """
-    request_id = str(getattr(context, "aws_request_id", "") or f"local-{os.getpid()}")
-    log("run.started", {"request_id": request_id})
+    request_id, started = str(getattr(context, "aws_request_id", "") or f"local-{os.getpid()}"), time.monotonic()
+    log("run.started", {"request_id": request_id, "version": VERSION})
     try:
-        report = _run(event, context, request_id)
+        body = _run(event, context, request_id).body()
     except DbSetupError as error:
-        log("run.finished", {"request_id": request_id, "success": False, "code": error.code, "error": str(error)})
+        action = str(event.get("action", "migrate")) if isinstance(event, Mapping) else "migrate"
+        took = int((time.monotonic() - started) * 1000)
+        log("run.finished", {"request_id": request_id, "action": action, **error.body(), "duration_ms": took})
         raise
-    log("run.finished", {"request_id": request_id, "action": report.action, **report.body()})
-    return report.response()
+    log("run.finished", {"request_id": request_id, **body})
+    return {"statusCode": 200, "body": body}
 
 
 def _run(event: object, context: Any, request_id: str) -> Report:

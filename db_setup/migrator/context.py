@@ -1,4 +1,4 @@
-"""A context: what one invocation is to do, and with what; the doors make it, the actions carry it out."""
+"""What one invocation has: settings, request, credentials, time, and a listener. The entry points make it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class RunContext:
         if request.secret_name not in ("", settings.secret_name) and settings.declares_users:
             self.settings = settings._replace(create_users=False)  # their secrets belong to the function's own database
             self.warnings.append(OTHER_SECRET)
+        self.provisions_users = self.settings.declares_users
         self.base = base
         self.deadline = deadline
         self.listen = listen
@@ -42,7 +43,7 @@ class RunContext:
         self._admin_secret: dict[str, Any] = {}
 
     def read_folder(self) -> Folder:
-        """Read the migrations folder that the settings name, or the one beside the code."""
+        """Read the migrations folder that the settings name, or the one next to the code."""
         named = self.settings.migrations_dir
         return read_folder(named or default_path(self.base), self.settings.environment)
 
@@ -65,6 +66,15 @@ class RunContext:
 
             found = found._replace(password=iam_token(found.host, found.port, found.user))  # good for 15 minutes
         return connect(found, self.settings.lock_timeout, self.deadline, self.request_id)
+
+    def lock(self, connection: Connection) -> bool:
+        """Take the run lock; return whether it had to be waited for. Raises RunLockTimeout, which names the holder."""
+        from migrator.history import acquire_run_lock  # noqa: PLC0415 - for runs that write
+
+        return acquire_run_lock(connection, self.deadline, self._waiting)
+
+    def _waiting(self, holder: str) -> None:
+        self.listen("lock.waiting", {"holder": holder})
 
     @property
     def admin_secret_name(self) -> str:

@@ -18,30 +18,72 @@ The class is the noun, ``code`` its stable name in logs, answers and documents. 
 
 from __future__ import annotations
 
-from migrator.formatting import Location, cut, printable
+from typing import Any, NamedTuple, Self
+
+from migrator.formatting import Location, cut, listed, printable
 
 MAX_MESSAGE_BYTES = 1024  # a CloudFormation reply is limited to 4,096 bytes in all
 _MAX_APPLIED, _MAX_FIX = 220, 320  # bytes
 
 
+class Progress(NamedTuple):
+    """How far a run had come when it failed.
+
+    ``applied`` are the files it applied before, ``failed`` the one at work, ``steps`` how many of its steps are
+    recorded as done, ``resumes`` what a re-run of it does then, and ``left`` the files that are not applied, where the
+    run ended because its time was over or it was interrupted.
+    """
+
+    applied: tuple[str, ...] = ()
+    failed: str = ""
+    steps: int = 0
+    resumes: str = ""
+    left: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        before = listed(self.applied)
+        if self.left:
+            return f"{before or 'nothing'} (applied in this run); left: {listed(self.left)}"
+        head = f"{before} (applied before in this run); " if before else ""
+        if not self.steps:
+            return f"{head}nothing of {self.failed}"
+        steps = f"{self.steps} step{'s' * (self.steps > 1)}"
+        return f"{head}{steps} of {self.failed}, recorded; a re-run {self.resumes}"
+
+
 class DbSetupError(Exception):
-    """A failure that tells what happened, where, what was kept, and what to do about it."""
+    """A failure as a value: what happened, where, what was applied, and what to do about it.
+
+    ``applied`` is a sentence for people. All fields are set when the error is made; ``replace`` makes another one.
+    """
 
     code = "error"
     exit_status = 1
 
-    def __init__(self, what: str, *, fix: str = "", where: Location | None = None, applied: str = "") -> None:
+    def __init__(
+        self, what: str, *, fix: str = "", where: Location | None = None, applied: str = "", sqlstate: str = "",
+    ) -> None:  # fmt: skip
         super().__init__(what)
         self.what = what
         self.fix = fix
         self.where = where
         self.applied = applied
+        self.sqlstate = sqlstate
+        self.progress = Progress()
 
-    def in_file(self, name: str) -> DbSetupError:
-        """Say which file the place belongs to, for readers of text that do not know its name."""
-        if self.where is not None:
-            self.where = self.where._replace(file=name)
-        return self
+    def replace(self, **fields: Any) -> Self:
+        """Return an error of the same class with some fields replaced, as a named tuple's ``_replace`` does."""
+        other = type(self).__new__(type(self), *self.args)
+        vars(other).update(vars(self) | fields)
+        return other
+
+    def after(self, progress: Progress) -> Self:
+        """Return the same error of a run that had come so far."""
+        return self.replace(progress=progress, applied=str(progress))
+
+    def in_file(self, name: str) -> Self:
+        """Return the same error with the name of the file that its place is in."""
+        return self if self.where is None else self.replace(where=self.where._replace(file=name))
 
     def __str__(self) -> str:
         """Return the whole message, the cause first, at most ``MAX_MESSAGE_BYTES`` long in UTF-8."""
@@ -54,6 +96,23 @@ class DbSetupError(Exception):
         )
         tail = printable("\n".join(part for part in parts if part))
         return f"{cut(head, MAX_MESSAGE_BYTES - len(tail.encode()) - 1)}\n{tail}"
+
+    def body(self) -> dict[str, Any]:
+        """Return the failure for JSON, null for what is not known; the names are those of an answer's body."""
+        where = self.where
+        return {
+            "success": False,
+            "code": self.code,
+            "message": str(self),
+            "fix": self.fix or None,
+            "failed_migration": self.progress.failed or None,
+            "file": where.file or None if where else None,
+            "line": where.line if where else None,
+            "column": where.column if where else None,
+            "sqlstate": self.sqlstate or None,
+            "applied_migrations": list(self.progress.applied),
+            "pending_migrations": list(self.progress.left),
+        }
 
 
 class UsageError(DbSetupError):
@@ -277,6 +336,7 @@ class RunInterrupted(RunError):
     """A person or the system asked the run to stop; what was committed is recorded."""
 
     code = "interrupted"
+    exit_status = 130
 
 
 class ServerError(DbSetupError):
@@ -299,9 +359,9 @@ class ServerError(DbSetupError):
         table: str = "",
         constraint: str = "",
         context: str = "",
+        fix: str = "",
     ) -> None:
-        super().__init__(f"{message} ({sqlstate})")
-        self.sqlstate = sqlstate
+        super().__init__(f"{message} ({sqlstate})", fix=fix, sqlstate=sqlstate)
         self.message = message
         self.position = position
         self.detail = detail

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 from migrator.formatting import counted, listed
 from migrator.planning import plan
 
-_TELL_FIRST = frozenset({"rollback", "repair"})  # what these have done, and then what is pending
+_AFFECTED = {
+    "rollback": "rolled_back_migrations",
+    "repair": "repaired_migrations",
+}  # actions, and what they answer with
 _REMARK_SAYS_IT = frozenset({"history", "verify", "adopt", "baseline"})
-_MOST_NAMED = 20  # in a sentence; an answer, which Lambda limits to 6 MB, has lists of all of them beside it
+_MOST_NAMED = 20  # in a sentence; an answer, which Lambda limits to 6 MB, has lists of all of them
 
 
 class ReportedMigration(NamedTuple):
@@ -22,17 +25,20 @@ class ReportedMigration(NamedTuple):
     duration_ms: int | None = None
 
     def entry(self) -> dict[str, Any]:
-        """Return the line as the answer has it, null for what is not known."""
+        """Return the migration as the answer has it, null for what is not known."""
         return {"number": self.number, "name": self.name, "mode": self.mode or None, "duration_ms": self.duration_ms}
 
     @classmethod
     def of_entry(cls, entry: dict[str, Any]) -> ReportedMigration:
-        """Return the line that an answer's entry tells of."""
+        """Return the migration of an answer's entry."""
         return cls(entry["number"], entry["name"], entry["mode"] or "", entry["duration_ms"])
 
 
 class Report(NamedTuple):
-    """What a run found and did. Revisions are numbers as they are spelled; an empty one is none."""
+    """What a run found and did. Revisions are numbers as they are spelled; an empty one is none.
+
+    ``affected`` are the migrations that a rollback or a repair is about; ``done`` says that it was carried out.
+    """
 
     action: str
     state: str
@@ -47,28 +53,22 @@ class Report(NamedTuple):
     duration_ms: int = 0
     remark: str = ""
     details: Mapping[str, Any] = {}
-    rolled_back: tuple[ReportedMigration, ...] = ()
-    planned: tuple[ReportedMigration, ...] = ()
-    repaired: tuple[ReportedMigration, ...] = ()
+    affected: tuple[ReportedMigration, ...] = ()
+    done: bool = False
     skipped: tuple[str, ...] = ()
-
-    @property
-    def success(self) -> bool:
-        """Tell whether nothing is wrong; a failed run raises and has no report."""
-        return not self.problems
 
     @property
     def message(self) -> str:
         """Return the report in a sentence or two."""
         parts = [self._done(), self._left(), self.remark]
-        if self.action in _TELL_FIRST:
-            parts.reverse()
+        if self.action in _AFFECTED:
+            parts.reverse()  # what was done comes first, then what is pending
         if self.skipped:
             parts.append(f"For other environments: {listed(self.skipped, _MOST_NAMED)}.")
         return " ".join(filter(None, parts))
 
     def _done(self) -> str:
-        if self.action in {"rotate", *_TELL_FIRST}:
+        if self.action in {"rotate", *_AFFECTED}:
             return ""
         if self.problems:
             return "; ".join(self.problems)
@@ -87,16 +87,17 @@ class Report(NamedTuple):
 
     def body(self) -> dict[str, Any]:
         """Return the answer's body, ready for JSON."""
-        lines = self.applied or self.rolled_back or self.repaired or self.planned
-        if not lines and self.action not in _TELL_FIRST:  # these would be taken for what goes back, or is repaired
-            lines = self.pending
+        shown = self.applied or self.affected
+        if not shown and self.action not in _AFFECTED:  # pending ones would be taken for what is rolled back
+            shown = self.pending
         body = {
-            "success": self.success,
+            "success": not self.problems,  # a failed run raises and has no report
+            "action": self.action,
             "message": self.message,
             "state": self.state,
             "applied_migrations": [line.name for line in self.applied],
             "pending_migrations": [line.name for line in self.pending],
-            "migrations": [line.entry() for line in lines],
+            "migrations": [line.entry() for line in shown],
             "previous_revision": self.previous_revision or None,
             "final_revision": self.final_revision or None,
             "target_revision": self.target or "head",
@@ -105,19 +106,13 @@ class Report(NamedTuple):
             "duration_ms": self.duration_ms,
             **self.details,
         }
-        if self.action == "rollback":
-            body["rolled_back_migrations"] = [line.name for line in self.rolled_back]
-        if self.action == "repair":
-            body["repaired_migrations"] = [line.name for line in self.repaired]
+        if self.action in _AFFECTED:
+            body[_AFFECTED[self.action]] = [line.name for line in self.affected] if self.done else []
         if self.fixes:
             body["fixes"] = list(self.fixes)
         if self.skipped:
             body["skipped_migrations"] = list(self.skipped)
         return body
-
-    def response(self) -> dict[str, Any]:
-        """Return what the Lambda function answers."""
-        return {"statusCode": 200, "body": self.body()}
 
 
 _NOTHING = {

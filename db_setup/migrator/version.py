@@ -1,5 +1,5 @@
-"""TODO."""
+"""The version of this package: the newest one in CHANGELOG.md."""
 
 from __future__ import annotations
 
-PACKAGE_VERSION = "2.0.0"
+VERSION = "3.0.0"

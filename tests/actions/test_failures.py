@@ -142,7 +142,7 @@ def test_user_without_privileges(invoke: Invoke, folder: Folder, database: Datab
     )
     folder.write("001_x.sql", "SELECT 1;")
     guest = database.url.replace("postgres@", "errors_guest@")
-    with pytest.raises(DbSetupError, match=f"GRANT CREATE ON DATABASE {database.name} TO errors_guest"):
+    with pytest.raises(DbSetupError, match=f'GRANT CREATE ON DATABASE "{database.name}" TO "errors_guest"'):
         invoke(DATABASE_URL=guest)
     invoke()
     with pytest.raises(DbSetupError, match='run with the credentials of "postgres"'):

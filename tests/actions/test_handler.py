@@ -17,7 +17,7 @@ from tests.plugins.folders import Folder
 from tests.plugins.proxy import Proxy
 from tests.plugins.runs import PRODUCT, Invoke, LambdaContext
 
-KEYS = {
+KEYS = {"action",
     "success", "message", "state", "applied_migrations", "pending_migrations", "migrations",
     "previous_revision", "final_revision", "target_revision", "warnings", "problems", "duration_ms",
 }  # fmt: skip

@@ -105,7 +105,7 @@ def test_answer_of_another_function_is_no_success(payload: object) -> None:
 def test_body_is_that_of_the_report() -> None:
     """What the handler answers is found again; what a later version adds does no harm."""
     body = Report("status", "up_to_date").body()
-    assert _body("shop", reply(Report("status", "up_to_date").response())) == body
+    assert _body("shop", reply({"statusCode": 200, "body": Report("status", "up_to_date").body()})) == body
     assert _body("shop", reply({"body": {**body, "later": 1}})) == {**body, "later": 1}
 
 

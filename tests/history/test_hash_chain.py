@@ -130,8 +130,8 @@ def test_number_of_removed_rows() -> None:
     """Of several rows removed in a row the last is named, and the others are counted."""
     rows, head = sealed(fresh(*NAMES))
     (gone,) = examine(without(rows, "b", "c", "d"), head)
-    assert gone.told == "the history row of d, which stood behind a, was removed by hand (and 2 more)"
-    assert [problem.told for problem in examine([], head)] == ["the history row of f was removed by hand (and 5 more)"]
+    assert gone.message == "the history row of d, which came after a, was removed by hand (and 2 more)"
+    assert [problem.message for problem in examine([], head)] == ["the history row of f was removed by hand (and 5 more)"]
 
 
 def test_added_to_an_empty_history() -> None:

@@ -86,9 +86,9 @@ ADD = "INSERT INTO db_setup.history (name, number, checksum, state, mode, packag
 SWAP = "UPDATE db_setup.history SET position = 5 - position WHERE position IN (2, 3)"
 REMOVALS = [
     (["001_a.sql"], "the history row of 001_a.sql was removed by hand"),
-    (["002_b.sql"], "the history row of 002_b.sql, which stood behind 001_a.sql, was removed by hand"),
-    (["004_d.sql"], "the history row of 004_d.sql, which stood behind 003_c.sql, was removed by hand"),
-    (["002_b.sql", "003_c.sql"], "the history row of 003_c.sql, which stood behind 001_a.sql, was removed by hand (and 1 more)"),
+    (["002_b.sql"], "the history row of 002_b.sql, which came after 001_a.sql, was removed by hand"),
+    (["004_d.sql"], "the history row of 004_d.sql, which came after 003_c.sql, was removed by hand"),
+    (["002_b.sql", "003_c.sql"], "the history row of 003_c.sql, which came after 001_a.sql, was removed by hand (and 1 more)"),
     (NAMES, "the history row of 004_d.sql was removed by hand (and 3 more)"),
 ]
 
@@ -153,7 +153,7 @@ def test_repair(four: Database, folder: Folder, invoke: Invoke) -> None:
     body = invoke(REPAIR)
     entries = [(entry["number"], entry["name"], entry["mode"]) for entry in body["migrations"]]
     assert entries == [("002", "002_b.sql", "changed"), ("", "004_d.sql", "removed")]
-    assert "004_d.sql, which stood behind 003_c.sql, was removed by hand" in body["message"]
+    assert "004_d.sql, which came after 003_c.sql, was removed by hand" in body["message"]
     assert invoke(STATUS)["state"] == "inconsistent"
     assert invoke({**REPAIR, "confirm": True})["repaired_migrations"] == ["002_b.sql", "004_d.sql"]
     assert_whole(invoke, four)
@@ -343,7 +343,7 @@ def test_odd_names(folder: Folder, database: Database, invoke: Invoke) -> None:
     assert len(invoke()["applied_migrations"]) == 7
     assert_whole(invoke, database)
     database.execute("DELETE FROM db_setup.history WHERE name = '6_äöü€.sql'")
-    assert "6_äöü€.sql, which stood behind 5_ NULL .sql, was removed" in invoke(STATUS)["problems"][0]
+    assert "6_äöü€.sql, which came after 5_ NULL .sql, was removed" in invoke(STATUS)["problems"][0]
 
 
 def test_settings_of_a_session(four: Database, invoke: Invoke) -> None:

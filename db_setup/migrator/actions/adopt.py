@@ -1,10 +1,11 @@
-"""adopt: which files are applied to a database without a history of ours, by evidence; baseline: by word alone.
+"""adopt: which files are applied to a database without a history of ours, by evidence; baseline: as the user says.
 
-Both only tell, until the request confirms. A deploy adopts by itself, before it applies the rest.
+Both only report, until the request confirms. A deploy adopts by itself, before it applies the rest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 
 from migrator.actions.summary import describe
@@ -15,54 +16,49 @@ from migrator.database.connection import Connection
 from migrator.errors import AdoptionNeeded
 from migrator.files.folder import Folder
 from migrator.formatting import counted, listed
-from migrator.history import run_lock
-from migrator.planning.inspection import Inspection
+from migrator.planning.inspection import Inspection, inspect
 from migrator.report import Report
 
 _UNPROVEN = (
     "a baseline compares nothing: whether the tables, columns, functions, grants and rows are what the files make is "
-    "not known; verify tells what differs, rows excepted"
+    "not known; verify shows what differs, rows excepted"
 )
 
 
 def adopt(context: RunContext) -> Report:
-    """Tell which files are applied already; record it when the request confirms.
+    """Report which files are applied already, by evidence; record it when the request confirms.
 
     Raises NothingProven, when confirmed, where nothing is known; ContradictoryEvidence; ScratchRefused.
     """
+    return _adopt(context, lambda connection, inspection: find(context, connection, inspection))
+
+
+def baseline(context: RunContext) -> Report:
+    """Report the files up to the target as applied, as the user says; record it when the request confirms."""
+    return _adopt(context, lambda _, inspection: adoption.baseline(context, inspection))
+
+
+def _adopt(context: RunContext, found: Callable[[Connection, Inspection], Adoption]) -> Report:
     folder, action = context.read_folder(), context.request.action
     with closing(context.connect()) as connection:
         if context.request.confirm:
-            _lock(context, connection)
-        inspection = Inspection(context, folder, connection, whole=True)
+            context.lock(connection)
+        inspection = inspect(context, folder, connection, target="")
         inspection.plan.refuse_problems()
-        finding = Adoption(action)
-        if adoptable(inspection):
-            finding = (
-                adoption.baseline(context, inspection)
-                if action == "baseline"
-                else find(context, connection, inspection)
-            )
+        finding = found(connection, inspection) if adoptable(inspection) else Adoption(action)
         if adoptable(inspection) and context.request.confirm:
             if finding.refusal:
                 raise finding.refusal
             record(context, connection, finding)
-        after = Inspection(context, folder, connection, whole=True)
-    warnings = (
-        *folder.warnings,
-        *context.warnings,
-        *([_UNPROVEN] if finding.mode == BASELINE and finding.rows else []),
-    )
+        after = inspect(context, folder, connection, target="")
+    unproven = [_UNPROVEN] if finding.mode == BASELINE and finding.rows else []
+    warnings = (*folder.warnings, *context.warnings, *unproven)
     report = describe(context, after, warnings, action=action)._replace(details=finding.body())
     if not adoptable(inspection):
         return report._replace(remark=f"Nothing to adopt: {_why_not(inspection)}.")
     if finding.refusal:
         return report._replace(problems=(finding.refusal.what,), fixes=(finding.refusal.fix,))
     return report._replace(remark=_remark(context, finding))
-
-
-def _lock(context: RunContext, connection: Connection) -> None:
-    run_lock.acquire(connection, context.deadline, lambda who: context.listen("lock.waiting", {"holder": who}))
 
 
 def _why_not(inspection: Inspection) -> str:
@@ -95,8 +91,8 @@ def before_applying(
         )
     if inspection.imported:
         return inspection, Adoption(adoption.IMPORTED)  # the run that applies the rest takes it over
-    _lock(context, connection)
-    whole = Inspection(context, folder, connection, whole=True)
+    context.lock(connection)
+    whole = inspect(context, folder, connection, target="")
     finding = Adoption(adoption.ADOPTED)
     if not whole.history.exists and adoptable(whole):
         finding = find(context, connection, whole)
@@ -105,7 +101,7 @@ def before_applying(
         raise finding.refusal
     if finding.rows:
         record(context, connection, finding)
-    return Inspection(context, folder, connection), finding
+    return inspect(context, folder, connection), finding
 
 
 def with_adoption(report: Report, finding: Adoption) -> Report:

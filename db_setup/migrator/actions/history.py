@@ -9,10 +9,8 @@ from migrator.actions.summary import describe, with_problems
 from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.formatting import counted
-from migrator.history import integrity
-from migrator.history.hash_chain import TamperedRow
-from migrator.history.schema import SCHEMA
-from migrator.planning.inspection import Inspection
+from migrator.history import SCHEMA, History, TamperedRow
+from migrator.planning.inspection import inspect
 from migrator.report import Report
 
 MOST_ROWS = 1000  # an answer of Lambda has at most 6 MB, and a row about 500 bytes
@@ -40,13 +38,13 @@ def history(context: RunContext) -> Report:
     found: list[TamperedRow] = []
     count, sealed = 0, False
     with closing(context.connect()) as connection:
-        inspection = Inspection(context, folder, connection)
+        inspection = inspect(context, folder, connection)
         if inspection.history.exists:
-            found, sealed = integrity.check(connection)
+            found, sealed = History(connection).check()
             rows, count = _read(connection), len(inspection.history.applied)
     details = {"history": rows, "history_left_out": max(0, count - len(rows)), "history_sealed": sealed}
     report = describe(context, inspection, (*folder.warnings, *context.warnings), action="history")
-    report = with_problems(report._replace(pending=(), details=details), [problem.told for problem in found])
+    report = with_problems(report._replace(pending=(), details=details), [row.message for row in found])
     return report._replace(remark=_remark(count, sealed, whole=not found))
 
 

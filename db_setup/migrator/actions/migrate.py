@@ -1,6 +1,24 @@
-"""The work of migrate: apply what is pending, on one connection after another if need be.
+"""migrate: apply what is pending, each file exactly once, or raise with the cause and the fix.
 
-migrate: apply what is pending, each file exactly once, or raise with the cause and the fix.
+The steps of a deploy, in their order; a test holds them to what a trace sees:
+
+1. ``read_folder``: names, numbers and checksums of the files.
+2. ``connect``: a session on a primary server.
+3. ``inspect``: read the history without a lock, and plan. Nothing to do: answer, without having written anything.
+4. ``before_applying``: on a database with tables and no history, adopt what is proven to be applied.
+5. ``read_scripts``: split the pending files into statements; what can be refused is refused before anything is touched.
+6. ``supervised``: from here on every message is bounded by the deadline, and SIGINT and SIGTERM end the run cleanly.
+7. ``lock``: take the run lock, so that there is one runner.
+8. ``inspect``: read the history again: somebody else may have done the work.
+9. ``refuse_tampering``: raise where the history was changed by hand.
+10. ``create``: create the tables of the history on the first run.
+11. ``begin_run``: record that a run has begun.
+12. ``prepare``: create the limited users, set their passwords, and give the grants that migrations may need.
+13. ``apply_all``: each file in one transaction with its row in the history, or step by step.
+14. ``finish``: give the grants again, on what the migrations have made.
+15. ``end_run``: record how the run ended, and seal the history.
+
+A lost connection is settled by the history: connect again and go on at 6, once the old session is gone.
 """
 
 from __future__ import annotations
@@ -12,195 +30,38 @@ from typing import TYPE_CHECKING
 from migrator.actions.summary import describe, provisioner_of, reported, users_summary
 from migrator.context import RunContext
 from migrator.database.connection import Connection
-from migrator.errors import ConnectionLost, DbSetupError, ServerError
-from migrator.execution.blockers import Blockers
-from migrator.execution.reconnect import RECONNECTIONS, server_is_back
-from migrator.execution.runner import Runner
-from migrator.execution.watchdog import Watchdog
 from migrator.files.folder import Folder
 from migrator.files.migration import parse_number
 from migrator.formatting import listed
-from migrator.history import integrity, legacy, run_lock, runs
-from migrator.planning.inspection import Inspection
+from migrator.planning.inspection import Inspection, inspect
 from migrator.planning.plan import AHEAD, PENDING, UNTRACKED, UP_TO_DATE
-from migrator.rehearsal.lock_trace import LockReport
 from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import read_scripts
-from migrator.scripts.script import Script
 
 if TYPE_CHECKING:
-    from migrator.users.provision import UserProvisioner
+    from migrator.adoption.adoption import Adoption
+    from migrator.execution.runner import Runner, Work
+    from migrator.execution.supervision import Supervision
+    from migrator.rehearsal.lock_trace import LockReport, LockTrace
+    from migrator.scripts.script import Script
 
-
-def apply_pending(context: RunContext, folder: Folder, connection: Connection, seen: Inspection) -> Report:
-    """Apply what is pending, beginning on the connection at hand.
-
-    A lost connection is settled by the history: connect again, wait for the run lock (so the old session is gone),
-    read what was committed, go on.
-    """
-    caretaker = provisioner_of(context)
-    attempts = [_Attempt(context, folder, seen.plan.revision, caretaker)]
-    attempts[0].read_scripts(seen)  # refuses before anything is touched
-    try:
-        return attempts[0].run(connection, ())
-    except ConnectionLost as error:
-        lost = error
-        connection.close()  # or its session would keep the run lock from the next
-    while len(attempts) <= RECONNECTIONS and server_is_back(context):
-        attempts.append(_Attempt(context, folder, seen.plan.revision, caretaker))
-        try:
-            with closing(context.connect()) as another:
-                return attempts[-1].run(another, attempts[:-1])
-        except ConnectionLost as error:
-            lost = error
-    raise lost
-
-
-class _Attempt:
-    """One try on one connection; what it applied counts for those that follow."""
-
-    def __init__(self, context: RunContext, folder: Folder, before: str, caretaker: UserProvisioner | None) -> None:
-        self.run_id = 0
-        self._context = context
-        self._folder = folder
-        self._before = before
-        self._scripts: dict[str, Script] = {}
-        self._caretaker = caretaker
-        self.locks = LockReport(context.settings.lock_report)
-
-    def run(self, connection: Connection, earlier: Sequence[_Attempt]) -> Report:
-        """Apply what is pending under the run lock; ``earlier`` are the attempts that lost their connection."""
-        context = self._context
-        waited = run_lock.acquire(
-            connection, context.deadline, lambda who: context.listen("lock.waiting", {"holder": who})
-        )
-        inspection = Inspection(context, self._folder, connection)
-        inspection.plan.refuse_problems()
-        nothing = inspection.nothing_to_do and not earlier
-        if nothing and (self._caretaker is None or inspection.plan.state == AHEAD):
-            remark = f"Done meanwhile by {runs.last_run(connection)}." if waited else ""
-            return self._describe(inspection)._replace(remark=remark)
-        if inspection.history.exists and not nothing:
-            integrity.refuse_changes(connection)
-        if self._caretaker:
-            self._caretaker.check(connection, inspection.plan.pending)
-        if not inspection.history.exists or inspection.imported:
-            runs.create(connection)  # before the grants, which close it
-        if self._caretaker and nothing:
-            return self._care_only(connection, inspection, self._caretaker)
-        self.run_id = runs.begin_run(connection, "migrate", context.request_id)
-        runner = self._apply(connection, inspection)
-        return self._report(connection, inspection, runner, earlier)
-
-    def _care_only(self, connection: Connection, inspection: Inspection, caretaker: UserProvisioner) -> Report:
-        """Care for the users where no migration is pending; the run is recorded if it changed something."""
-        caretaker.prepare(connection)
-        caretaker.finish(connection)
-        if caretaker.changes:
-            self.run_id = runs.begin_run(connection, "migrate", self._context.request_id)
-            integrity.end_run_beside(connection, self.run_id)
-        return self._describe(inspection)._replace(remark=caretaker.remark)
-
-    def read_scripts(self, inspection: Inspection) -> list[Script]:
-        """Return the scripts of the plan, in its order; each file is read once."""
-        names = self._scripts
-        new = [item.migration for item in inspection.plan.pending if item.migration.name not in names]
-        self._scripts.update((script.migration.name, script) for script in read_scripts(new))
-        return [self._scripts[item.migration.name] for item in inspection.plan.pending]
-
-    def _apply(self, connection: Connection, inspection: Inspection) -> Runner:
-        legacy.import_rows(connection, inspection.imported, self.run_id)
-        for rename in inspection.plan.renames:
-            runs.rename(connection, *rename)
-        scripts = self.read_scripts(inspection)
-        watchdog = Watchdog(connection, self._context.deadline)
-        blockers = Blockers(self._context.connect)
-        untracked = inspection.history.has_tables and not inspection.applied
-        self.locks.begin(connection)
-        runner = Runner(
-            connection, self._context.deadline, watchdog, blockers, self.run_id, untracked, self._context.listen
-        )
-        runner.trace = self.locks.trace
-        try:
-            with watchdog.watching():
-                if self._caretaker:
-                    self._caretaker.prepare(connection)
-                    self._caretaker.grant(connection)  # for migrations that SET ROLE
-                runner.apply_all(list(zip(inspection.plan.pending, scripts, strict=True)))
-                if self._caretaker:
-                    connection.run(connection.reset_sql())
-                    self._caretaker.finish(connection)
-        except ConnectionLost:
-            raise  # nothing can be recorded; the row of the run stays "running"
-        except DbSetupError as error:
-            ended = watchdog.reason() if watchdog.fired and isinstance(error, ServerError) else error
-            self._record_end(connection, runner, "failed", str(ended))
-            raise ended from error.__cause__
-        finally:
-            blockers.close()
-        skipped = f"for other environments: {listed(inspection.skipped, 20)}" if inspection.skipped else ""
-        self._record_end(connection, runner, "succeeded", skipped)
-        return runner
-
-    def _record_end(self, connection: Connection, runner: Runner, outcome: str, message: str) -> None:
-        """Record how the run ended; what matters is recorded already, so a failure here is only told."""
-        durations = {item.name: item.duration_ms for item in runner.applied}
-        try:
-            connection.run(connection.reset_sql())
-            integrity.end_run(connection, self.run_id, outcome, message, durations)
-            self.locks.record(connection, self.run_id)
-        except DbSetupError as error:
-            self._context.listen("run.unrecorded", {"run": self.run_id, "reason": error.what})
-
-    def _report(
-        self, connection: Connection, inspection: Inspection, runner: Runner, earlier: Sequence[_Attempt]
-    ) -> Report:
-        applied = [ReportedMigration(item.number, item.name, item.mode, item.duration_ms) for item in runner.applied]
-        if lost := [attempt.run_id for attempt in earlier if attempt.run_id]:
-            applied = [ReportedMigration(*row) for row in runs.applied_by(connection, lost)] + applied
-        revisions = [text for text in (inspection.plan.revision, *(line.number for line in applied)) if text]
-        return self._describe(inspection)._replace(
-            state=PENDING if inspection.plan.held_back else UP_TO_DATE,
-            applied=tuple(applied),
-            pending=tuple(map(reported, inspection.plan.held_back)),
-            previous_revision=self._before,
-            final_revision=max(revisions, key=parse_number, default=""),
-            warnings=(*self._warnings(inspection), *inspection.plan.warnings, *runner.warnings),
-            remark=self._caretaker.remark if self._caretaker else "",
-            details=self.locks.details([attempt.locks for attempt in earlier]),
-        )
-
-    def _describe(self, inspection: Inspection) -> Report:
-        return describe(self._context, inspection, self._warnings(inspection), action="migrate")
-
-    def _warnings(self, inspection: Inspection) -> tuple[str, ...]:
-        scripts = (self._scripts.get(item.migration.name) for item in inspection.plan.pending)
-        marks = (text for script in scripts if script for text in script.warnings)
-        about = self._caretaker.warnings if self._caretaker else ()
-        return (*self._folder.warnings, *self._context.warnings, *marks, *about)
-
-
-LEFT_AS_THEY_ARE = "the users are left as they are, for the package that knows the newer migrations"
+USERS_LEFT = "the users are left as they are, for the package that knows the newer migrations"
 
 
 def migrate(context: RunContext) -> Report:
-    """Look without a lock first, since most deploys have nothing to do; then apply the pending migrations.
-
-    A run that a deploy makes with AUTO_MIGRATE=false reports instead.
-    """
+    """Apply the pending migrations; a run that a deploy makes with AUTO_MIGRATE=false reports them instead."""
     folder = context.read_folder()
     with closing(context.connect()) as connection:
-        inspection = Inspection(context, folder, connection)
-        report = describe(context, inspection, (*folder.warnings, *context.warnings), action="migrate")
+        inspection = inspect(context, folder, connection)
         if context.request.by_deploy and not context.settings.auto_migrate:
-            users = ", and users are left as they are" if context.settings.declares_users else ""
+            users = ", and users are left as they are" if context.provisions_users else ""
+            report = _nothing(context, folder, inspection)
             return report._replace(remark=f"AUTO_MIGRATE=false: nothing was applied{users}.")
         inspection.plan.refuse_problems()
-        if inspection.nothing_to_do and (inspection.plan.state == AHEAD or not context.settings.declares_users):
-            left = (LEFT_AS_THEY_ARE,) if context.settings.declares_users else users_summary(context, connection)[1]
-            report = report._replace(warnings=(*report.warnings, *left))
+        if inspection.nothing_to_do and (inspection.plan.state == AHEAD or not context.provisions_users):
+            left = (USERS_LEFT,) if context.provisions_users else users_summary(context, connection)[1]
+            report = _nothing(context, folder, inspection, left)
         else:
-            report = _apply(context, folder, connection, inspection)
+            report = _Deploy(context, folder, inspection).run(connection)
     if context.settings.verify:
         from migrator.actions.verify import after_deploy  # noqa: PLC0415 - for those who ask for it
 
@@ -208,12 +69,151 @@ def migrate(context: RunContext) -> Report:
     return report
 
 
-def _apply(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> Report:
+def _nothing(context: RunContext, folder: Folder, inspection: Inspection, left: tuple[str, ...] = ()) -> Report:
+    report = describe(context, inspection, (*folder.warnings, *context.warnings), action="migrate")
+    return report._replace(warnings=(*report.warnings, *left))
 
-    unknown = inspection.plan.state == UNTRACKED and (inspection.plan.pending or inspection.plan.held_back)
-    if inspection.history.exists or not (inspection.imported or unknown):
-        return apply_pending(context, folder, connection, inspection)
-    from migrator.actions.adopt import before_applying, with_adoption  # noqa: PLC0415 - once in the life of a database
 
-    inspection, finding = before_applying(context, folder, connection, inspection)
-    return with_adoption(apply_pending(context, folder, connection, inspection), finding)
+class _Deploy:
+    """One migrate with something to do, on one connection after another if need be."""
+
+    def __init__(self, context: RunContext, folder: Folder, inspection: Inspection) -> None:
+        self._context = context
+        self._folder = folder
+        self._inspection = inspection
+        self._before = inspection.plan.revision
+        self._adoption: Adoption | None = None
+        self._scripts: dict[str, Script] = {}
+        self._provisioner = provisioner_of(context)
+        self._runs: list[int] = []  # a run on a lost connection keeps its row
+        self._locks: list[LockReport] = []
+
+    def run(self, connection: Connection) -> Report:
+        from migrator.execution.reconnect import retry_on_lost_connection  # noqa: PLC0415 - half of the code
+
+        self._adopt(connection)
+        self._read_scripts(self._inspection)
+        report = retry_on_lost_connection(self._context, self._attempt, connection)
+        if self._adoption is None:
+            return report
+        from migrator.actions.adopt import with_adoption  # noqa: PLC0415 - once in the life of a database
+
+        return with_adoption(report, self._adoption)
+
+    def _adopt(self, connection: Connection) -> None:
+        inspection = self._inspection
+        unknown = inspection.plan.state == UNTRACKED and (inspection.plan.pending or inspection.plan.held_back)
+        if not inspection.history.exists and (unknown or inspection.imported):
+            from migrator.actions.adopt import before_applying  # noqa: PLC0415 - once in the life of a database
+
+            self._inspection, self._adoption = before_applying(self._context, self._folder, connection, inspection)
+
+    def _read_scripts(self, inspection: Inspection) -> None:
+        """Read the scripts of the plan, each file once."""
+        new = [item.migration for item in inspection.plan.pending if item.migration.name not in self._scripts]
+        if new:
+            from migrator.scripts.companions import read_scripts  # noqa: PLC0415 - half of the code
+
+            self._scripts.update((script.migration.name, script) for script in read_scripts(new))
+
+    def _attempt(self, connection: Connection) -> Report:
+        """Apply what is pending, on this connection; what earlier ones have applied counts as applied by this run."""
+        from migrator.execution.supervision import supervised  # noqa: PLC0415 - half of the code
+
+        context, provisioner = self._context, self._provisioner
+        with supervised(context, connection) as run:
+            waited = context.lock(connection)
+            inspection = inspect(context, self._folder, connection, earlier=self._inspection)
+            inspection.plan.refuse_problems()
+            nothing = inspection.nothing_to_do and not self._runs
+            if nothing and (provisioner is None or inspection.plan.state == AHEAD):
+                remark = f"Done meanwhile by {run.history.last_run()}." if waited else ""
+                return self._describe(inspection)._replace(remark=remark)
+            if inspection.history.exists and not nothing:
+                run.history.refuse_tampering()
+            if provisioner:
+                provisioner.check(connection, inspection.plan.pending)
+            if not inspection.history.exists or inspection.imported:
+                run.history.create()  # before the grants, which close it
+            if provisioner and nothing:
+                return self._provision_only(run, inspection)
+            runner = self._apply(run, inspection)
+        return self._report(inspection, runner)
+
+    def _provision_only(self, run: Supervision, inspection: Inspection) -> Report:
+        """Provision the users where no migration is pending; the run is recorded if it changed something."""
+        assert self._provisioner is not None
+        self._provisioner.prepare(run.connection)
+        self._provisioner.finish(run.connection)
+        if self._provisioner.changes:
+            number = run.history.begin_run("migrate", self._context.request_id)
+            run.history.end_run_as_sealed(number)
+        return self._describe(inspection)._replace(remark=self._provisioner.remark)
+
+    def _apply(self, run: Supervision, inspection: Inspection) -> Runner:
+        from migrator.execution.runner import Runner  # noqa: PLC0415 - half of the code
+
+        connection, provisioner = run.connection, self._provisioner
+        before = run.history.applied_by(self._runs) if self._runs else []
+        self._runs.append(run.begin("migrate"))
+        if inspection.imported:
+            run.history.import_first_generation(inspection.imported, run.run_id)
+        for rename in inspection.plan.renames:
+            run.history.rename(*rename)
+        self._read_scripts(inspection)
+        if inspection.skipped:
+            run.message = f"for other environments: {listed(inspection.skipped, 20)}"
+        runner = Runner(
+            run,
+            self._context.listen,
+            untracked=inspection.history.has_tables and not inspection.applied,
+            before=[ReportedMigration(*row) for row in before],
+            trace=self._lock_trace(run),
+        )
+        if provisioner:
+            provisioner.prepare(connection)
+            provisioner.grant(connection)  # for migrations that SET ROLE
+        runner.apply_all(self._work(inspection, run.run_id))
+        if provisioner:
+            connection.run(connection.reset_sql())
+            provisioner.finish(connection)
+        return runner
+
+    def _lock_trace(self, run: Supervision) -> LockTrace | None:
+        """Return what watches which locks the statements take, where LOCK_REPORT asks for it."""
+        if not self._context.settings.lock_report:
+            return None
+        from migrator.rehearsal.lock_trace import LockReport  # noqa: PLC0415 - for those who ask for it
+
+        report = LockReport(wanted=True)
+        report.begin(run.connection)
+        run.after_end = lambda: report.record(run.connection, run.run_id)
+        self._locks.append(report)
+        return report.trace
+
+    def _work(self, inspection: Inspection, run_id: int) -> Sequence[Work]:
+        from migrator.execution.runner import work_of  # noqa: PLC0415 - half of the code
+
+        return [work_of(item, self._scripts[item.migration.name], run_id) for item in inspection.plan.pending]
+
+    def _report(self, inspection: Inspection, runner: Runner) -> Report:
+        plan, applied = inspection.plan, tuple(runner.applied)
+        revisions = [text for text in (plan.revision, *(line.number for line in applied)) if text]
+        report = self._describe(inspection)
+        return report._replace(
+            state=PENDING if plan.held_back else UP_TO_DATE,
+            applied=applied,
+            pending=tuple(map(reported, plan.held_back)),
+            previous_revision=self._before,
+            final_revision=max(revisions, key=parse_number, default=""),
+            warnings=(*report.warnings, *runner.warnings),
+            remark=self._provisioner.remark if self._provisioner else "",
+            details=self._locks[-1].details(self._locks[:-1]) if self._locks else {},
+        )
+
+    def _describe(self, inspection: Inspection) -> Report:
+        scripts = (self._scripts.get(item.migration.name) for item in inspection.plan.pending)
+        texts = [text for script in scripts if script for text in script.warnings]
+        about = self._provisioner.warnings if self._provisioner else ()
+        warnings = (*self._folder.warnings, *self._context.warnings, *texts, *about)
+        return describe(self._context, inspection, warnings, action="migrate")

@@ -7,8 +7,8 @@ from contextlib import closing
 from migrator.actions.summary import adoption_warnings, describe, users_summary
 from migrator.context import RunContext
 from migrator.database.connection import Connection
-from migrator.history import integrity
-from migrator.planning.inspection import Inspection
+from migrator.history import History
+from migrator.planning.inspection import Inspection, inspect
 from migrator.report import Report, ReportedMigration
 from migrator.scripts.companions import read_scripts
 
@@ -17,12 +17,12 @@ def plan(context: RunContext) -> Report:
     """Report what would be applied and how; raises what migrate would raise before it touches anything."""
     folder = context.read_folder()
     with closing(context.connect()) as connection:
-        inspection = Inspection(context, folder, connection)
+        inspection = inspect(context, folder, connection)
         inspection.plan.refuse_problems()
         by_hand = _tampered(connection, inspection)
         scripts = read_scripts(item.migration for item in inspection.plan.pending)
         remark, about = users_summary(context, connection)
-        if context.settings.declares_users:
+        if context.provisions_users:
             from migrator.users.provision import UserProvisioner  # noqa: PLC0415 - for those who have such users
 
             UserProvisioner(context).check(connection, inspection.plan.pending)
@@ -40,7 +40,7 @@ def _tampered(connection: Connection, inspection: Inspection) -> list[str]:
     """Return what was done to the history by hand, as warnings; raises InconsistentHistory where migrate would."""
     if not inspection.history.exists:
         return []
-    found = integrity.problems(connection)
+    history = History(connection)
     if not inspection.nothing_to_do:
-        integrity.refuse(found)
-    return [problem.told for problem in found]
+        history.refuse_tampering()
+    return [row.message for row in history.tampered_rows()]

@@ -1,4 +1,4 @@
-"""rehearse: runs what is pending on the real database, tells what each statement locks, and rolls all of it back."""
+"""rehearse: runs what is pending on the real database, reports what each statement locks, and rolls all of it back."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.database.deadline import Deadline
 from migrator.events import Details
-from migrator.execution.blockers import Blockers
-from migrator.execution.watchdog import Watchdog
+from migrator.execution.supervision import supervised
 from migrator.files.folder import Folder
 from migrator.formatting import counted
-from migrator.history import integrity, run_lock
-from migrator.planning.inspection import Inspection
+from migrator.planning.inspection import Inspection, inspect
 from migrator.rehearsal.lock_report import LockEntries
 from migrator.rehearsal.rehearsal import Rehearsal
 from migrator.report import Report, ReportedMigration
@@ -26,51 +24,44 @@ _NOTHING: Details = {"rehearsal": [], "statements_left_out": 0, "not_rehearsed":
 def rehearse(context: RunContext) -> Report:
     """Report statement by statement what migrate would do now; raises what migrate would raise, and keeps nothing.
 
-    It holds the run lock, so no run is at work beside it, and lasts no longer than REHEARSE_TIMEOUT.
+    It holds the run lock, so there is no other run at the same time, and lasts no longer than REHEARSE_TIMEOUT.
     """
     folder = context.read_folder()
     with closing(context.connect()) as connection:
-        inspection = Inspection(context, folder, connection)
+        inspection = inspect(context, folder, connection)
         inspection.plan.refuse_problems()
         if not inspection.plan.pending:
-            return describe(context, inspection, (*folder.warnings, *context.warnings), action="rehearse")._replace(
-                details=_NOTHING
-            )
+            report = describe(context, inspection, (*folder.warnings, *context.warnings), action="rehearse")
+            return report._replace(details=_NOTHING)
         read_scripts(item.migration for item in inspection.plan.pending)  # refuses before anything is touched
-        run_lock.acquire(connection, context.deadline, lambda who: context.listen("lock.waiting", {"holder": who}))
-        inspection = Inspection(context, folder, connection)
-        inspection.plan.refuse_problems()
-        if inspection.history.exists:
-            integrity.refuse_changes(connection)
+        with supervised(context, connection) as run:
+            context.lock(connection)
+            inspection = inspect(context, folder, connection, earlier=inspection)
+            inspection.plan.refuse_problems()
+            if inspection.history.exists:
+                run.history.refuse_tampering()
         return _rehearse(context, folder, connection, inspection)
 
 
 def _rehearse(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> Report:
-    scripts = read_scripts(item.migration for item in inspection.plan.pending)
-    marks = (text for script in scripts for text in script.warnings)
-    warnings = (*folder.warnings, *context.warnings, *adoption_warnings(inspection), *marks)
+    pending = inspection.plan.pending
+    scripts = read_scripts(item.migration for item in pending)
+    texts = (text for script in scripts for text in script.warnings)
+    warnings = (*folder.warnings, *context.warnings, *adoption_warnings(inspection), *texts)
     deadline = Deadline(min(context.settings.rehearse_timeout, context.deadline.remaining()))
-    watchdog, blockers = Watchdog(connection, deadline), Blockers(context.connect)
-    untracked = inspection.history.has_tables and not inspection.applied
-    rehearsal = Rehearsal(connection, deadline, watchdog, context.listen, untracked=untracked)
-    try:
-        with watchdog.watching():
-            blockers.watch(connection.pid)
-            rehearsal.run(
-                list(zip(inspection.plan.pending, scripts, strict=True)), history_exists=inspection.history.exists
-            )
-    finally:
-        blockers.close()
-    entries = rehearsal.trace.entries
-    modes = {script.migration.name: script.mode for script in scripts}
-    lines = tuple(
-        ReportedMigration(item.number, item.migration.name, modes[item.migration.name])
-        for item in inspection.plan.pending
+    with supervised(context, connection, deadline=deadline) as run:
+        untracked = inspection.history.has_tables and not inspection.applied
+        rehearsal = Rehearsal(run, context.listen, untracked=untracked)
+        run.blockers.watch(connection.pid)
+        rehearsal.run(list(zip(pending, scripts, strict=True)), history_exists=inspection.history.exists)
+    entries, problem = rehearsal.trace.entries, rehearsal.ending.problem
+    lines = (
+        ReportedMigration(item.number, item.migration.name, script.mode)
+        for item, script in zip(pending, scripts, strict=True)
     )
-    problem = rehearsal.ending.problem
     return describe(context, inspection, warnings, action="rehearse")._replace(
-        pending=lines,
-        problems=(f"{problem}{blockers.names()}",) if problem else (),
+        pending=tuple(lines),
+        problems=(f"{problem}{run.blockers.names()}",) if problem else (),
         remark=_remark(rehearsal.files, len(scripts), entries),
         details=_details(entries, rehearsal),
     )

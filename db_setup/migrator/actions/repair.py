@@ -15,15 +15,12 @@ from migrator.actions.summary import describe
 from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.execution.reconnect import retry_on_lost_connection
+from migrator.execution.supervision import supervised
 from migrator.files.folder import Folder
 from migrator.files.migration import Migration, split_name
 from migrator.formatting import counted
-from migrator.history import integrity, reader, run_lock, runs
-from migrator.history.hash_chain import TamperedRow
-from migrator.history.records import text_literal
-from migrator.history.rows import AppliedMigration
-from migrator.history.schema import SCHEMA
-from migrator.planning.inspection import Inspection
+from migrator.history import SCHEMA, AppliedMigration, History, TamperedRow, text_literal
+from migrator.planning.inspection import Inspection, inspect
 from migrator.planning.matching import match
 from migrator.planning.plan import AHEAD, INCONSISTENT
 from migrator.report import Report, ReportedMigration
@@ -38,7 +35,7 @@ class Change(NamedTuple):
 
     row: AppliedMigration
     what: str
-    told: str
+    message: str
     sql: str
 
 
@@ -46,7 +43,7 @@ def repair(context: RunContext) -> Report:
     """Report the differences, and accept them when the request confirms it."""
     run = _Repair(context, context.read_folder())
     if context.request.confirm:
-        return retry_on_lost_connection(context, run.on)
+        return retry_on_lost_connection(context, run.accept)
     with closing(context.connect()) as connection:
         return run.preview(connection)
 
@@ -61,42 +58,41 @@ class _Repair:
 
     def preview(self, connection: Connection) -> Report:
         """Report what would be accepted; writes nothing, takes no lock."""
-        inspection = self._look(connection)
-        told = "; ".join(change.told for change in self._changes)
+        inspection = self._find_changes(connection)
+        what = "; ".join(change.message for change in self._changes)
         done = "Nothing was changed: confirm it (--yes) to have history and files count as they are."
-        remark = f"{told}. {done}" if told else self._nothing(inspection)
+        remark = f"{what}. {done}" if what else self._nothing(inspection)
         report = self._report(inspection)
-        return report._replace(
-            state=INCONSISTENT if self._changes else report.state, planned=self._lines(), remark=remark
-        )
+        state = INCONSISTENT if self._changes else report.state
+        return report._replace(state=state, affected=self._lines(), remark=remark)
 
-    def on(self, connection: Connection) -> Report:
+    def accept(self, connection: Connection) -> Report:
         """Accept the files as they are, under the run lock and in one transaction."""
         context = self._context
-        run_lock.acquire(connection, context.deadline, lambda who: context.listen("lock.waiting", {"holder": who}))
-        earlier = self._changes
-        inspection = self._look(connection)
-        statements = [change.sql for change in self._changes if change.sql]
-        self._changes = self._changes or earlier  # a lost connection may have done all of it, and not sealed it
-        if not self._changes:
-            return self._report(inspection)._replace(remark=self._nothing(inspection))
-        told = "; ".join(change.told for change in self._changes)
-        run_id = runs.begin_run(connection, "repair", context.request_id)
-        if statements:
-            connection.run("; ".join(["BEGIN", *statements, "COMMIT"]))
-        integrity.end_run(connection, run_id, "succeeded", told, {})
-        after = Inspection(context, self._folder, connection, target="")
-        told = f"Repaired {counted(len(self._changes))}: {told}."
-        return self._report(after)._replace(repaired=self._lines(), remark=told)
+        with supervised(context, connection) as run:
+            context.lock(connection)
+            earlier = self._changes
+            inspection = self._find_changes(connection)
+            statements = [change.sql for change in self._changes if change.sql]
+            self._changes = self._changes or earlier  # a lost connection may have done all of it, and not sealed it
+            if not self._changes:
+                return self._report(inspection)._replace(remark=self._nothing(inspection))
+            run.message = "; ".join(change.message for change in self._changes)
+            run.begin("repair")
+            if statements:
+                connection.run("; ".join(["BEGIN", *statements, "COMMIT"]))
+        after = inspect(context, self._folder, connection, target="")
+        remark = f"Repaired {counted(len(self._changes))}: {run.message}."
+        return self._report(after)._replace(affected=self._lines(), done=True, remark=remark)
 
-    def _look(self, connection: Connection) -> Inspection:
-        inspection = Inspection(self._context, self._folder, connection, target="")
-        rows = reader.read(connection, dates=True).applied if inspection.history.exists else ()
+    def _find_changes(self, connection: Connection) -> Inspection:
+        inspection, history = inspect(self._context, self._folder, connection, target=""), History(connection)
+        rows = history.read(dates=True).applied if inspection.history.exists else ()
         here = tuple(row for row in rows if row.name not in inspection.skipped)
         self._changes = []
         if inspection.plan.state != AHEAD:
-            by_hand = integrity.problems(connection) if inspection.history.exists else []
-            self._changes = [*_tampered(by_hand, rows), *_changes(connection, self._folder.files, here)]
+            tampered = history.tampered_rows() if inspection.history.exists else []
+            self._changes = [*_tampered(tampered, rows), *_changes(connection, self._folder.files, here)]
         return inspection
 
     def _lines(self) -> tuple[ReportedMigration, ...]:
@@ -118,7 +114,7 @@ def _tampered(found: Sequence[TamperedRow], rows: Sequence[AppliedMigration]) ->
     known = {row.name: row for row in rows}
     nobody = AppliedMigration("", "", "", "")
     rows_of = ((item, known.get(item.name, nobody._replace(name=item.name))) for item in found)
-    return [Change(row, item.kind, item.told, "") for item, row in rows_of]
+    return [Change(row, item.kind, item.message, "") for item, row in rows_of]
 
 
 def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[AppliedMigration]) -> list[Change]:
@@ -160,7 +156,7 @@ def _lines(file: Migration) -> str:
 
 
 def _down_sql(file: Migration) -> str:
-    """Return what stores the way back anew, where there is one here."""
+    """Return what stores the down migration anew, where there is one here."""
     text = text_to_store(file)
     return "" if text is None else f", down_sql = {text_literal(text)}"
 

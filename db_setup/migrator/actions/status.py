@@ -6,7 +6,7 @@ from contextlib import closing
 
 from migrator.actions.summary import adoption_warnings, describe, tampered_rows, users_summary, with_problems
 from migrator.context import RunContext
-from migrator.planning.inspection import Inspection
+from migrator.planning.inspection import inspect
 from migrator.report import Report
 
 
@@ -14,7 +14,7 @@ def status(context: RunContext) -> Report:
     """Report the state of the database; what is inconsistent is reported, not raised."""
     folder = context.read_folder()
     with closing(context.connect()) as connection:
-        inspection = Inspection(context, folder, connection)
+        inspection = inspect(context, folder, connection)
         remark, warnings = users_summary(context, connection)
         by_hand = tampered_rows(connection, inspection)
     warnings = (*folder.warnings, *context.warnings, *adoption_warnings(inspection), *warnings)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the reports of all actions say: the state, what is pending, what is wrong, who is provisioned."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrator.context import RunContext
 from migrator.database.connection import Connection
+from migrator.history import TAMPERING_FIX, History
 from migrator.planning.inspection import Inspection
 from migrator.planning.plan import AHEAD, INCONSISTENT, UNTRACKED, Pending
 from migrator.report import Report, ReportedMigration
@@ -24,18 +25,16 @@ def tampered_rows(connection: Connection, inspection: Inspection) -> list[str]:
     """Return what was done to the history by hand, each in a sentence; reads only."""
     if not inspection.history.exists:
         return []
-    from migrator.history import integrity  # noqa: PLC0415 - a migrate with nothing to do needs it not
-
-    return [problem.told for problem in integrity.problems(connection)]
+    return [row.message for row in History(connection).tampered_rows()]
 
 
 def with_problems(report: Report, texts: Sequence[str]) -> Report:
     """Add problems to a report; where the database is ahead of these files, they are for the newer ones to solve."""
     if report.state == AHEAD or not texts:
         return report._replace(warnings=(*report.warnings, *texts))
-    from migrator.history.integrity import FIX  # noqa: PLC0415 - as above
-
-    return report._replace(state=INCONSISTENT, problems=(*report.problems, *texts), fixes=(*report.fixes, FIX))
+    return report._replace(
+        state=INCONSISTENT, problems=(*report.problems, *texts), fixes=(*report.fixes, TAMPERING_FIX)
+    )
 
 
 def adoption_warnings(inspection: Inspection) -> tuple[str, ...]:
@@ -52,7 +51,7 @@ def adoption_warnings(inspection: Inspection) -> tuple[str, ...]:
 
 def users_summary(context: RunContext, connection: Connection) -> tuple[str, tuple[str, ...]]:
     """Return which limited users are still to be made, and warnings of them; reads only."""
-    if context.settings.create_users and (context.settings.declares_users or connection.has_made_users):
+    if context.settings.create_users and (context.provisions_users or connection.has_made_users):
         from migrator.users.provision import UserProvisioner  # noqa: PLC0415 - for those who have such users
 
         return UserProvisioner(context).preview(connection)
@@ -60,7 +59,7 @@ def users_summary(context: RunContext, connection: Connection) -> tuple[str, tup
 
 
 def describe(context: RunContext, inspection: Inspection, warnings: tuple[str, ...], *, action: str) -> Report:
-    """Return the report of a look at the database."""
+    """Return the report of an inspection."""
     plan = inspection.plan
     return Report(
         action=action,
@@ -84,7 +83,7 @@ def reported(item: Pending) -> ReportedMigration:
 
 def provisioner_of(context: RunContext) -> UserProvisioner | None:
     """Return what provisions limited users, where there are any."""
-    if not context.settings.declares_users:
+    if not context.provisions_users:
         return None
     from migrator.users.provision import UserProvisioner  # noqa: PLC0415 - for those who have such users
 

@@ -17,10 +17,8 @@ from migrator.errors import DbSetupError, InconsistentHistory, NothingProven
 from migrator.files.folder import Folder
 from migrator.files.migration import REPEATABLE
 from migrator.formatting import counted
-from migrator.history import integrity
-from migrator.history.rows import AppliedMigration
-from migrator.history.schema import SCHEMA
-from migrator.planning.inspection import Inspection
+from migrator.history import SCHEMA, AppliedMigration, History
+from migrator.planning.inspection import Inspection, inspect
 from migrator.planning.matching import match
 from migrator.planning.plan import AHEAD, DRIFTED, UNTRACKED, Pending
 from migrator.report import Report
@@ -36,7 +34,7 @@ def verify(context: RunContext) -> Report:
         inspection, live = _settled(context, folder, connection)
         inspection.plan.refuse_problems()
         if inspection.history.exists:
-            integrity.refuse_changes(connection)
+            History(connection).refuse_tampering()
         items = _applied_files(folder, inspection)
         differences, details = _drift(context, connection, items, live)
     details["not_verifiable"] += _beyond(folder, inspection)
@@ -67,10 +65,10 @@ def after_deploy(context: RunContext, report: Report) -> Report:
 
 def _settled(context: RunContext, folder: Folder, connection: Connection) -> tuple[Inspection, Catalog]:
     """Return history and catalogue of one moment: no run has changed the one while the other was read."""
-    inspection = Inspection(context, folder, connection)
+    inspection = inspect(context, folder, connection)
     while True:
         live = snapshot.read_catalog(connection, own_roles(connection, known=inspection.history.exists))
-        again = Inspection(context, folder, connection)
+        again = inspect(context, folder, connection)
         if again.applied == inspection.applied:
             return inspection, live
         inspection = again

@@ -14,8 +14,7 @@ from migrator.drift.diff import in_words, truncated
 from migrator.errors import ContradictoryEvidence, NothingProven, ServerError
 from migrator.files.migration import REPEATABLE, Migration
 from migrator.formatting import listed
-from migrator.history import integrity, legacy, runs
-from migrator.history.rows import AppliedMigration
+from migrator.history import FIRST_GENERATION, AppliedMigration, History, fence_failed
 from migrator.planning.inspection import Inspection
 from migrator.planning.plan import UNTRACKED, Pending, up_to
 
@@ -63,7 +62,7 @@ def baseline(context: RunContext, inspection: Inspection) -> Adoption:
 
 def imported(inspection: Inspection) -> Adoption:
     """Return what the table of the first generation says."""
-    return Adoption(IMPORTED, tuple((row, legacy.EVIDENCE) for row in inspection.imported))
+    return Adoption(IMPORTED, tuple((row, FIRST_GENERATION) for row in inspection.imported))
 
 
 def find(context: RunContext, connection: Connection, inspection: Inspection) -> Adoption:
@@ -149,16 +148,17 @@ def record(context: RunContext, connection: Connection, finding: Adoption) -> No
 
     Else a run killed on the way would leave an empty history, which says that nothing is applied.
     """
+    history = History(connection)
     try:
         connection.run("BEGIN")
-        runs.create(connection)
-        integrity.refuse_changes(connection)
-        run_id = runs.begin_run(connection, finding.mode, context.request_id)
-        runs.record_known(connection, finding.rows, finding.mode, run_id)
-        integrity.end_run(connection, run_id, "succeeded", "", {})
+        history.create()
+        history.refuse_tampering()
+        run_id = history.begin_run(finding.mode, context.request_id)
+        history.record_known(finding.rows, finding.mode, run_id)
+        history.end_run(run_id, "succeeded", "", {})
         connection.run("COMMIT")
     except ServerError as error:
-        if runs.lock_was_lost(error):
+        if fence_failed(error):
             raise lock_lost("the adoption") from error
         raise
     finally:

@@ -68,7 +68,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
 
 def _run_here(arguments: Namespace, terminal: Terminal) -> int:
     # the driver's part of the house, which a deployed function needs on its own machine only
-    from migrator.actions.dispatch import perform  # noqa: PLC0415
+    from migrator.actions import perform  # noqa: PLC0415
     from migrator.context import RunContext  # noqa: PLC0415
 
     settings, request = _settings(arguments), Request.parse(_event(arguments))

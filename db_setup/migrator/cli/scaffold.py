@@ -11,7 +11,7 @@ from migrator.context import RunContext
 from migrator.errors import FileInTheWay, NoDatabase, UsageError
 from migrator.files.folder import default_path
 from migrator.files.migration import free_numbers, is_migration, number_of, parse_number
-from migrator.planning.inspection import Inspection
+from migrator.planning.inspection import inspect
 from migrator.settings import Settings
 
 _MAX_NAME_BYTES = 200
@@ -60,7 +60,7 @@ def _given_numbers(context: RunContext) -> dict[str, str]:
     """Return the numbers that the history has given, or the plan would give, by file name."""
     try:
         with closing(context.connect()) as connection:
-            inspection = Inspection(context, context.read_folder(), connection)
+            inspection = inspect(context, context.read_folder(), connection)
     except NoDatabase:
         return {}
     given = {item.migration.name: item.number for item in inspection.plan.pending}

@@ -1,6 +1,6 @@
-"""Connection: one session on a fit primary server; the only room that knows psycopg2.
+"""Connection: one session on a fit primary server; the only module that uses psycopg2's connections.
 
-Driver errors become ours at this edge: ServerError for what the server says, ConnectionLost for the rest.
+The driver's errors become ours here: ServerError for what the server says, ConnectionLost for the rest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import psycopg2
+from psycopg2 import errorcodes
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, adapt, encrypt_password
 
 from migrator.database.connect_errors import patience, unreachable
@@ -25,7 +26,21 @@ SAFE_PATH_SQL = "SET search_path = pg_catalog, pg_temp"
 function would run with the rights of the user who applies the migrations."""
 _CHECKS_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14
 _COPY_CHUNK = 65536
-_LOST_STATES = ("57P01", "57P02", "57P03", "08")  # the server ends or has ended the session
+_LOST_STATES = (  # the server ends or has ended the session
+    errorcodes.ADMIN_SHUTDOWN,
+    errorcodes.CRASH_SHUTDOWN,
+    errorcodes.CANNOT_CONNECT_NOW,
+    errorcodes.CLASS_CONNECTION_EXCEPTION,
+)
+DEFAULTS_SQL = """SELECT pg_catalog.set_config(pg_catalog.split_part(setting, '=', 1),
+    pg_catalog.substr(setting, pg_catalog.strpos(setting, '=') OPERATOR(pg_catalog.+) 1), false)
+FROM (SELECT pg_catalog.unnest(s.setconfig) AS setting FROM pg_catalog.pg_db_role_setting s
+    LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.setrole
+    WHERE coalesce(d.datname, pg_catalog.current_database()) OPERATOR(pg_catalog.=) pg_catalog.current_database()
+    AND coalesce(r.rolname, SESSION_USER) OPERATOR(pg_catalog.=) SESSION_USER
+    ORDER BY s.setrole OPERATOR(pg_catalog.<>) 0, s.setdatabase OPERATOR(pg_catalog.<>) 0) defaults"""
+"""Gives this session what a new one would begin with, after a file has changed that (ALTER DATABASE ... SET)."""
 
 Row = tuple[Any, ...]
 
@@ -86,33 +101,37 @@ class Connection:
             adapted.prepare(self._raw)
         return str(adapted.getquoted().decode())
 
+    def literals(self, *values: object) -> str:
+        """Return values as SQL literals with commas between them."""
+        return ", ".join(map(self.literal, values))
+
     def verifier(self, password: str, user: str) -> str:
         """Return what the server keeps of a password, computed here: the password itself is never sent."""
         return str(encrypt_password(password, user, self._raw, "scram-sha-256"))
 
     @property
     def idle(self) -> bool:
-        """Tell whether the session is outside any transaction."""
+        """Return whether the session is outside any transaction."""
         return bool(self._raw.info.transaction_status == TRANSACTION_STATUS_IDLE)
 
     @property
     def in_transaction(self) -> bool:
-        """Tell whether the session is in a transaction that has not failed."""
+        """Return whether the session is in a transaction that has not failed."""
         return bool(self._raw.info.transaction_status == TRANSACTION_STATUS_INTRANS)
 
     @property
     def reads_old_strings(self) -> bool:
-        """Tell whether the server, as things stand, gives backslashes in plain strings a meaning."""
+        """Return whether the server, as things stand, gives backslashes in plain strings a meaning."""
         return bool(self._raw.get_parameter_status("standard_conforming_strings") == "off")
 
     def rollback(self) -> None:
-        """End whatever transaction there is, without a word to the server when there is none."""
+        """End whatever transaction there is, sending nothing when there is none."""
         if not self._raw.closed and not self.idle:
             self.run("ROLLBACK")
             self.take_notices()  # of what did not happen
 
     def take_notices(self) -> list[str]:
-        """Return what the server has remarked since the last call (at most the driver's last 50)."""
+        """Return the server's notices since the last call (at most the driver's last 50)."""
         notices = [str(notice).strip() for notice in self._raw.notices]
         del self._raw.notices[:]
         return notices
@@ -147,7 +166,7 @@ class Connection:
             raise ConnectionLost(f"the statement could not be cancelled: {_text(error)}") from error
 
     def abort(self) -> None:
-        """Cut the connection under a statement that does not heed a cancel; called from another thread."""
+        """Cut the connection under a statement that ignores a cancel; called from another thread."""
         with socket.socket(fileno=os.dup(self._raw.fileno())) as duplicate:
             duplicate.shutdown(socket.SHUT_RDWR)
 
@@ -184,7 +203,7 @@ class Connection:
 
 
 def connect(credentials: Credentials, lock_timeout: float, deadline: Deadline, label: str = "") -> Connection:
-    """Open a session on the primary, ready for messages of ours; ``label`` tells others who asks.
+    """Open a session on the primary, ready for messages of ours; ``label`` says in application_name who asks.
 
     Raises ServerUnfit and its kinds: unreachable, too old, a standby, read-only, behind a transaction pooler.
     """

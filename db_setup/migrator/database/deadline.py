@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
-from migrator.errors import DeadlineReached
+from migrator.errors import DeadlineReached, RunError, RunInterrupted
 
 _LAMBDA_MARGIN = 20.0  # seconds: time to cancel, record, log and answer before Lambda ends the process
+_INTERRUPTIBLE = 0.2  # seconds that a pause may go on after an interruption
 _PATIENCE = 300.0  # seconds that a run without a time limit pauses in all, waiting for others
 
 
@@ -16,6 +17,7 @@ class Deadline:
     def __init__(self, seconds: float | None) -> None:
         self._ends = None if seconds is None else time.monotonic() + seconds
         self._patience = _PATIENCE if seconds is None else seconds
+        self.interrupted = False
 
     @classmethod
     def of_run(cls, migration_timeout: float | None, lambda_remaining: float | None) -> Deadline:
@@ -32,20 +34,27 @@ class Deadline:
 
     def remaining(self) -> float:
         """Return the seconds left, never below zero; infinite when there is no end."""
+        if self.interrupted:
+            return 0.0
         return float("inf") if self._ends is None else max(0.0, self._ends - time.monotonic())
+
+    def interrupt(self) -> None:
+        """End the time now, because a person or the system has asked for it; also called from a signal handler."""
+        self.interrupted = True
 
     def remaining_ms(self) -> int:
         """Return the milliseconds left as a value for statement_timeout: at least 1, and 0 for no limit."""
-        return 0 if self._ends is None else max(1, int(self.remaining() * 1000))
+        left = self.remaining()
+        return 0 if left == float("inf") else max(1, int(left * 1000))
 
     def patience(self) -> float:
         """Return the seconds the run may still spend in pauses."""
         return min(self._patience, self.remaining())
 
     def check(self) -> None:
-        """Raise DeadlineReached when the time is over."""
+        """Raise DeadlineReached when the time is over, RunInterrupted when it was ended."""
         if self.remaining() == 0.0:
-            raise time_is_over()
+            raise why_over(self)
 
     def pause(self, seconds: float, reserve: float = 0.0) -> bool:
         """Sleep for about ``seconds``, jittered so that waiters spread.
@@ -57,13 +66,17 @@ class Deadline:
         span = seconds * random.uniform(0.5, 1.5)  # noqa: S311 - spreads waiters, keeps no secret
         if span + reserve > self.patience():
             return False
-        time.sleep(span)
         self._patience -= span
-        return True
+        ends = time.monotonic() + span
+        while not self.interrupted and (left := ends - time.monotonic()) > 0:
+            time.sleep(min(left, _INTERRUPTIBLE))
+        return not self.interrupted
 
 
-def time_is_over() -> DeadlineReached:
-    """Return the error for a run that has used up its time."""
+def why_over(deadline: Deadline) -> RunError:
+    """Return the error for a run that has used up its time, or was interrupted."""
+    if deadline.interrupted:
+        return RunInterrupted("the run was interrupted", fix="run it again: it carries on where this run stopped")
     return DeadlineReached(
         "the time for this run is over",
         fix="run it again: it carries on where this run stopped; "

@@ -32,7 +32,7 @@ _FIXES = {
 }
 
 
-def migration_error(error: ServerError, file_name: str, kept: str, *, untracked: bool = False) -> MigrationFailed:
+def migration_error(error: ServerError, file_name: str, *, untracked: bool = False) -> MigrationFailed:
     """Return the error to show for a statement that the server refused.
 
     ``untracked`` tells that the database has tables but no history of ours.
@@ -42,15 +42,15 @@ def migration_error(error: ServerError, file_name: str, kept: str, *, untracked:
     what = ("" if where else f"{file_name}: ") + _what(error, with_hint=not hint_is_fix)
     if missing := _EXTENSION.search(error.message):
         name = missing[1] or missing[2]
-        return MissingExtension(what, where=where, applied=kept, fix=_extension_fix(name))
+        return MissingExtension(what, where=where, sqlstate=error.sqlstate, fix=_extension_fix(name))
     if error.sqlstate == LOCK_NOT_AVAILABLE:
         return LockTimeout(
-            what, where=where, applied=kept, fix="end what holds the lock, or run again at a quieter time"
+            what, where=where, sqlstate=error.sqlstate, fix="end what holds the lock, or run again at a quieter time"
         )
     if error.sqlstate in _EXISTS:
-        return ObjectExists(what, where=where, applied=kept, fix=_exists_fix(untracked))
+        return ObjectExists(what, where=where, sqlstate=error.sqlstate, fix=_exists_fix(untracked))
     fix = _FIXES.get(error.sqlstate, mask_passwords(error.hint) or "correct the file and run again")
-    return MigrationFailed(what, where=where, applied=kept, fix=fix)
+    return MigrationFailed(what, where=where, sqlstate=error.sqlstate, fix=fix)
 
 
 def lock_lost(file_name: str) -> RunLockLost:

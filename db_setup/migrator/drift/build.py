@@ -11,10 +11,9 @@ from migrator.database.connection import Connection
 from migrator.drift.guard import CHANGES_THE_SERVER, guard_sql, kept_inside
 from migrator.drift.scratch import scratch_database
 from migrator.errors import DbSetupError, RunError, ScratchFailed, ServerError
-from migrator.execution.blockers import Blockers
-from migrator.execution.runner import Runner
-from migrator.execution.watchdog import Watchdog
-from migrator.history import runs
+from migrator.execution.runner import Runner, work_of
+from migrator.execution.supervision import supervised
+from migrator.history import History
 from migrator.planning.plan import Pending
 from migrator.scripts.script import Script, read_script
 from migrator.sql.effects import new_role
@@ -27,8 +26,9 @@ _MAX_NOTES = 20
 class Build:
     """The scratch database that files are applied to, and what of them it could not show."""
 
-    def __init__(self, connection: Connection, runner: Runner) -> None:
+    def __init__(self, connection: Connection, runner: Runner, run_id: int) -> None:
         self.connection = connection
+        self._run_id = run_id
         self.files = 0
         self._runner = runner
         self._notes: dict[str, None] = {}
@@ -59,7 +59,7 @@ class Build:
             raise self._failed(item, error) from error
 
     def _run(self, item: Pending, script: Script) -> None:
-        self._runner.apply_all([(item._replace(resumed=False), script)])
+        self._runner.apply_all([work_of(item._replace(resumed=False), script, self._run_id)])
 
     def _note_for(self, script: Script) -> Callable[[Statement, str], None]:
         def note(statement: Statement, what: str) -> None:
@@ -95,17 +95,12 @@ def _was_guarded(error: DbSetupError) -> bool:
 def building(context: RunContext, live: Connection, tell: Callable[[str], None]) -> Iterator[Build]:
     """Make a scratch database beside the live one for the files to be built in; it is dropped at the end."""
     with scratch_database(live, tell) as name, closing(context.connect(name)) as connection:
-        runs.create(connection)
+        history = History(connection)
+        history.create()
         connection.run(guard_sql())
-        run_id = runs.begin_run(connection, "build", context.request_id)
-        watchdog, blockers = Watchdog(connection, context.deadline), Blockers(lambda: context.connect(name))
-        try:
-            with watchdog.watching():
-                yield Build(
-                    connection, Runner(connection, context.deadline, watchdog, blockers, run_id, False, _silent)
-                )
-        finally:
-            blockers.close()
+        run_id = history.begin_run("build", context.request_id)
+        with supervised(context, connection) as run:
+            yield Build(connection, Runner(run, _silent), run_id)
 
 
 def _silent(event: str, fields: dict[str, Any]) -> None:

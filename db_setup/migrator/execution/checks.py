@@ -45,11 +45,10 @@ def _ask_all(connection: Connection, check: Script) -> None:
             rows = _ask(connection, statement)
         except ServerError as error:
             where = error.where or place(statement, _offset(error, statement))
-            error.where = where._replace(file=check.migration.name)
-            raise
+            raise error.replace(where=where._replace(file=check.migration.name)) from error.__cause__
         if rows and not _is_true(rows):
             raise CheckFailed(
-                f"the check found {_told(rows)}",
+                f"the check found {_shown(rows)}",
                 where=place(statement, first_code(statement.text))._replace(file=check.migration.name),
                 fix="correct the migration, the data or the check, then run again; "
                 "a query passes with no row, or with one value that is true",
@@ -88,7 +87,7 @@ def _is_true(rows: list[str]) -> bool:
     return len(pairs) == 1 and pairs[0][1] is True
 
 
-def _told(rows: list[str]) -> str:
+def _shown(rows: list[str]) -> str:
     """Return the first rows for a message, each cut."""
     masked = (mask_passwords(_PASSWORD.sub(r"\1***", row)) for row in rows[:_MOST_SHOWN])
     shown = ", ".join(cut(row, _MAX_ROW) for row in masked)

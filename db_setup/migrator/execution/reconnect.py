@@ -1,41 +1,51 @@
-"""Reconnect: work that a lost connection does not end, since the history says how far it has come."""
+"""Reconnecting: work that a lost connection does not end, since the history says how far it has come."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 
 from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.errors import ConnectionLost, ServerUnfit
 from migrator.report import Report
 
+_RECONNECTIONS = 5
+_FIRST_PAUSE = 0.5  # seconds, growing
 
-def retry_on_lost_connection(context: RunContext, work: Callable[[Connection], Report]) -> Report:
-    """Do the work on one connection after another until it ends; raises ConnectionLost when there is no other."""
-    for attempt in range(RECONNECTIONS + 1):
+
+def retry_on_lost_connection(
+    context: RunContext, work: Callable[[Connection], Report], first: Connection | None = None
+) -> Report:
+    """Do the work on one connection after another until it ends, on the ``first`` if one is open already.
+
+    Each is closed before the next is opened, or its session would keep the run lock. Raises ConnectionLost when there
+    is no other.
+    """
+    connection = first or context.connect()
+    for _ in range(_RECONNECTIONS):
         try:
-            with closing(context.connect()) as connection:
-                return work(connection)
+            return work(connection)
         except ConnectionLost:
-            if attempt == RECONNECTIONS or not server_is_back(context):
+            connection.close()
+            another = _reconnected(context)
+            if another is None:
                 raise
-    raise AssertionError("the last attempt returns or raises")
+            connection = another
+        finally:
+            connection.close()
+    try:
+        return work(connection)
+    finally:
+        connection.close()
 
 
-RECONNECTIONS = 5
-_RECONNECT_PAUSE = 0.5  # seconds, growing
-
-
-def server_is_back(context: RunContext) -> bool:
-    """Wait until a connection can be made, as long as the context may wait."""
+def _reconnected(context: RunContext) -> Connection | None:
+    """Return a new connection, as soon as the server takes one, within the time of the run."""
     context.deadline.check()
-    pause = _RECONNECT_PAUSE
+    pause = _FIRST_PAUSE
     while context.deadline.pause(pause):
         try:
-            context.connect().close()
+            return context.connect()
         except ServerUnfit:
             pause *= 2
-        else:
-            return True
-    return False
+    return None

@@ -3,220 +3,206 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
-from migrator.database.connection import Connection
-from migrator.database.deadline import Deadline
-from migrator.database.server_errors import LOCK_NOT_AVAILABLE, QUERY_CANCELED, TRANSIENT, lock_lost, migration_error
-from migrator.errors import ConnectionLost, DbSetupError, DeadlineReached, LockTimeout, RunError, ServerError
+from psycopg2 import errorcodes
+
+from migrator.database.connection import DEFAULTS_SQL, Connection
+from migrator.database.server_errors import TRANSIENT, lock_lost, migration_error
+from migrator.errors import (
+    DbSetupError,
+    DeadlineReached,
+    LockTimeout,
+    Progress,
+    RunInterrupted,
+    ServerError,
+)
 from migrator.events import Listener
-from migrator.execution.blockers import Blockers
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
+from migrator.execution.supervision import STATEMENT_TIMEOUT_SLACK, Supervision
 from migrator.execution.transaction import Transaction
-from migrator.execution.watchdog import Watchdog
-from migrator.formatting import listed
-from migrator.history import runs
-from migrator.history.records import APPLY, Records
+from migrator.history import AppliedMigration, ApplyRecord, Record, fence_failed
 from migrator.planning.plan import Pending
+from migrator.report import ReportedMigration
 from migrator.scripts.script import PLAIN_OPENING, STEPWISE, Script
 from migrator.sql.statements import Statement
 
-if TYPE_CHECKING:
-    from migrator.rehearsal.lock_trace import LockTrace
-
-_WANTS_STEPS = frozenset({*NEEDS_NO_TRANSACTION, "55P04"})  # 55P04: unsafe use of a new enum value
+_WANTS_STEPS = frozenset({*NEEDS_NO_TRANSACTION, errorcodes.UNSAFE_NEW_ENUM_VALUE_USAGE})
 _PENDING_EVENTS = "pending trigger events"  # deferred checks of earlier statements, which a COMMIT would settle
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to get a lock
 _MAX_ATTEMPTS_WITHOUT_LOCK = 5  # for deadlocks and the like, which more patience does not help
 _PROGRESS_EVERY = 2.0  # seconds
-_STATEMENT_TIMEOUT_SLACK = 0.25  # seconds: statement_timeout, set to the time left, may be a little early
 
 
-class Applied(NamedTuple):
-    """A migration that this run applied, and how."""
+class Trace(Protocol):
+    """Runs the statements of transactional files in a way of its own, to learn what they lock."""
 
-    name: str
-    number: str
-    mode: str
-    duration_ms: int
+    def expect(self, migration: str, /) -> None:
+        """Take what follows for another file, in a transaction that is not open yet."""
+
+    def run(self, connection: Connection, statement: Statement, /) -> None:
+        """Run a statement."""
+
+    def keep(self) -> None:
+        """Keep what was learned of the file: it is committed."""
 
 
-class _Left(NamedTuple):
-    """The migrations from a position on; their names are spelled out only where a run ends early."""
+class Work(NamedTuple):
+    """A file that is to be run: what the plan says of it, its statements, and how it is recorded."""
 
-    work: Sequence[tuple[Pending, Script]]
-    position: int
+    pending: Pending
+    script: Script
+    record: Record
 
-    def __str__(self) -> str:
-        return listed([item.migration.name for item, _ in self.work[self.position :]])
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.script.migration.name
+
+
+def work_of(pending: Pending, script: Script, run_id: int) -> Work:
+    """Return the work of applying a pending file in a run."""
+    migration = pending.migration
+    row = AppliedMigration(migration.name, pending.number, migration.checksum, "applied")
+    return Work(pending, script, ApplyRecord(row, script.mode, run_id, script.down))
 
 
 class Runner:
-    """Applies migrations on one connection, under the run lock, within the deadline."""
+    """Applies migrations in a supervised run, under the run lock.
+
+    ``applied`` has what was applied so far, beginning with what earlier connections of the same run have applied.
+    """
 
     def __init__(
-        self, connection: Connection, deadline: Deadline, watchdog: Watchdog, blockers: Blockers,
-        run_id: int, untracked: bool, listen: Listener, ledger: Records = APPLY,
+        self, run: Supervision, listen: Listener, *, untracked: bool = False,
+        before: Sequence[ReportedMigration] = (), trace: Trace | None = None,
     ) -> None:  # fmt: skip
-        self._connection = connection
-        self._deadline = deadline
-        self._watchdog = watchdog
-        self._blockers = blockers
-        self._run_id = run_id
-        self._untracked = untracked
+        self._run = run
+        self._connection = run.connection
         self._listen = listen
-        self._ledger = ledger
-        self._told = 0.0
-        self._reset_apart = False
-        self._new_defaults = False
-        self.trace: LockTrace | None = None  # watches transactional files, where a lock report is asked for
-        self.applied: list[Applied] = []
+        self._untracked = untracked
+        self._trace = trace
+        self._steps: StepwiseRun | None = None  # of the file at work, once it runs step by step
+        self._reported = 0.0
+        self._reset_apart = self._new_defaults = False
+        self.applied = list(before)
         self.warnings: list[str] = []
 
-    def apply_all(self, work: Sequence[tuple[Pending, Script]]) -> None:
-        """Apply the migrations in order; raises RunError at the first that fails, with what was kept before it."""
-        for position, (pending, script) in enumerate(work):
-            left = _Left(work, position)
-            self._within_time(left)
-            name = pending.migration.name
-            self._told = time.monotonic()
-            self._listen("migration.started", {"migration": name, "number": pending.number, "mode": script.mode})
-            started = time.monotonic()
-            mode = self._apply(pending, script, left)
-            done = Applied(name, pending.number, mode, int((time.monotonic() - started) * 1000))
-            self.applied.append(done)
-            self._reset_apart = script.sets_session or self._connection.reads_old_strings
-            self._new_defaults |= script.sets_defaults
-            for notice in self._connection.take_notices():
-                self._listen("migration.notice", {"migration": name, "notice": notice})
-            self._listen("migration.applied", {"migration": name, **done._asdict()})
-
-    def _within_time(self, left: _Left) -> None:
-        try:
-            self._deadline.check()
-        except DeadlineReached as error:
-            error.applied = self._kept_so_far(left)
-            raise
-
-    def _apply(self, pending: Pending, script: Script, left: _Left) -> str:
-        """Apply one migration, again when it met somebody else's lock; return the mode it ran in."""
-        pause, attempt = _FIRST_PAUSE, 1
-        stepwise = script.mode == STEPWISE or pending.resumed
-        while True:
-            run = StepwiseRun(self._connection, script, self._progress, self._warn, self._ledger)
+    def apply_all(self, work: Sequence[Work]) -> None:
+        """Apply the migrations in order; raises at the first that fails, with what was applied before it."""
+        for position, item in enumerate(work):
+            self._steps = None
             try:
-                return self._attempt(pending, script, run, careful=attempt > 1, stepwise=stepwise)
-            except ConnectionLost as error:
-                self._raise_if_over(error, left)
-                raise
+                self._run.deadline.check()
+                self._apply(item)
+            except DbSetupError as error:
+                raise self._failed(error, work[position:]) from error
+
+    def _apply(self, item: Work) -> None:
+        name, script = item.name, item.script
+        started = self._reported = time.monotonic()
+        self._listen("migration.started", {"migration": name, "number": item.pending.number, "mode": script.mode})
+        mode = self._patiently(item)
+        done = ReportedMigration(item.pending.number, name, mode, int((time.monotonic() - started) * 1000))
+        self.applied.append(done)
+        self._run.durations[name] = done.duration_ms or 0
+        self._reset_apart = script.sets_session or self._connection.reads_old_strings
+        self._new_defaults |= script.sets_defaults
+        for notice in self._connection.take_notices():
+            self._listen("migration.notice", {"migration": name, "notice": notice})
+        self._listen("migration.applied", {"migration": name, **done._asdict()})
+
+    def _patiently(self, item: Work) -> str:
+        """Run a file, again when it met another session's lock; return the mode it ran in."""
+        pause, attempt = _FIRST_PAUSE, 1
+        stepwise = item.script.mode == STEPWISE or item.pending.resumed
+        while True:
+            try:
+                return self._attempt(item, stepwise=stepwise, careful=attempt > 1)
             except ServerError as error:
-                self._raise_if_over(error, left)
-                limited = error.sqlstate != LOCK_NOT_AVAILABLE and attempt >= _MAX_ATTEMPTS_WITHOUT_LOCK
-                if error.sqlstate not in TRANSIENT or limited:
-                    raise self._failure(error, pending, run) from error
-                self._listen("migration.blocked", {"migration": pending.migration.name, "attempt": attempt})
-                self._blockers.watch(self._connection.pid)
-                if not self._deadline.pause(pause, self._connection.lock_timeout + _STATEMENT_TIMEOUT_SLACK):
-                    raise self._failure(error, pending, run) from error
+                waits = error.sqlstate == errorcodes.LOCK_NOT_AVAILABLE or attempt < _MAX_ATTEMPTS_WITHOUT_LOCK
+                if error.sqlstate not in TRANSIENT or not waits or self._run.is_over(error):
+                    raise
+                self._listen("migration.blocked", {"migration": item.name, "attempt": attempt})
+                self._run.blockers.watch(self._connection.pid)
+                if not self._run.deadline.pause(pause, self._connection.lock_timeout + STATEMENT_TIMEOUT_SLACK):
+                    raise
                 pause, attempt = min(pause * 2, _LONGEST_PAUSE), attempt + 1
-            except RunError as error:
-                error.applied = error.applied or self._kept(pending, run)
-                raise
             finally:
-                stepwise = stepwise or run.begun  # its steps are kept, and are no matter of a transaction any more
+                stepwise = stepwise or self._steps is not None  # its steps are committed
                 self._connection.rollback()
 
-    def _attempt(
-        self, pending: Pending, script: Script, run: StepwiseRun, *, careful: bool, stepwise: bool
-    ) -> str:  # fmt: skip
+    def _attempt(self, item: Work, *, stepwise: bool, careful: bool) -> str:
         if not stepwise:
             try:
-                self._in_transaction(pending, script, careful=careful)
+                self._in_transaction(item, careful=careful)
             except ServerError as error:
-                if not needs_steps(error) or is_of_the_check(error, script):
+                if not needs_steps(error) or is_of_the_check(error, item.script):
                     raise
-                stepwise = True  # the server knows better; nothing was kept, so the file starts again
-        if stepwise:
-            self._connection.run(self._reset_sql())
-            run.apply(self._ledger.open(self._connection, pending, script, self._run_id))
-            return STEPWISE
-        return script.mode
+            else:
+                return item.script.mode
+        # Also where the server has asked for steps: nothing was committed, so the file starts again.
+        self._connection.run(self._reset_sql())
+        self._steps = StepwiseRun(self._connection, item.script, item.record, self._progress, self._warn)
+        self._steps.apply()
+        return STEPWISE
 
-    def _in_transaction(self, pending: Pending, script: Script, *, careful: bool) -> None:
-        connection = self._connection
-        record = self._ledger.record_sql(connection, pending, script, self._run_id)
-        reset = self._reset_sql()
+    def _in_transaction(self, item: Work, *, careful: bool) -> None:
+        connection, script = self._connection, item.script
+        record, reset = item.record.sql(connection), self._reset_sql()
         if self._reset_apart or self._new_defaults or script.opening != PLAIN_OPENING:
             # The server reads a whole message by the rules that hold before it, and wants the characteristics of a
             # transaction before the first statement.
             connection.run(reset)
             reset = ""
-        opening = f"{reset}\n{script.opening}\n{record};"
-        run = None
-        if self.trace is not None:
-            self.trace.expect(pending.migration.name)
-            run = self.trace.run
-        transaction = Transaction(connection, self._progress, self._may_replay, careful=careful, run=run)
-        transaction.execute(opening, script.body(), lambda: "COMMIT", self._check(script))
-        if self.trace is not None:
-            self.trace.keep()
+        run_statement = None
+        if self._trace is not None:
+            self._trace.expect(item.name)
+            run_statement = self._trace.run
+        transaction = Transaction(connection, self._progress, self._may_replay, careful=careful, run=run_statement)
+        check = None
+        if script.check is not None:
+            from migrator.execution.checks import check_within  # noqa: PLC0415 - for files that have one
+
+            check = partial(check_within, connection, script.check)
+        transaction.execute(f"{reset}\n{script.opening}\n{record};", script.body(), before_end=check)
+        if self._trace is not None:
+            self._trace.keep()
 
     def _reset_sql(self) -> str:
-        defaults = f"; {runs.DEFAULTS_SQL}" if self._new_defaults else ""
+        defaults = f"; {DEFAULTS_SQL}" if self._new_defaults else ""
         return f"{self._connection.reset_sql()}{defaults};"
 
     def _may_replay(self, error: ServerError, seconds: float) -> bool:
-        """Tell whether sending a message again in pieces is of use: not if others are the cause, or time is short."""
-        passing = error.sqlstate in TRANSIENT or error.sqlstate in _WANTS_STEPS or error.sqlstate == QUERY_CANCELED
-        return not passing and seconds * 1.5 < self._deadline.remaining()
+        """Return whether sending a message again in pieces is of use: not if others are the cause, or time is short."""
+        passing = error.sqlstate in TRANSIENT or error.sqlstate in _WANTS_STEPS
+        if passing or error.sqlstate == errorcodes.QUERY_CANCELED:
+            return False
+        return seconds * 1.5 < self._run.deadline.remaining()
 
-    def _check(self, script: Script) -> Callable[[], None] | None:
-        """Return what asks the file's questions before its transaction is committed."""
-        if script.check is None:
-            return None
-        from migrator.execution.checks import check_within  # noqa: PLC0415 - for files that have one
-
-        return partial(check_within, self._connection, script.check)
-
-    def _raise_if_over(self, error: ServerError | ConnectionLost, left: _Left) -> None:
-        """Turn a statement that was ended because the time is over into the error that says so."""
-        cancelled = isinstance(error, ServerError) and error.sqlstate == QUERY_CANCELED
-        timed_out = cancelled and self._deadline.remaining() < _STATEMENT_TIMEOUT_SLACK
-        if timed_out or (self._watchdog.fired and (cancelled or isinstance(error, ConnectionLost))):
-            over = self._watchdog.reason()
-            over.what += self._blockers.names()
-            over.applied = self._kept_so_far(left)
-            raise over from error
-
-    def _failure(self, error: ServerError, pending: Pending, run: StepwiseRun) -> DbSetupError:
-        name = pending.migration.name
-        if runs.lock_was_lost(error):
-            return lock_lost(name)
-        failure = migration_error(error, name, self._kept(pending, run), untracked=self._untracked)
-        if isinstance(failure, LockTimeout):
-            failure.what += self._blockers.names()
-        return failure
-
-    def _kept(self, pending: Pending, run: StepwiseRun) -> str:
-        before = listed([item.name for item in self.applied])
-        kept = f"{before} (applied before in this run); " if before else ""
-        if not run.steps_done:
-            return f"{kept}nothing of {pending.migration.name}"
-        steps = f"{run.steps_done} step{'s' * (run.steps_done > 1)}"
-        then = "asks the check again" if run.at_check else f"goes on at line {run.next_line}"
-        return f"{kept}{steps} of {pending.migration.name}, recorded; a re-run {then}"
-
-    def _kept_so_far(self, left: _Left) -> str:
-        done = listed([item.name for item in self.applied]) or "nothing"
-        return f"{done} (applied in this run); left: {left}"
+    def _failed(self, error: DbSetupError, left: Sequence[Work]) -> DbSetupError:
+        """Return the error of the whole run for one that a file has ended with: the only place that decides it."""
+        name = left[0].name
+        applied = tuple(item.name for item in self.applied)
+        steps, resumes = (self._steps.steps_done, self._steps.resumes) if self._steps else (0, "")
+        progress = Progress(applied, name, steps, resumes)
+        if self._run.is_over(error):
+            error = self._run.reason()
+        if isinstance(error, DeadlineReached | RunInterrupted):
+            return error.after(progress._replace(left=tuple(item.name for item in left)))
+        if isinstance(error, ServerError):
+            error = lock_lost(name) if fence_failed(error) else migration_error(error, name, untracked=self._untracked)
+        if isinstance(error, LockTimeout):
+            error = error.replace(what=error.what + self._run.blockers.names())
+        return error.after(progress)
 
     def _progress(self, statement: Statement) -> None:
-        self._deadline.check()
+        self._run.deadline.check()
         now = time.monotonic()
-        if now - self._told > _PROGRESS_EVERY:
-            self._told = now
+        if now - self._reported > _PROGRESS_EVERY:
+            self._reported = now
             self._listen("migration.progress", {"line": statement.line})
 
     def _warn(self, text: str) -> None:
@@ -225,10 +211,10 @@ class Runner:
 
 
 def is_of_the_check(error: ServerError, script: Script) -> bool:
-    """Tell whether an error is that of the check: then the file goes back, and is not kept step by step."""
+    """Return whether an error is that of the check: then the file is rolled back, and not run step by step."""
     return script.check is not None and error.where is not None and error.where.file == script.check.migration.name
 
 
 def needs_steps(error: ServerError) -> bool:
-    """Tell whether an error says that a file cannot run in one transaction, though nothing in its text does."""
+    """Return whether an error says that a file cannot run in one transaction, though nothing in its text does."""
     return error.sqlstate in _WANTS_STEPS or _PENDING_EVENTS in error.message

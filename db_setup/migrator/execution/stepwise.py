@@ -1,8 +1,8 @@
-"""A file run step by step: each statement, or each transaction block of the file's own, is one step.
+"""A file that is run step by step: each statement, or each transaction block of the file's own, is one step.
 
-A step that can run in a transaction commits together with its journal entry, so it is done exactly once. A step
-that cannot (CREATE INDEX CONCURRENTLY, VACUUM) is announced first and recorded after; a re-run looks at what the
-announced step has come to.
+A step that can run in a transaction commits together with its record, so it is done exactly once. A step
+that cannot (CREATE INDEX CONCURRENTLY, VACUUM) is announced first and recorded after; a re-run examines what has become
+of the announced step.
 """
 
 from __future__ import annotations
@@ -12,74 +12,80 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
+from psycopg2 import errorcodes
+
 from migrator.database.connection import Connection
-from migrator.database.server_errors import QUERY_CANCELED
 from migrator.errors import ChangedSteps, ServerError
 from migrator.execution import indexes
 from migrator.execution.transaction import Transaction, run_statement
-from migrator.history.records import Records, StepProgress, begin_step, done_sql, end_step
+from migrator.history import Record, StepProgress
 from migrator.scripts.script import ENDS, Script, terminated
 from migrator.sql.classify import Kind
 from migrator.sql.statements import Statement
 
 _BLOCKS_OF_CODE = {("do",), ("call",)}
-NEEDS_NO_TRANSACTION = ("25001", "2D000")
-_ALREADY_THERE = {"create": ("42P04", "42710", "42P07"), "drop": ("3D000", "42704", "42P01")}
+NEEDS_NO_TRANSACTION = (errorcodes.ACTIVE_SQL_TRANSACTION, errorcodes.INVALID_TRANSACTION_TERMINATION)
+_ALREADY_DONE = {
+    "create": (errorcodes.DUPLICATE_DATABASE, errorcodes.DUPLICATE_OBJECT, errorcodes.DUPLICATE_TABLE),
+    "drop": (errorcodes.INVALID_CATALOG_NAME, errorcodes.UNDEFINED_OBJECT, errorcodes.UNDEFINED_TABLE),
+}
 _CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
-_PENDING_DETACH, _NOT_A_PARTITION = "55000", "42P01"
+_PENDING_DETACH, _NOT_A_PARTITION = errorcodes.OBJECT_NOT_IN_PREREQUISITE_STATE, errorcodes.UNDEFINED_TABLE
 
 
 class StepwiseRun:
-    """The run of one stepwise file, from where its journal says it is."""
+    """The run of one stepwise file, from where its record says it is."""
 
     def __init__(
-        self, connection: Connection, script: Script,
-        progress: Callable[[Statement], None], warn: Callable[[str], None], ledger: Records,
+        self, connection: Connection, script: Script, record: Record, progress: Callable[[Statement], None],
+        warn: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._connection = connection
         self._script = script
-        self._ledger = ledger
-        self._name = ledger.recorded_name(script)
-        self._journal = StepProgress()
+        self._record = record
         self._progress = progress
+        self._warn = warn
+        self._done = StepProgress()
         self._block_transaction = Transaction(connection, progress, _was_refused)
         self._transaction = Transaction(connection, progress, _was_refused_for_good)
-        self._warn = warn
         self._digest = hashlib.sha256()
         self._step = 0  # the number of the step at hand, from 1
         self._end: Statement  # of the block at hand, once it is read
-        self.next_line = 1
-        self.begun = self.at_check = False
+        self.resumes = ""
+        """What a re-run does first, for people."""
 
     @property
     def steps_done(self) -> int:
-        """Return how many steps are recorded as done."""
-        return max(self._journal.steps, self._step - 1)
+        """How many steps are recorded as done."""
+        return max(self._done.steps, self._step - 1)
 
-    def apply(self, journal: StepProgress) -> None:
+    def apply(self) -> None:
         """Run what is not proven done; raises ServerError with its place, or ChangedSteps."""
-        self.begun, self._journal = True, journal
-        statements = self._script.steps()
+        self._done = self._record.open(self._connection)
+        statements = iter(self._script.steps())
         for statement in statements:
             self._step += 1
-            self.next_line = statement.line
+            self.resumes = f"goes on at line {statement.line}"
             self._chain(statement)
             self._progress(statement)
-            if self._step <= self._journal.steps:
+            if self._step <= self._done.steps:
                 self._pass_over(statement, statements)
             elif statement.kind is Kind.BEGIN:
                 self._run_block(statement, statements)
             else:
                 self._run_single(statement)
-        if self._step < self._journal.steps:
+        if self._step < self._done.steps:
             raise self._changed()
         self._step += 1
         if self._script.check is not None:
-            from migrator.execution.checks import check_apart  # noqa: PLC0415 - for files that have one
+            self.resumes = "asks the check again"
+            self._ask(self._script.check)
+        self._record.close(self._connection)
 
-            self.at_check = True
-            check_apart(self._connection, self._script.check)
-        self._ledger.close(self._connection, self._name)
+    def _ask(self, check: Script) -> None:
+        from migrator.execution.checks import check_apart  # noqa: PLC0415 - for files that have one
+
+        check_apart(self._connection, check)
 
     def _chain(self, statement: Statement) -> None:
         self._digest.update(f"{len(statement.text)}:{statement.text}".encode())
@@ -89,11 +95,11 @@ class StepwiseRun:
         for skipped in (statement, *self._block(statements)) if statement.kind is Kind.BEGIN else (statement,):
             if skipped.kind is Kind.SESSION:
                 run_statement(self._connection, skipped)
-        if self._step == self._journal.steps and self._digest.hexdigest() != self._journal.steps_checksum:
+        if self._step == self._done.steps and self._digest.hexdigest() != self._done.steps_checksum:
             raise self._changed()
 
     def _changed(self) -> ChangedSteps:
-        name, steps = self._script.migration.name, self._journal.steps
+        name, steps = self._script.migration.name, self._done.steps
         return ChangedSteps(
             f"{name} was edited within its first {steps} steps, which are applied already",
             fix="put these statements back as they were; what comes after them can be changed",
@@ -111,10 +117,10 @@ class StepwiseRun:
     def _run_block(self, begin: Statement, statements: Iterator[Statement]) -> None:
         self._block_transaction.execute(terminated(begin.text), self._block(statements), self._closing)
         if self._end.kind is not Kind.COMMIT:
-            end_step(self._connection, self._name, self._step, self._digest.hexdigest())
+            self._record.end_step(self._connection, self._step, self._digest.hexdigest())
 
     def _closing(self) -> str:
-        """Return what ends a block: with its journal entry where it commits, as it stands elsewhere."""
+        """Return what ends a block: with its record where it commits, as it stands elsewhere."""
         if self._end.kind is Kind.ROLLBACK:
             return "ROLLBACK"
         if self._end.kind is Kind.PREPARE_TRANSACTION:
@@ -122,7 +128,7 @@ class StepwiseRun:
         return self._commit()
 
     def _commit(self) -> str:
-        return f"{done_sql(self._connection, self._name, self._step, self._digest.hexdigest())}; COMMIT"
+        return f"{self._record.step_sql(self._connection, self._step, self._digest.hexdigest())}; COMMIT"
 
     def _run_single(self, statement: Statement) -> None:
         if statement.kind is Kind.OUTSIDE:
@@ -137,15 +143,15 @@ class StepwiseRun:
 
     def _run_bare(self, statement: Statement) -> None:
         """Run a statement outside any transaction, announced before and recorded after."""
-        begun = self._journal.step_begun == self._step
+        begun = self._done.step_begun == self._step
         build = indexes.IndexBuild.parse(statement.text)
-        note = self._journal.step_note if begun else indexes.note(self._connection, build) if build else ""
-        begin_step(self._connection, self._name, self._step, note)
+        note = self._done.step_note if begun else indexes.note(self._connection, build) if build else ""
+        self._record.begin_step(self._connection, self._step, note)
         if build is not None:
             self._build_index(statement, build, note, begun)
         else:
-            self._run_repeatable(statement, begun)
-        end_step(self._connection, self._name, self._step, self._digest.hexdigest())
+            self._run_idempotent(statement, begun)
+        self._record.end_step(self._connection, self._step, self._digest.hexdigest())
 
     def _build_index(self, statement: Statement, build: indexes.IndexBuild, note: str, begun: bool) -> None:
         with self._without_lock_timeout():
@@ -159,7 +165,7 @@ class StepwiseRun:
                 raise
             indexes.check(self._connection, build, note)
 
-    def _run_repeatable(self, statement: Statement, begun: bool) -> None:
+    def _run_idempotent(self, statement: Statement, begun: bool) -> None:
         """Run a statement that an earlier run may have brought to its end, or half way."""
         try:
             patient = self._without_lock_timeout() if statement.words[:1] not in _BLOCKS_OF_CODE else nullcontext()
@@ -173,13 +179,13 @@ class StepwiseRun:
                 self._warn(f"the invalid index {name} is left of a REINDEX CONCURRENTLY that failed; drop it")
 
     def _was_done(self, statement: Statement, error: ServerError) -> bool:
-        """Tell whether an error says that an earlier run has done the step; finishes a detach that hangs."""
+        """Return whether an error says that an earlier run has done the step; finishes a detach that hangs."""
         if "detach" in statement.words and error.sqlstate == _PENDING_DETACH:
             self._connection.run(_CONCURRENTLY.sub("FINALIZE", statement.text))
             return True
         if "detach" in statement.words:
             return error.sqlstate == _NOT_A_PARTITION
-        return error.sqlstate in _ALREADY_THERE.get(statement.words[0], ())
+        return error.sqlstate in _ALREADY_DONE.get(statement.words[0], ())
 
     @contextmanager
     def _without_lock_timeout(self) -> Iterator[None]:
@@ -193,10 +199,10 @@ class StepwiseRun:
 
 
 def _was_refused(error: ServerError, _seconds: float) -> bool:
-    """Tell whether sending a block again in pieces tells more of an error."""
-    return error.sqlstate != QUERY_CANCELED
+    """Return whether sending a block again in pieces says more about an error."""
+    return error.sqlstate != errorcodes.QUERY_CANCELED
 
 
 def _was_refused_for_good(error: ServerError, _seconds: float) -> bool:
     """The same of a single statement, which may still be run without a transaction."""
-    return error.sqlstate not in {QUERY_CANCELED, *NEEDS_NO_TRANSACTION}
+    return error.sqlstate not in {errorcodes.QUERY_CANCELED, *NEEDS_NO_TRANSACTION}

@@ -31,6 +31,10 @@ MayReplay = Callable[[ServerError, float], bool]
 RunStatement = Callable[[Connection, Statement], None]
 
 
+def _commit() -> str:
+    return "COMMIT"
+
+
 class Transaction:
     """Sends transactions; ``may_replay`` is asked with an error and the seconds its message took.
 
@@ -49,12 +53,12 @@ class Transaction:
         self._in_pieces = run is None
 
     def execute(
-        self, opening: str, statements: Iterable[Statement], closing: Callable[[], str],
+        self, opening: str, statements: Iterable[Statement], closing: Callable[[], str] = _commit,
         before_end: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         """Send ``opening`` (up to BEGIN), the statements, and ``closing`` (ends with COMMIT), as one transaction.
 
-        ``before_end`` may look at what the statements have done, and raise.
+        ``before_end`` may examine what the statements have done, and raise.
         Raises ServerError, with the place where it is known; the transaction is rolled back then.
         """
         batches = _batches(statements)
@@ -89,16 +93,15 @@ class Transaction:
             self._connection.run(closing)
 
     def _refused(self, head: str, batch: Batch, tail: str) -> ServerError | None:
-        """Send a message; return the error that one statement at a time can tell more of. Raises the others."""
+        """Send a message; return the error that one statement at a time can say more about. Raises the others."""
         started = time.monotonic()
         try:
             self._connection.run(f"{head}{_joined(batch)}{tail}")
         except ServerError as error:
-            if error.position:
-                error.where = _place_in_message(error.position - 1 - len(head), batch)
-            if error.where is None and not self._may_replay(error, time.monotonic() - started):
+            where = _place_in_message(error.position - 1 - len(head), batch) if error.position else None
+            if where is None and not self._may_replay(error, time.monotonic() - started):
                 raise
-            return error
+            return error.replace(where=where)
         return None
 
     def _in_batches(self, opening: str, batches: Iterator[Batch]) -> None:
@@ -146,8 +149,7 @@ def run_statement(connection: Connection, statement: Statement) -> None:
         else:
             connection.run(statement.text)
     except ServerError as error:
-        error.where = error.where or _place_of(error, statement)
-        raise
+        raise error.replace(where=error.where or _place_of(error, statement)) from error.__cause__
 
 
 def _place_of(error: ServerError, statement: Statement) -> Location:
@@ -180,17 +182,17 @@ def _travels_alone(batch: Batch) -> bool:
 
 
 def _copies_out(statement: Statement) -> bool:
-    """Tell whether a statement sends data to the client, which the driver takes only where it is told so."""
+    """Return whether a statement sends data to the client, which the driver takes only where it is told so."""
     return statement.words[:1] == ("copy",) and "stdout" in statement.words and statement.data is None
 
 
 def _sets_parsing(statement: Statement) -> bool:
-    """Tell whether later statements are to be read by other rules; the server reads a whole message first."""
+    """Return whether later statements are to be read by other rules; the server reads a whole message first."""
     return statement.kind is Kind.SESSION and any(name in statement.text.lower() for name in _PARSING)
 
 
 def _is_prepare(statement: Statement) -> bool:
-    """Tell whether a statement leaves something behind that no rollback takes away, so cannot be sent twice."""
+    """Return whether a statement leaves something behind that no rollback takes away, so cannot be sent twice."""
     return statement.kind is Kind.SESSION and statement.words[:1] in {("prepare",), ("deallocate",)}
 
 

@@ -1,6 +1,6 @@
-"""The watchdog: a thread that ends what the main thread waits for, when the time is over or a person says so.
+"""The watchdog: a thread that ends what the main thread waits for, when the time is over or the run is interrupted.
 
-The driver waits inside C code, where neither a deadline nor Ctrl-C reaches the main thread.
+The driver waits inside C code, where neither a deadline nor a signal reaches the main thread.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import threading
 from collections.abc import Callable, Iterator
 
 from migrator.database.connection import Connection
-from migrator.database.deadline import Deadline, time_is_over
-from migrator.errors import ConnectionLost, DbSetupError, RunInterrupted
+from migrator.database.deadline import Deadline
+from migrator.errors import ConnectionLost
 
 _SECOND_CANCEL = 2.0  # seconds; user SQL can swallow a cancel
 _LONGEST_WAIT = 3600.0  # seconds
 _STOP = b"\x00"
-_KEYS = (bytes([signal.SIGINT]), bytes([signal.SIGTERM]))
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_INTERRUPTIONS = tuple(bytes([number]) for number in _SIGNALS)
 
 
 class Watchdog:
@@ -28,14 +29,13 @@ class Watchdog:
     def __init__(self, connection: Connection, deadline: Deadline) -> None:
         self._connection = connection
         self._deadline = deadline
-        self._stop, self._wake = socket.socketpair()
-        self._interrupted = False
         self.fired = False
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch while the block runs; needs no thread where there is neither a deadline nor a keyboard."""
-        restore = self._listen_to_keyboard()
+        """Watch while the block runs. In the main thread SIGINT and SIGTERM interrupt the run, and nothing else."""
+        self._stop, self._wake = socket.socketpair()
+        restore = self._take_signals()
         thread = threading.Thread(target=self._watch, name="db_setup watchdog", daemon=True)
         thread.start()
         try:
@@ -47,32 +47,31 @@ class Watchdog:
             self._stop.close()
             self._wake.close()
 
-    def reason(self) -> DbSetupError:
-        """Return the error that tells why the run was ended."""
-        if self._interrupted:
-            return RunInterrupted("the run was interrupted", fix="run it again: it carries on where this run stopped")
-        return time_is_over()
-
-    def _listen_to_keyboard(self) -> Callable[[], None]:
-        """Have the interpreter write into our socket at a signal, which it does even while the driver waits."""
+    def _take_signals(self) -> Callable[[], None]:
+        """Have the interpreter write signals into our socket, which it does even while the driver waits."""
         if threading.current_thread() is not threading.main_thread():
             return lambda: None
         self._stop.setblocking(False)
         earlier = signal.set_wakeup_fd(self._stop.fileno(), warn_on_full_buffer=False)
+        handlers = {number: signal.signal(number, self._interrupt) for number in _SIGNALS}
 
         def restore() -> None:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             signal.set_wakeup_fd(earlier)
 
         return restore
+
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        self._deadline.interrupt()
 
     def _watch(self) -> None:
         while self._deadline.remaining() > 0:
             byte = self._heard(min(self._deadline.remaining(), _LONGEST_WAIT))
             if byte == _STOP:
                 return
-            if byte in _KEYS:
-                self._interrupted = True
-                break
+            if byte in _INTERRUPTIONS:
+                self._deadline.interrupt()
         self._end()
 
     def _end(self) -> None:
@@ -80,8 +79,11 @@ class Watchdog:
         with contextlib.suppress(ConnectionLost):
             for _ in range(2):
                 self._connection.cancel()
-                if self._heard(_SECOND_CANCEL) == _STOP:
+                heard = self._heard(_SECOND_CANCEL)
+                if heard == _STOP:
                     return
+                if heard:  # interrupted once more
+                    break
             self._connection.abort()
 
     def _heard(self, seconds: float) -> bytes:

@@ -83,12 +83,14 @@ def split_name(file_name: str) -> tuple[str, str]:
     return match["version"] or match["date"] or match["plain"], stem[match.end() :]
 
 
+@cache
 def number_of(file_name: str) -> Number | None:
     """Return the number of a file name in comparable form, or None when it has none."""
     text, _ = split_name(file_name)
     return parse_number(text) if text else None
 
 
+@cache
 def parse_number(text: str) -> Number:
     """Return a spelled number in comparable form: "003" and "3" are equal, "1_10" comes after "1.9"."""
     if text.isdecimal():  # nearly always, and ten times as fast

@@ -35,11 +35,11 @@ class Seal(NamedTuple):
 
 
 class TamperedRow(NamedTuple):
-    """A row that somebody has changed, added or removed by hand; no name: it is the head, or cannot be told."""
+    """A row that somebody has changed, added or removed by hand; no name: it is the head, or unknown."""
 
     name: str
     kind: str
-    told: str
+    message: str
 
 
 class _Head(NamedTuple):
@@ -92,7 +92,7 @@ _COUNT_CHANGED = "the history has {here} rows, and had {count} when the last run
 
 
 class _Examination:
-    """One look at the chain: what is wrong with it stands in ``problems``."""
+    """The examination of a chain; what is wrong with it stands in ``problems``."""
 
     def __init__(self, rows: Sequence[ChainRow], end: _Head) -> None:
         self.problems: list[TamperedRow] = []
@@ -122,7 +122,7 @@ class _Examination:
         if row.previous and named is None:
             self._remove(row.previous, before)
         else:
-            self._tell(row)
+            self._report(row)
 
     def _hashes(self, row: ChainRow | None) -> list[str]:
         """Return what the row behind this one may be made with: the hash that is written, and the right one."""
@@ -133,7 +133,7 @@ class _Examination:
         known = {problem.name for problem in self.problems}
         for before, row in zip(("", *(row.name for row in rows)), rows, strict=False):
             if row.previous != before and not known & {row.name, before, row.previous}:
-                self._tell(row)
+                self._report(row)
 
     def _check_end(self, end: _Head, last: ChainRow | None, count: int) -> None:
         named = self._rows.get(end.name)
@@ -146,19 +146,19 @@ class _Examination:
         more = end.rows - count - len(removed)
         if removed and more > 0:
             first = self.problems[removed[0]]
-            self.problems[removed[0]] = first._replace(told=f"{first.told} (and {more} more)")
+            self.problems[removed[0]] = first._replace(message=f"{first.message} (and {more} more)")
         elif more and not self.problems:
             kind = REMOVED if more > 0 else ADDED
             self.problems.append(TamperedRow("", kind, _COUNT_CHANGED.format(here=count, count=end.rows, kind=kind)))
 
-    def _tell(self, row: ChainRow) -> None:
-        """Tell of a row; a name that no row knows is that of a new row, unless a known name is gone."""
+    def _report(self, row: ChainRow) -> None:
+        """Report a row; a name that no row knows is that of a new row, unless a known name is gone."""
         changed = row.name in self._linked or (row.chain is not None and self._renamed)
         kind = CHANGED if changed else ADDED
         self.problems.append(TamperedRow(row.name, kind, f"the history row of {row.name} was {kind} by hand"))
 
     def _remove(self, name: str, before: ChainRow | None) -> None:
-        where = f", which stood behind {before.name}," if before else ""
+        where = f", which came after {before.name}," if before else ""
         self.problems.append(TamperedRow(name, REMOVED, f"the history row of {name}{where} was removed by hand"))
 
 

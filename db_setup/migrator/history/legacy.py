@@ -1,7 +1,7 @@
 """The history of this tool's first generation, ``public.schema_migrations(id, migration_name, applied_at)``.
 
 It named a file by its stem, with or without ``.sql``, and put a number of its own before the name of an
-unnumbered file; that number depended on the other files, so one file may stand there twice.
+unnumbered file; that number depended on the other files, so the table may have one file twice.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Iterable, Sequence
 
 from migrator.database.connection import Connection
 from migrator.files.migration import Migration, split_name
-from migrator.history import runs
 from migrator.history.rows import AppliedMigration
 
-EVIDENCE = "named in public.schema_migrations, the history of an earlier version of this tool"
+FIRST_GENERATION = "named in public.schema_migrations, the history of an earlier version of this tool"
 
 
-def read_names(connection: Connection) -> list[str]:
-    """Return the names in the old history, in the order of application."""
-    return [str(name) for (name,) in connection.rows("SELECT migration_name FROM public.schema_migrations ORDER BY id")]
+def read_first_generation(connection: Connection, files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:
+    """Return the old history as rows of ours, in the order of application."""
+    rows = connection.rows("SELECT migration_name FROM public.schema_migrations ORDER BY id")
+    return translate([str(name) for (name,) in rows], files)
 
 
 def translate(old_names: Iterable[str], files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:
-    """Return the rows of our history that stand for the old names; the files' texts are taken as applied. Pure.
+    """Return the rows of our history for the old names; the files' texts are taken as applied. Pure.
 
     A name that fits no file becomes a row of its own, with an unknown checksum.
     """
@@ -48,8 +48,3 @@ def _row(stem: str, number: str, file: Migration | None) -> AppliedMigration:
     if file is None:
         return AppliedMigration(f"{stem}.sql", number or "0", "", "applied")
     return AppliedMigration(file.name, split_name(file.name)[0] or number, file.checksum, "applied")
-
-
-def import_rows(connection: Connection, rows: Iterable[AppliedMigration], run_id: int) -> None:
-    """Write the rows into our history, in one transaction; the old table stays as it is."""
-    runs.record_known(connection, ((row, EVIDENCE) for row in rows), "imported", run_id)

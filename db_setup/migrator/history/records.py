@@ -1,26 +1,24 @@
-"""The journal of a stepwise file: which of its steps are proven done, so that a re-run begins at the next.
+"""What a file that is applied leaves in the history: its row, written inside its transaction or step by step.
 
-It lives in the file's row of the history. Each entry takes off the role that the file may have put on, for its own
-transaction only, and checks the run lock on the way.
+The row is also the fence. It is written only while nobody else has the run lock, and only once for a name; where that
+does not hold, the statement fails, and nothing of the file's transaction is kept.
 
-The ledger: what a file that is run leaves in the history, inside its own transaction or step by step.
-
-The record: the statement by which a migration stands in the history, inside the migration's own transaction.
+Each record of a step sets aside the role that the file may have set, for its own transaction only.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from psycopg2 import errorcodes
 
 from migrator.database.connection import Connection
-from migrator.errors import RunLockLost
+from migrator.errors import RunLockLost, ServerError
 from migrator.files.migration import REPEATABLE
-from migrator.history.rows import AppliedMigration
+from migrator.history.rows import SCHEMA, AppliedMigration
 from migrator.history.run_lock import HELD_SQL
-from migrator.history.schema import SCHEMA
-from migrator.planning.plan import Pending
-from migrator.scripts.script import Script
-from migrator.version import PACKAGE_VERSION
+from migrator.version import VERSION
 
 AS_OWNER = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
 _FENCE = f"state = CASE WHEN {HELD_SQL} THEN state END"
@@ -38,116 +36,89 @@ class StepProgress(NamedTuple):
     step_note: str = ""
 
 
-def open_steps(connection: Connection, row: AppliedMigration, run_id: int, down: str | None = None) -> StepProgress:
-    """Record that a stepwise file is being applied, and return how far an earlier run has brought it."""
-    name, number, checksum = map(connection.literal, row[:3])
-    again = ""
-    if row.name.startswith(REPEATABLE):
-        again = f"{forget_sql(name)} AND (state OPERATOR(pg_catalog.=) 'applied' OR "
-        again += f"checksum OPERATOR(pg_catalog.<>) {checksum}); "
-    found = connection.rows(
-        f"{again}INSERT INTO {SCHEMA}.history AS h "
-        "(name, number, checksum, state, mode, run_id, package_version, down_sql) "
-        f"VALUES ({name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN 'running' END, 'stepwise', {run_id}, "
-        f"'{PACKAGE_VERSION}', {text_literal(down)}) ON CONFLICT (name) DO UPDATE SET "
-        f"checksum = excluded.checksum, run_id = {run_id}, mode = 'stepwise', "
-        "package_version = excluded.package_version, down_sql = excluded.down_sql "
-        "WHERE h.state OPERATOR(pg_catalog.=) 'running' RETURNING steps, steps_checksum, step_begun, step_note"
-    )
-    if not found:
-        raise RunLockLost(f"another runner has applied {row.name} meanwhile", fix="run it again")
-    return StepProgress._make(found[0])
+class Record(ABC):
+    """How one file is recorded; ``name`` is that of its row. Each statement fails where another has the run lock."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abstractmethod
+    def sql(self, connection: Connection) -> str:
+        """Return the statement that records the file inside its transaction."""
+
+    @abstractmethod
+    def open(self, connection: Connection) -> StepProgress:
+        """Record that the file is being run step by step, and return how far an earlier run has brought it."""
+
+    @abstractmethod
+    def close(self, connection: Connection) -> None:
+        """Record that the file has been run to its end."""
+
+    def step_sql(self, connection: Connection, steps: int, checksum: str) -> str:
+        """Return the statements that record the steps done so far, to be sent in the transaction of the last one."""
+        values = f"steps = {steps}, steps_checksum = '{checksum}', step_note = '', {_FENCE}"
+        return AS_OWNER + self._update(connection, values)
+
+    def begin_step(self, connection: Connection, step: int, note: str) -> None:
+        """Record, before a step outside any transaction begins, that it may have, and what it found."""
+        values = f"step_begun = {step}, step_note = {connection.literal(note)}, {_FENCE}"
+        connection.run(f"BEGIN; {AS_OWNER}{self._update(connection, values)}; COMMIT")
+
+    def end_step(self, connection: Connection, steps: int, checksum: str) -> None:
+        """Record a step after it has run outside any transaction."""
+        connection.run(f"BEGIN; {self.step_sql(connection, steps, checksum)}; COMMIT")
+
+    def _update(self, connection: Connection, values: str) -> str:
+        name = connection.literal(self.name)
+        return f"UPDATE {SCHEMA}.history SET {values} WHERE name OPERATOR(pg_catalog.=) {name}"
 
 
-def done_sql(connection: Connection, name: str, steps: int, steps_checksum: str) -> str:
-    """Return the statements that record a step, to be sent in the step's own transaction."""
-    return AS_OWNER + _update(
-        connection, name, f"steps = {steps}, steps_checksum = '{steps_checksum}', step_note = '', {_FENCE}"
-    )
+class ApplyRecord(Record):
+    """The row of a file that is applied, with the text of its down migration."""
 
+    def __init__(self, row: AppliedMigration, mode: str, run_id: int, down: str | None = None) -> None:
+        super().__init__(row.name)
+        self._row = row
+        self._mode = mode
+        self._run_id = run_id
+        self._down = down
 
-def begin_step(connection: Connection, name: str, step: int, note: str) -> None:
-    """Record, before a step outside any transaction begins, that it may have, and what it found."""
-    values = f"step_begun = {step}, step_note = {connection.literal(note)}, {_FENCE}"
-    connection.run(f"BEGIN; {AS_OWNER}{_update(connection, name, values)}; COMMIT")
-
-
-def end_step(connection: Connection, name: str, steps: int, steps_checksum: str) -> None:
-    """Record a step after it has run outside any transaction."""
-    connection.run(f"BEGIN; {done_sql(connection, name, steps, steps_checksum)}; COMMIT")
-
-
-def close_steps(connection: Connection, name: str) -> None:
-    """Record that the file has been applied whole."""
-    values = "state = 'applied', applied_at = pg_catalog.clock_timestamp()"
-    connection.run(f"BEGIN; {AS_OWNER}{_update(connection, name, values)}; COMMIT")
-
-
-def _update(connection: Connection, name: str, values: str) -> str:
-    return f"UPDATE {SCHEMA}.history SET {values} WHERE name OPERATOR(pg_catalog.=) {connection.literal(name)}"
-
-
-class Records(Protocol):
-    """The records of one direction. Each of them fails where another runner has the run lock."""
-
-    def recorded_name(self, script: Script, /) -> str:
-        """Return the name that the history has, or will have, for what a script is about."""
-
-    def record_sql(self, connection: Connection, pending: Pending, script: Script, run_id: int, /) -> str:
-        """Return the statement that records a file inside its transaction."""
-
-    def open(self, connection: Connection, pending: Pending, script: Script, run_id: int, /) -> StepProgress:
-        """Record that a stepwise file is at work, and return how far it has come."""
-
-    def close(self, connection: Connection, name: str, /) -> None:
-        """Record that a stepwise file has come to its end."""
-
-
-class ApplyRecords:
-    """The records of files that are applied: a row for each."""
-
-    def recorded_name(self, script: Script) -> str:
-        """Return the name of the file."""
-        return script.migration.name
-
-    def record_sql(self, connection: Connection, pending: Pending, script: Script, run_id: int) -> str:
+    def sql(self, connection: Connection) -> str:
         """Return the statement that adds the row."""
-        return record_sql(connection, _row(pending, "applied"), script.mode, run_id, script.down)
+        return self._insert(connection, "applied", self._mode, "; ")
 
-    def open(self, connection: Connection, pending: Pending, script: Script, run_id: int) -> StepProgress:
-        """Add the row, or find how far an earlier run has come."""
-        return open_steps(connection, _row(pending, "running"), run_id, script.down)
+    def open(self, connection: Connection) -> StepProgress:
+        """Add the row, or find how far an earlier run has come; raises RunLockLost where the file is applied."""
+        checksum = connection.literal(self._row.checksum)
+        old = f" AND (state OPERATOR(pg_catalog.=) 'applied' OR checksum OPERATOR(pg_catalog.<>) {checksum}); "
+        found = connection.rows(
+            f"{self._insert(connection, 'running', 'stepwise', old)} ON CONFLICT (name) DO UPDATE SET "
+            f"checksum = excluded.checksum, run_id = {self._run_id}, mode = 'stepwise', "
+            "package_version = excluded.package_version, down_sql = excluded.down_sql "
+            "WHERE h.state OPERATOR(pg_catalog.=) 'running' RETURNING steps, steps_checksum, step_begun, step_note"
+        )
+        if not found:
+            raise RunLockLost(f"another runner has applied {self.name} meanwhile", fix="run it again")
+        return StepProgress._make(found[0])
 
-    def close(self, connection: Connection, name: str) -> None:
+    def close(self, connection: Connection) -> None:
         """Mark the row as applied."""
-        close_steps(connection, name)
+        values = "state = 'applied', applied_at = pg_catalog.clock_timestamp()"
+        connection.run(f"BEGIN; {AS_OWNER}{self._update(connection, values)}; COMMIT")
 
-
-def _row(pending: Pending, state: str) -> AppliedMigration:
-    return AppliedMigration(pending.migration.name, pending.number, pending.migration.checksum, state)
-
-
-APPLY = ApplyRecords()
-
-
-def record_sql(connection: Connection, row: AppliedMigration, mode: str, run_id: int, down: str | None = None) -> str:
-    """Return the statement that records a migration, and its way back, inside its own transaction.
-
-    It is also the fence: it fails on ``state`` when another runner has the run lock, and on ``name`` when
-    another has recorded the file; either way nothing of the transaction is kept.
-    """
-    name, number, checksum, state = map(connection.literal, row[:4])
-    again = f"{forget_sql(name)}; " if row.name.startswith(REPEATABLE) else ""
-    return (
-        f"{again}INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, down_sql) "
-        f"VALUES ({name}, {number}, {checksum}, CASE WHEN {HELD_SQL} THEN {state} END, "
-        f"'{mode}', {run_id}, '{PACKAGE_VERSION}', {text_literal(down)})"
-    )
-
-
-def forget_sql(name: str) -> str:
-    """Return the statement that makes room for a repeatable file's next record; ``name`` is a literal."""
-    return f"DELETE FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {name}"
+    def _insert(self, connection: Connection, state: str, mode: str, removed: str) -> str:
+        """Return the INSERT; ``removed`` ends the DELETE that goes before it for a repeatable file."""
+        name, number, checksum = self.name, self._row.number, self._row.checksum
+        again = ""
+        if name.startswith(REPEATABLE):
+            literal = connection.literal(name)
+            again = f"DELETE FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {literal}{removed}"
+        return (
+            f"{again}INSERT INTO {SCHEMA}.history AS h "
+            "(name, number, checksum, state, mode, run_id, package_version, down_sql) "
+            f"VALUES ({connection.literals(name, number, checksum)}, CASE WHEN {HELD_SQL} THEN '{state}' END, "
+            f"'{mode}', {self._run_id}, '{VERSION}', {text_literal(self._down)})"
+        )
 
 
 def text_literal(text: str | None) -> str:
@@ -156,3 +127,9 @@ def text_literal(text: str | None) -> str:
         return "NULL"
     doubled = text.replace("'", "''")
     return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
+
+
+def fence_failed(error: ServerError) -> bool:
+    """Return whether an error is the fence of a record: another runner has the lock, or has recorded the file."""
+    states = {errorcodes.NOT_NULL_VIOLATION, errorcodes.UNIQUE_VIOLATION}
+    return error.schema == SCHEMA and error.table == "history" and error.sqlstate in states

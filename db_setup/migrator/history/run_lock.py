@@ -12,20 +12,20 @@ from migrator.database.connection import Connection
 from migrator.database.deadline import Deadline
 from migrator.errors import RunLockTimeout
 
-KEY = "1684173925, 1952804208"  # "db_s", "etup"; advisory locks are per database
+RUN_LOCK_KEY = "1684173925, 1952804208"  # "db_s", "etup"; advisory locks are per database
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25  # seconds
 
-HELD_SQL = f"pg_catalog.pg_try_advisory_xact_lock({KEY})"
+HELD_SQL = f"pg_catalog.pg_try_advisory_xact_lock({RUN_LOCK_KEY})"
 """True while nobody else has the run lock; keeps it to the end of the transaction, come what may."""
 
 
-def acquire(connection: Connection, deadline: Deadline, waiting: Callable[[str], None]) -> bool:
-    """Take the run lock, polling within the deadline; tell ``waiting`` once who has it.
+def acquire_run_lock(connection: Connection, deadline: Deadline, waiting: Callable[[str], None]) -> bool:
+    """Take the run lock, polling within the deadline; ``waiting`` is called once with the holder.
 
     Returns whether it had to be waited for. Raises RunLockTimeout, which names the holder.
     """
     pause, waited = _FIRST_PAUSE, False
-    while not connection.rows(f"SELECT pg_catalog.pg_try_advisory_lock({KEY})")[0][0]:
+    while not connection.rows(f"SELECT pg_catalog.pg_try_advisory_lock({RUN_LOCK_KEY})")[0][0]:
         if not waited:
             waiting(holder(connection))
         waited = True
@@ -41,11 +41,14 @@ def acquire(connection: Connection, deadline: Deadline, waiting: Callable[[str],
 
 def holder(connection: Connection) -> str:
     """Return who has the run lock, for people."""
-    class_id, object_id = KEY.split(", ")
+    class_id, object_id = RUN_LOCK_KEY.split(", ")
     found = connection.rows(
         "SELECT a.pid, a.application_name, pg_catalog.date_trunc('second', a.backend_start) "
         "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid) "
         f"WHERE l.locktype = 'advisory' AND l.classid = {class_id} AND l.objid = {object_id} AND l.granted "
         "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
     )
-    return ", ".join(f'pid {pid} ("{name}", since {since})' for pid, name, since in found) or "a runner just leaving"
+    return (
+        ", ".join(f'pid {pid} ("{name}", since {since})' for pid, name, since in found)
+        or "a session that has just ended"
+    )

@@ -1,11 +1,11 @@
-"""The tables of the history, and how they are made. Pure.
+"""The tables of the history: how they are created, and how those of an earlier version are upgraded.
 
-The upgrade: what tables of the history lack that an earlier version made. Harmless where nothing is lacking.
+A new column stands in CREATE_SQL, in UPGRADE with its comment, and in IS_NEWEST with the count of columns. Pure.
 """
 
 from __future__ import annotations
 
-SCHEMA = "db_setup"
+from migrator.history.rows import SCHEMA
 
 CREATE_SQL = f"""
 CREATE SCHEMA IF NOT EXISTS {SCHEMA};
@@ -60,7 +60,7 @@ COMMENT ON COLUMN {SCHEMA}.history.steps_checksum IS 'Stepwise: SHA-256 chained 
 COMMENT ON COLUMN {SCHEMA}.history.step_begun IS 'Stepwise: the step outside any transaction that was begun last';
 COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found before it began';
 """
-"""Harmless where they are already; of columns that came later, the upgrade knows what is to be said."""
+"""Harmless where they are already; comments on columns that came later are in UPGRADE."""
 
 UPGRADE = f"""
 ALTER TABLE {SCHEMA}.runs ADD COLUMN IF NOT EXISTS lock_report jsonb, ADD COLUMN IF NOT EXISTS history_head text;
@@ -70,32 +70,17 @@ COMMENT ON COLUMN {SCHEMA}.runs.lock_report IS 'What each statement locked, wher
 COMMENT ON COLUMN {SCHEMA}.runs.history_head IS
     'Number of rows in the chain, chain and name of the last one when the run ended; empty: the rows are not sealed';
 COMMENT ON COLUMN {SCHEMA}.history.state IS
-    'applied; running: a stepwise file that is to be continued; reverting: its way back is to be continued';
+    'applied; running: a stepwise file that is to be continued; reverting: its down migration is to be continued';
 COMMENT ON COLUMN {SCHEMA}.history.evidence IS 'How it is known that a file not run here is applied';
-COMMENT ON COLUMN {SCHEMA}.history.down_sql IS 'The text of its way back, when it was applied';
+COMMENT ON COLUMN {SCHEMA}.history.down_sql IS 'The text of its down migration, when it was applied';
 COMMENT ON COLUMN {SCHEMA}.history.chain IS 'SHA-256 over this row and the chain of the row before it';
 COMMENT ON COLUMN {SCHEMA}.history.previous IS 'The name of the row before it in the chain';
 """
 
-_NEW_COLUMNS = {
-    "runs": ("lock_report", "history_head"),
-    "history": ("evidence", "down_sql", "chain", "previous"),
-}
-
-
-def _newest() -> str:
-    tables = " OR ".join(
-        f"(attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.{table}'::pg_catalog.regclass::pg_catalog.oid "
-        f"AND attname OPERATOR(pg_catalog.=) ANY ('{{{','.join(columns)}}}'::pg_catalog.name[]))"
-        for table, columns in _NEW_COLUMNS.items()
-    )
-    count = sum(map(len, _NEW_COLUMNS.values()))
-    return (
-        f"(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) {count} FROM pg_catalog.pg_attribute "
-        f"WHERE NOT attisdropped AND ({tables})) AS newest"
-    )
-
-
-IS_NEWEST = _newest()
-"""True where the tables have everything; travels with the statement that records the beginning of a run."""
-_NO_PRIVILEGE = "42501"
+IS_NEWEST = f"""(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) 6 FROM pg_catalog.pg_attribute WHERE NOT attisdropped
+    AND (attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.runs'::pg_catalog.regclass::pg_catalog.oid
+        AND attname OPERATOR(pg_catalog.=) ANY ('{{lock_report,history_head}}'::pg_catalog.name[])
+    OR attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.history'::pg_catalog.regclass::pg_catalog.oid
+        AND attname OPERATOR(pg_catalog.=) ANY ('{{evidence,down_sql,chain,previous}}'::pg_catalog.name[]))
+    ) AS newest"""
+"""True where the tables have every column; travels with the statement that records the beginning of a run."""

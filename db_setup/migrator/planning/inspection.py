@@ -1,57 +1,68 @@
-"""TODO."""
+"""Inspection: files and history as they are now, and the plan that follows from both. Reads only."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.files.folder import Folder
-from migrator.history import reader
-from migrator.history.rows import AppliedMigration
+from migrator.history import AppliedMigration, History, HistorySnapshot
 from migrator.planning.plan import Plan, Policy, make_plan
 
 
-class Inspection:
-    """One look at files and history, and the plan that follows from it; reads only.
+class Inspection(NamedTuple):
+    """What was read of a database, and what is to be done with it.
 
-    ``whole`` plans for all files, whatever target the request names; ``target`` is another one than the request's.
+    ``applied`` are the rows for the files of this environment; ``imported`` those that an earlier version of this tool
+    has left, which are still to be taken over; ``skipped`` the names of files for other environments.
     """
 
-    def __init__(
-        self,
-        context: RunContext,
-        folder: Folder,
-        connection: Connection,
-        *,
-        whole: bool = False,
-        target: str | None = None,
-    ) -> None:
-        self._context, self._folder, self._connection = context, folder, connection
-        self._target = "" if whole else context.request.target if target is None else target
-        self.plan = self._look(dates=False)
-        if self.plan.problems:
-            self.plan = self._look(dates=True)
-        self.skipped = folder.skipped
-        self.imported = self.applied if self.history.first_generation else ()
+    history: HistorySnapshot
+    target: str
+    applied: tuple[AppliedMigration, ...]
+    plan: Plan
+    skipped: tuple[str, ...]
 
-    def _look(self, *, dates: bool) -> Plan:
-        self.history = reader.read(self._connection, dates=dates)
-        self.applied: tuple[AppliedMigration, ...] = self.history.applied
-        files, settings = self._folder.files, self._context.settings
-        if self.history.first_generation:
-            from migrator.history import legacy  # noqa: PLC0415 - once in the life of a database
-
-            self.applied = legacy.translate(legacy.read_names(self._connection), files)
-        if skipped := self._folder.skipped:  # applied, perhaps, when this database was of another environment
-            self.applied = tuple(row for row in self.applied if row.name not in skipped)
-        policy = Policy(self._target, settings.strict_order, settings.allow_missing)
-        plan = make_plan(files, self.applied, self.history.has_tables, policy)
-        if self._folder.repeatable:
-            from migrator.planning.plan import _with_repeatables  # noqa: PLC0415 - for folders that have some
-
-            plan = _with_repeatables(plan, self._folder.repeatable, self.applied)
-        return plan
+    @property
+    def imported(self) -> tuple[AppliedMigration, ...]:
+        """The rows of the table of the first generation, where there is one and no history of ours."""
+        return self.applied if self.history.first_generation else ()
 
     @property
     def nothing_to_do(self) -> bool:
-        """Tell whether a run would write nothing."""
+        """Whether a run would write nothing."""
         return not (self.plan.pending or self.plan.renames or self.imported or self.plan.problems)
+
+
+def inspect(
+    context: RunContext, folder: Folder, connection: Connection, *,
+    target: str | None = None, earlier: Inspection | None = None,
+) -> Inspection:  # fmt: skip
+    """Read the history and plan up to a target: that of the request, or another one; empty for all files.
+
+    An ``earlier`` inspection is returned again where the history is still the same.
+    """
+    history = History(connection)
+    snapshot, target = history.read(), context.request.target if target is None else target
+    if earlier is not None and earlier.history == snapshot and not snapshot.first_generation:
+        return earlier
+    found = _inspected(context, folder, connection, snapshot, target)
+    if found.plan.problems:  # which say when a file was applied
+        found = _inspected(context, folder, connection, history.read(dates=True), target)
+    return found
+
+
+def _inspected(
+    context: RunContext, folder: Folder, connection: Connection, snapshot: HistorySnapshot, target: str
+) -> Inspection:  # fmt: skip
+    applied = snapshot.applied
+    if snapshot.first_generation:
+        from migrator.history import read_first_generation  # noqa: PLC0415 - once in the life of a database
+
+        applied = read_first_generation(connection, folder.files)
+    if folder.skipped:  # applied, perhaps, when this database was of another environment
+        applied = tuple(row for row in applied if row.name not in folder.skipped)
+    policy = Policy(target, context.settings.strict_order, context.settings.allow_missing)
+    plan = make_plan(folder.files, applied, snapshot.has_tables, policy, folder.repeatable)
+    return Inspection(snapshot, target, applied, plan, folder.skipped)

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from migrator.errors import PlanError, UnfinishedRollback
 from migrator.files.migration import REPEATABLE, Migration, split_name
-from migrator.history.rows import AppliedMigration
+from migrator.history import AppliedMigration
 
 
 class Rename(NamedTuple):
@@ -74,7 +73,7 @@ def _key(name: str, checksum: str, with_name: bool) -> tuple[str, str]:
 def come_after(
     missing: list[AppliedMigration], applied: Sequence[AppliedMigration], here: dict[str, AppliedMigration]
 ) -> bool:
-    """Tell whether all rows without a file come after every file here, by number or by time of application."""
+    """Return whether all rows without a file come after every file here, by number or by time of application."""
     if not here:
         return True
     present = {row.name for row in here.values()}
@@ -82,12 +81,3 @@ def come_after(
     by_time = min(position[row.name] for row in missing) > max(position[name] for name in present)
     by_number = min(row.rank for row in missing) > max(row.rank for row in here.values())
     return by_time or by_number
-
-
-def half_rolled_back(applied: Sequence[AppliedMigration]) -> list[PlanError]:
-    """Return an error for each migration whose way back has not reached its end."""
-    return [
-        UnfinishedRollback(f"{row.name} is rolled back in part", fix="run rollback again: it goes on where it stopped")
-        for row in applied
-        if row.state == "reverting"
-    ]

@@ -1,8 +1,6 @@
 """The plan: what a run has to do, made from the files, the history and the request. Pure.
 
 The rules are in db_setup/README.md, "Files and numbers" and "States".
-
-Repeatables: files that are run again whenever their text has changed, after all numbered ones. Pure.
 """
 
 from __future__ import annotations
@@ -11,14 +9,21 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from migrator.errors import DuplicateNumber, InconsistentHistory, OutOfOrder, PlanError, UnknownTarget
+from migrator.errors import (
+    DuplicateNumber,
+    InconsistentHistory,
+    OutOfOrder,
+    PlanError,
+    UnfinishedRollback,
+    UnknownTarget,
+)
 from migrator.files.migration import Migration, Number, free_numbers, number_of, parse_number, split_name
-from migrator.history.rows import AppliedMigration
-from migrator.planning.matching import Match, Rename, come_after, half_rolled_back, match
+from migrator.history import AppliedMigration
+from migrator.planning.matching import Match, Rename, come_after, match
 
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
-_NUMBER = r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}"
+_NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
 
 EMPTY = "empty"
 UNTRACKED = "tables_without_migration_history"
@@ -58,11 +63,8 @@ class Plan(NamedTuple):
         """Raise the first problem, with the others named in it; nothing was run then."""
         if not self.problems:
             return
-        first, *others = self.problems
-        if others:
-            first.what = "; ".join([first.what, *(problem.what for problem in others)])
-        first.applied = "nothing was run"
-        raise first
+        what = "; ".join(problem.what for problem in self.problems)
+        raise self.problems[0].replace(what=what, applied="nothing was run")
 
 
 class Policy(NamedTuple):
@@ -74,7 +76,11 @@ class Policy(NamedTuple):
 
 
 def make_plan(
-    files: Sequence[Migration], applied: Sequence[AppliedMigration], has_tables: bool, policy: Policy
+    files: Sequence[Migration],
+    applied: Sequence[AppliedMigration],
+    has_tables: bool,
+    policy: Policy,
+    repeatable: Sequence[Migration] = (),
 ) -> Plan:
     """Return the plan; raises UnknownTarget. What else is wrong stands in ``problems``."""
     found = match(files, applied)
@@ -84,11 +90,13 @@ def make_plan(
         return Plan(AHEAD, warnings=_ahead_warnings(found), revision=revision)
     pending = _pending(found, files, applied)
     warnings, problems = _missing(found.missing, policy.allow_missing)
-    problems += [*half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
+    problems += [*_half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
+    if again := _repeatable(repeatable, applied):  # they wait where the target holds a numbered file back
+        due, held_back = (due, (*held_back, *again)) if held_back else ((*due, *again), held_back)
     return Plan(
-        state=_state(bool(problems + late_problems), pending, applied, has_tables),
+        state=_state(bool(problems + late_problems), (*pending, *again), applied, has_tables),
         pending=due,
         held_back=held_back,
         renames=found.renames,
@@ -100,7 +108,7 @@ def make_plan(
 
 def _revision(applied: Sequence[AppliedMigration]) -> str:
     done = [row for row in applied if row.state == "applied"]
-    return max(done, key=lambda row: row.rank).number if done else ""
+    return max(done, key=lambda row: parse_number(row.number)).number if done else ""
 
 
 def _ahead_warnings(match: Match) -> tuple[str, ...]:
@@ -109,7 +117,7 @@ def _ahead_warnings(match: Match) -> tuple[str, ...]:
     unfinished = [row.name for row in (*match.missing, *match.rows.values()) if row.state == "running"]
     if unfinished:
         warnings.append(f"{', '.join(unfinished)} is applied in part; deploying the newer package again finishes it")
-    warnings += [problem.what for problem in half_rolled_back((*match.missing, *match.rows.values()))]
+    warnings += [problem.what for problem in _half_rolled_back((*match.missing, *match.rows.values()))]
     warnings += [f"{file.name} was edited after it was applied" for file, _ in match.edited]
     return tuple(warnings)
 
@@ -127,6 +135,15 @@ def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str],
     ]
 
 
+def _half_rolled_back(applied: Sequence[AppliedMigration]) -> list[PlanError]:
+    """Return an error for each migration whose down migration has not reached its end."""
+    return [
+        UnfinishedRollback(f"{row.name} is rolled back in part", fix="run rollback again: it goes on where it stopped")
+        for row in applied
+        if row.state == "reverting"
+    ]
+
+
 def _edited(edited: list[tuple[Migration, AppliedMigration]]) -> list[PlanError]:
     return [
         InconsistentHistory(
@@ -140,7 +157,7 @@ def _edited(edited: list[tuple[Migration, AppliedMigration]]) -> list[PlanError]
 
 
 def _since(row: AppliedMigration) -> str:
-    """Say when a migration was applied, or that it was in part."""
+    """Return when a migration was applied, or that it was in part."""
     return (" in part" if row.state == "running" else "") + (f" on {row.applied_at}" if row.applied_at else "")
 
 
@@ -219,13 +236,18 @@ def _find_target(target: str, pending: Sequence[Pending], found: Match) -> tuple
     for name in (target, f"{target}.sql"):
         if name in orders:
             return orders[name]
-    number = parse_number(target) if re.fullmatch(_NUMBER, target) else None
+    number = target_number(target)
     if number is not None and any(number == order[0] for order in orders.values()):
         return number, _LAST_NAME
-    known = ", ".join(sorted(orders)[-5:]) or "none"
+    known = ", ".join(sorted(orders, key=lambda name: orders[name])[-5:]) or "none"
     raise UnknownTarget(
         f'there is no migration "{target}"', fix=f'use "head", a number or a file name; the last ones: {known}'
     )
+
+
+def target_number(target: str) -> Number | None:
+    """Return the number that a target is, None where it can only be a name."""
+    return parse_number(target) if _NUMBER.fullmatch(target) else None
 
 
 def up_to(target: str, items: Sequence[Pending]) -> list[Pending]:
@@ -242,25 +264,14 @@ def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMi
     return PENDING if pending else UP_TO_DATE
 
 
-def _with_repeatables(plan: Plan, files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> Plan:
-    """Return a plan with the repeatable files that have changed behind its own.
-
-    They wait where the target holds a numbered file back, and are left alone where the database is ahead.
-    """
-    if plan.state == AHEAD:
-        return plan
-    rows = {row.name: row for row in applied}
-    due = tuple(
+def _repeatable(files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> tuple[Pending, ...]:
+    """Return the repeatable files whose text has changed; they are run after all numbered ones."""
+    rows = {row.name: row for row in applied} if files else {}
+    return tuple(
         Pending(file, "", resumed=_goes_on(file, rows.get(file.name)))
         for file in files
         if not _is_done(file, rows.get(file.name))
     )
-    if not due:
-        return plan
-    state = PENDING if plan.state == UP_TO_DATE else plan.state
-    if plan.held_back:
-        return plan._replace(held_back=(*plan.held_back, *due), state=state)
-    return plan._replace(pending=(*plan.pending, *due), state=state)
 
 
 def _is_done(file: Migration, row: AppliedMigration | None) -> bool:
@@ -268,5 +279,5 @@ def _is_done(file: Migration, row: AppliedMigration | None) -> bool:
 
 
 def _goes_on(file: Migration, row: AppliedMigration | None) -> bool:
-    """Tell whether a stepwise run of the same text has stopped half way; another text begins anew."""
+    """Return whether a stepwise run of the same text has stopped half way; another text begins anew."""
     return row is not None and row.state == "running" and row.checksum == file.checksum

@@ -1,23 +1,22 @@
-"""Reversal: which migrations a rollback takes back, in the reverse order of their application. Pure."""
+"""The plan of a rollback: which migrations are rolled back, in the reverse order of their application. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from migrator.errors import UnknownTarget
 from migrator.files.migration import parse_number
 from migrator.formatting import counted
-from migrator.history.rows import Recorded
+from migrator.history import Recorded
+from migrator.planning.plan import target_number
 
 BASE = "base"
 """The target before the first migration."""
-_NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
 
 
 class RollbackPlan(NamedTuple):
-    """What is taken back, the last first, the position that is gone back to, and remarks."""
+    """What is rolled back, the last first, the position that is gone back to, and warnings."""
 
     rows: tuple[Recorded, ...]
     goal: int
@@ -27,8 +26,8 @@ class RollbackPlan(NamedTuple):
 def plan_rollback(rows: Sequence[Recorded], target: str, steps: int) -> RollbackPlan:
     """Return what was applied after the target, or the last ``steps``; ``rows`` come in the order of application.
 
-    Raises UnknownTarget where the target is not applied, or fewer migrations are than are to be taken back; where
-    none is at all, nothing is taken back.
+    Raises UnknownTarget where the target is not applied, or fewer migrations are than are to be rolled back; where
+    none is at all, nothing is rolled back.
     """
     stay = _index_behind(rows, target) if target else len(rows) - steps
     if not rows and not target:
@@ -47,13 +46,13 @@ def plan_rollback(rows: Sequence[Recorded], target: str, steps: int) -> Rollback
 
 
 def plan_back_to(rows: Sequence[Recorded], goal: int) -> RollbackPlan:
-    """Return what is still to be taken back on the way to a position."""
+    """Return what is still to be rolled back on the way to a position."""
     return RollbackPlan(tuple(row for row in reversed(rows) if row.position > goal), goal)
 
 
 def _index_behind(rows: Sequence[Recorded], target: str) -> int:
     """Return the index behind the last row that a target names."""
-    number = parse_number(target) if _NUMBER.fullmatch(target) else None
+    number = target_number(target)
     names = (target, f"{target}.sql")
     for found in ([row.name in names for row in rows], [parse_number(row.number) == number for row in rows]):
         if True in found:
@@ -69,7 +68,7 @@ def _index_behind(rows: Sequence[Recorded], target: str) -> int:
 
 def _warnings(kept: Sequence[Recorded], taken: Sequence[Recorded], target: str) -> tuple[str, ...]:
     unfinished = (row.name for row in taken if row.state == "running")
-    half = [f"{name} is applied in part; its way back runs on what is there" for name in unfinished]
+    half = [f"{name} is applied in part; its down migration runs on what is there" for name in unfinished]
     if not target or not kept:
         return tuple(half)
     rank = parse_number(kept[-1].number)

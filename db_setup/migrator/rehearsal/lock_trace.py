@@ -18,8 +18,7 @@ from migrator.database.server_errors import LOCK_NOT_AVAILABLE
 from migrator.errors import RunError, ServerError
 from migrator.events import Details
 from migrator.execution.transaction import run_statement
-from migrator.history import runs
-from migrator.history.schema import SCHEMA
+from migrator.history import SCHEMA, History
 from migrator.rehearsal.lock_report import (
     BLOCKS_WRITES,
     MODES,
@@ -37,7 +36,7 @@ from migrator.sql.statements import Statement
 class LockReport:
     """What one attempt of a run learns of locks; nothing where it is not asked for."""
 
-    def __init__(self, wanted: bool) -> None:
+    def __init__(self, *, wanted: bool) -> None:
         self._wanted = wanted
         self.trace: LockTrace | None = None
 
@@ -51,7 +50,7 @@ class LockReport:
         if self.trace is not None:
             import json  # noqa: PLC0415 - for those who ask for it
 
-            runs.record_locks(connection, run_id, json.dumps(self.details(())))
+            History(connection).record_locks(run_id, json.dumps(self.details(())))
 
     def details(self, earlier: Sequence[LockReport]) -> Details:
         """Return the fields of the answer, with what earlier attempts of the same run have seen."""

@@ -6,15 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from migrator.database.connection import Connection
-from migrator.database.deadline import Deadline
+from migrator.database.connection import DEFAULTS_SQL
 from migrator.database.server_errors import QUERY_CANCELED, TRANSIENT, migration_error
-from migrator.errors import ConnectionLost, RunInterrupted, ServerError
+from migrator.errors import ConnectionLost, Progress, ServerError
 from migrator.events import Listener
 from migrator.execution.runner import is_of_the_check, needs_steps
-from migrator.execution.watchdog import Watchdog
+from migrator.execution.supervision import Supervision
 from migrator.formatting import listed
-from migrator.history import runs
 from migrator.planning.plan import Pending
 from migrator.rehearsal.lock_report import MET_A_LOCK, OUT_OF_TIME, statement_locks
 from migrator.rehearsal.lock_trace import LockTrace
@@ -22,7 +20,7 @@ from migrator.scripts.script import PLAIN_OPENING, STEPWISE, Script
 from migrator.sql.effects import acts_outside, notifies
 from migrator.sql.statements import Statement
 
-_KEPT = "nothing: a rehearsal is rolled back"
+_NOTHING_KEPT = "nothing: a rehearsal is rolled back"
 _SLACK = 0.05  # seconds
 _DEFERRABLE = """SELECT pg_catalog.format('%I.%I', n.nspname, c.conname), pg_catalog.bool_or(c.condeferred)
         AND pg_catalog.bool_and(c.condeferrable)
@@ -43,19 +41,18 @@ class Ending(NamedTuple):
 class Rehearsal:
     """Runs the files on one session; ``ending`` tells afterwards whether it came to the last statement."""
 
-    def __init__(
-        self, connection: Connection, deadline: Deadline, watchdog: Watchdog, listen: Listener, *, untracked: bool
-    ) -> None:
-        self._connection = connection
-        self._deadline = deadline
-        self._watchdog = watchdog
+    def __init__(self, supervision: Supervision, listen: Listener, *, untracked: bool) -> None:
+        self._supervision = supervision
+        self._connection = supervision.connection
+        self._deadline = supervision.deadline
+        self._watchdog = supervision.watchdog
         self._listen = listen
         self._untracked = untracked
         self._statement: Statement | None = None  # at work now
         self._started = 0.0
         self._notifies = False
         self._settled = False  # no deferred constraint was checked since the last statement
-        self.trace = LockTrace(connection)
+        self.trace = LockTrace(self._connection)
         self.files = 0
         self.ending = Ending()
         self.limits: list[str] = []
@@ -65,7 +62,7 @@ class Rehearsal:
         try:
             self._connection.run(PLAIN_OPENING)
             if not history_exists:
-                runs.create(self._connection)  # as migrate would: a right that is missing is found here
+                self._supervision.history.create()  # as migrate would: a right that is missing is found here
                 self._connection.take_notices()
             for position, (pending, script) in enumerate(work):
                 if pending.resumed or script.mode == STEPWISE:
@@ -134,8 +131,7 @@ class Rehearsal:
         try:
             check_within(self._connection, script.check)
         except CheckFailed as error:
-            error.applied = _KEPT
-            raise
+            raise error.replace(applied=_NOTHING_KEPT, progress=Progress(failed=script.migration.name)) from None
 
     def _close(self, script: Script) -> None:
         """Do what COMMIT does about deferred constraints, and let later files find them deferred again.
@@ -151,7 +147,7 @@ class Rehearsal:
         if deferred:
             self._connection.run(f"SET CONSTRAINTS {', '.join(deferred)} DEFERRED")
         if script.sets_defaults:
-            self._connection.run(runs.DEFAULTS_SQL)
+            self._connection.run(DEFAULTS_SQL)
 
     def _stop(self, work: Work, position: int, why: str) -> None:
         after = listed([item.migration.name for item, _ in work[position + 1 :]])
@@ -166,20 +162,18 @@ class Rehearsal:
             self._refuse_interruption(error)
             self._end_at(name, OUT_OF_TIME, "was at work when the time for a rehearsal was over (REHEARSE_TIMEOUT)")
         elif isinstance(error, ConnectionLost):
-            error.applied = _KEPT
-            raise error
+            raise error.replace(applied=_NOTHING_KEPT) from error
         elif needs_steps(error) and not is_of_the_check(error, work[position][1]):
             self._stop(work, position, f"{error.message}: migrate commits in between, which a rehearsal cannot")
         elif state in TRANSIENT:
             self._end_at(name, MET_A_LOCK, f"met others: {error.message}")
         else:
-            raise migration_error(error, name, _KEPT, untracked=self._untracked) from error
+            failure = migration_error(error, name, untracked=self._untracked)
+            raise failure.replace(applied=_NOTHING_KEPT, progress=Progress(failed=name)) from error
 
     def _refuse_interruption(self, error: Exception) -> None:
-        reason = self._watchdog.reason() if self._watchdog.fired else None
-        if isinstance(reason, RunInterrupted):
-            reason.applied = _KEPT
-            raise reason from error
+        if self._deadline.interrupted:
+            raise self._supervision.reason().replace(applied=_NOTHING_KEPT) from error
 
     def _end_at(self, name: str, outcome: str, what: str) -> None:
         where = name

@@ -1,0 +1,23 @@
+"""Names of a package that are loaded when they are first used (PEP 562)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def late(package: str, modules: dict[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package: ``modules`` has the module of each name that is loaded late.
+
+    A deploy with nothing to do loads the first part of a package only; who needs more imports it from the package, too.
+    """
+
+    def load(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = f"{package}.{modules[name]}"
+        __import__(module)
+        return getattr(sys.modules[module], name)
+
+    return load
