@@ -8,8 +8,16 @@ from __future__ import annotations
 from contextlib import closing
 
 from migrator.actions.summary import describe
-from migrator.adoption import adoption
-from migrator.adoption.adoption import BASELINE, Adoption, adoptable, find, record
+from migrator.adoption import (
+    ADOPTED,
+    BASELINE,
+    IMPORTED,
+    Adoption,
+    adoptable,
+    baseline,
+    find_applied,
+    record_adoption,
+)
 from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.errors import AdoptionNeeded
@@ -39,14 +47,12 @@ def adopt(context: RunContext) -> Report:
         finding = Adoption(action)
         if adoptable(inspection):
             finding = (
-                adoption.baseline(context, inspection)
-                if action == "baseline"
-                else find(context, connection, inspection)
+                baseline(context, inspection) if action == "baseline" else find_applied(context, connection, inspection)
             )
         if adoptable(inspection) and context.request.confirm:
             if finding.refusal:
                 raise finding.refusal
-            record(context, connection, finding)
+            record_adoption(context, connection, finding)
         after = Inspection(context, folder, connection, whole=True)
     warnings = (
         *folder.warnings,
@@ -94,17 +100,17 @@ def before_applying(
             applied="nothing was run, nothing was recorded",
         )
     if inspection.imported:
-        return inspection, Adoption(adoption.IMPORTED)  # the run that applies the rest takes it over
+        return inspection, Adoption(IMPORTED)  # the run that applies the rest takes it over
     _lock(context, connection)
     whole = Inspection(context, folder, connection, whole=True)
-    finding = Adoption(adoption.ADOPTED)
+    finding = Adoption(ADOPTED)
     if not whole.history.exists and adoptable(whole):
-        finding = find(context, connection, whole)
+        finding = find_applied(context, connection, whole)
     if finding.refusal:
         context.listen("run.refused", dict(finding.details))  # the whole; an error has room for its beginning
         raise finding.refusal
     if finding.rows:
-        record(context, connection, finding)
+        record_adoption(context, connection, finding)
     return Inspection(context, folder, connection), finding
 
 
