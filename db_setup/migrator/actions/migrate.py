@@ -23,12 +23,12 @@ from migrator.formatting import listed
 from migrator.history import integrity, legacy, run_lock, runs
 from migrator.planning.inspection import Inspection
 from migrator.planning.plan import AHEAD, PENDING, UNTRACKED, UP_TO_DATE
-from migrator.rehearsal.lock_trace import LockReport
 from migrator.report import Report, ReportedMigration
 from migrator.scripts.companions import read_scripts
 from migrator.scripts.script import Script
 
 if TYPE_CHECKING:
+    from migrator.rehearsal import LockReport
     from migrator.users.provision import UserProvisioner
 
 
@@ -38,8 +38,8 @@ def apply_pending(context: RunContext, folder: Folder, connection: Connection, s
     A lost connection is settled by the history: connect again, wait for the run lock (so the old session is gone),
     read what was committed, go on.
     """
-    caretaker = provisioner_of(context)
-    attempts = [_Attempt(context, folder, seen.plan.revision, caretaker)]
+    caretaker, locks = provisioner_of(context), _lock_report(context)
+    attempts = [_Attempt(context, folder, seen.plan.revision, caretaker, locks)]
     attempts[0].read_scripts(seen)  # refuses before anything is touched
     try:
         return attempts[0].run(connection, ())
@@ -47,7 +47,7 @@ def apply_pending(context: RunContext, folder: Folder, connection: Connection, s
         lost = error
         connection.close()  # or its session would keep the run lock from the next
     while len(attempts) <= RECONNECTIONS and server_is_back(context):
-        attempts.append(_Attempt(context, folder, seen.plan.revision, caretaker))
+        attempts.append(_Attempt(context, folder, seen.plan.revision, caretaker, locks))
         try:
             with closing(context.connect()) as another:
                 return attempts[-1].run(another, attempts[:-1])
@@ -56,17 +56,28 @@ def apply_pending(context: RunContext, folder: Folder, connection: Connection, s
     raise lost
 
 
+def _lock_report(context: RunContext) -> LockReport | None:
+    if not context.settings.lock_report:
+        return None
+    from migrator.rehearsal import LockReport  # noqa: PLC0415 - for those who ask for it
+
+    return LockReport()
+
+
 class _Attempt:
     """One try on one connection; what it applied counts for those that follow."""
 
-    def __init__(self, context: RunContext, folder: Folder, before: str, caretaker: UserProvisioner | None) -> None:
+    def __init__(
+        self, context: RunContext, folder: Folder, before: str, caretaker: UserProvisioner | None,
+        locks: LockReport | None,
+    ) -> None:  # fmt: skip
         self.run_id = 0
         self._context = context
         self._folder = folder
         self._before = before
         self._scripts: dict[str, Script] = {}
         self._caretaker = caretaker
-        self.locks = LockReport(context.settings.lock_report)
+        self._locks = locks
 
     def run(self, connection: Connection, earlier: Sequence[_Attempt]) -> Report:
         """Apply what is pending under the run lock; ``earlier`` are the attempts that lost their connection."""
@@ -116,11 +127,10 @@ class _Attempt:
         watchdog = Watchdog(connection, self._context.deadline)
         blockers = Blockers(self._context.connect)
         untracked = inspection.history.has_tables and not inspection.applied
-        self.locks.begin(connection)
         runner = Runner(
             connection, self._context.deadline, watchdog, blockers, self.run_id, untracked, self._context.listen
         )
-        runner.trace = self.locks.trace
+        runner.trace = self._locks.trace(connection) if self._locks else None
         try:
             with watchdog.watching():
                 if self._caretaker:
@@ -148,7 +158,8 @@ class _Attempt:
         try:
             connection.run(connection.reset_sql())
             integrity.end_run(connection, self.run_id, outcome, message, durations)
-            self.locks.record(connection, self.run_id)
+            if self._locks:
+                self._locks.record(connection, self.run_id)
         except DbSetupError as error:
             self._context.listen("run.unrecorded", {"run": self.run_id, "reason": error.what})
 
@@ -167,7 +178,7 @@ class _Attempt:
             final_revision=max(revisions, key=parse_number, default=""),
             warnings=(*self._warnings(inspection), *inspection.plan.warnings, *runner.warnings),
             remark=self._caretaker.remark if self._caretaker else "",
-            details=self.locks.details([attempt.locks for attempt in earlier]),
+            details=self._locks.details() if self._locks else {},
         )
 
     def _describe(self, inspection: Inspection) -> Report:

@@ -15,8 +15,7 @@ from migrator.files.folder import Folder
 from migrator.formatting import counted
 from migrator.history import integrity, run_lock
 from migrator.planning.inspection import Inspection
-from migrator.rehearsal.lock_report import LockEntries
-from migrator.rehearsal.rehearsal import Rehearsal
+from migrator.rehearsal import LockEntries, Rehearsal
 from migrator.report import Report, ReportedMigration
 from migrator.scripts.companions import read_scripts
 

@@ -156,12 +156,12 @@ class Runner:
         opening = f"{reset}\n{script.opening}\n{record};"
         run = None
         if self.trace is not None:
-            self.trace.expect(pending.migration.name)
+            self.trace.begin_file(pending.migration.name)
             run = self.trace.run
         transaction = Transaction(connection, self._progress, self._may_replay, careful=careful, run=run)
         transaction.execute(opening, script.body(), lambda: "COMMIT", self._check(script))
         if self.trace is not None:
-            self.trace.keep()
+            self.trace.end_file()
 
     def _reset_sql(self) -> str:
         defaults = f"; {runs.DEFAULTS_SQL}" if self._new_defaults else ""
