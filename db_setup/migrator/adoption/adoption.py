@@ -22,7 +22,7 @@ from migrator.planning.plan import UNTRACKED, Pending, up_to
 
 ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
 NONE = "none"
-"""The target of a baseline that says that no file is applied."""
+"""The target of a baseline for which no file is applied."""
 
 _WAYS_OUT = (
     "adopt shows all differences; write a file that makes them, or change the database, so that it is what some of the "
@@ -57,12 +57,12 @@ def adoptable(inspection: Inspection) -> bool:
 def baseline(context: RunContext, inspection: Inspection) -> Adoption:
     """Return what the request names as applied, without reading the database; raises UnknownTarget."""
     if inspection.imported:
-        return imported(inspection)
-    items = [] if context.request.target == NONE else up_to(context.request.target, numbered(inspection.plan.pending))
+        return _imported(inspection)
+    items = [] if context.request.target == NONE else up_to(context.request.target, _numbered(inspection.plan.pending))
     return Adoption(BASELINE, _rows(AdoptedFile(item, _BASELINED) for item in items))
 
 
-def imported(inspection: Inspection) -> Adoption:
+def _imported(inspection: Inspection) -> Adoption:
     """Return what the table of the first generation records."""
     return Adoption(IMPORTED, tuple((row, legacy.EVIDENCE) for row in inspection.imported))
 
@@ -73,22 +73,22 @@ def find_applied(context: RunContext, connection: Connection, inspection: Inspec
     Raises ContradictoryEvidence, and ScratchRefused where the server allows no scratch database.
     """
     if inspection.imported:
-        return imported(inspection)
+        return _imported(inspection)
     histories = read_histories(connection)
-    with_versions = [tool for tool, rows in histories if rows[0].says != REVISION]
+    with_versions = [tool for tool, rows in histories if rows[0].meaning != REVISION]
     if len(with_versions) > 1:
         names = " and ".join(f"{tool.table} ({tool.name})" for tool in with_versions)
         raise ContradictoryEvidence(
             f"several tools have a history here: {names}", fix="drop the table that is out of use, and run again"
         )
     for tool, rows in histories:
-        if files := _by_tool(context, tool, rows, numbered(inspection.plan.pending)):
+        if files := _by_tool(context, tool, rows, _numbered(inspection.plan.pending)):
             return Adoption(ADOPTED, _rows(files))
     return _by_search(context, connection, inspection.plan.pending)
 
 
 def _by_tool(context: RunContext, tool: Tool, rows: Sequence[ToolRow], items: Sequence[Pending]) -> list[AdoptedFile]:
-    if rows[0].says != REVISION:
+    if rows[0].meaning != REVISION:
         return adopted_by_tool(tool, rows, items, _read_file)
     if not context.request.target or context.request.action != "adopt":
         return []  # a revision of Alembic's matches no file until the request names one
@@ -97,7 +97,7 @@ def _by_tool(context: RunContext, tool: Tool, rows: Sequence[ToolRow], items: Se
     return [AdoptedFile(item, evidence) for item in up_to(context.request.target, items)]
 
 
-def numbered(items: Sequence[Pending]) -> list[Pending]:
+def _numbered(items: Sequence[Pending]) -> list[Pending]:
     """Leave out the repeatable files: other tools know none of them, and they can simply run again."""
     return [item for item in items if not item.migration.name.startswith(REPEATABLE)]
 
@@ -123,8 +123,8 @@ def _by_search(context: RunContext, connection: Connection, items: Sequence[Pend
 
 
 def _with_evidence(applied: Sequence[Pending], unchanging: AbstractSet[str]) -> Iterator[AdoptedFile]:
+    proven = f"the database is what the files up to {applied[-1].migration.name} build" if applied else ""
     for item in applied:
-        proven = f"the database is what the files up to {applied[-1].migration.name} build"
         yield AdoptedFile(item, f"{proven}; {_UNCHANGING}" if item.migration.name in unchanging else proven)
 
 
@@ -149,7 +149,7 @@ def _rows(files: Iterable[AdoptedFile]) -> tuple[tuple[AppliedMigration, str], .
 def record_adoption(context: RunContext, connection: Connection, adoption: Adoption) -> None:
     """Record an adoption, in the transaction that creates the history.
 
-    Else a run killed on the way would leave an empty history, which says that nothing is applied.
+    Else a run killed on the way would leave an empty history, by which nothing is applied.
     """
     try:
         connection.run("BEGIN")

@@ -20,7 +20,7 @@ from migrator.formatting import quoted
 from migrator.planning.plan import Pending
 
 ONE, UP_TO, UNDONE, NAMED, REVISION, OTHER = "one", "up to", "undone", "named", "revision", "other"
-"""What a row says: this version is applied; all up to it are; it was undone; a name is applied; where a tool without
+"""What a row means: this version is applied; all up to it are; it was undone; a name is applied; where a tool without
 numbers is; something that is no numbered file."""
 
 _MAX_NAMED = 5
@@ -29,7 +29,7 @@ _MAX_NAMED = 5
 class ToolRow(NamedTuple):
     """A row of another tool's history, in one form for all tools; what a tool does not keep is empty."""
 
-    says: str
+    meaning: str
     version: str
     name: str = ""
     succeeded: bool = True
@@ -135,7 +135,7 @@ def adopted_by_tool(tool: Tool, rows: Sequence[ToolRow], items: Sequence[Pending
     unknown: list[str] = []
     for row in _applied_rows(rows):
         fitting = _fitting(row, items)
-        if not fitting and not (row.says == UP_TO and _before_all(row, items)):
+        if not fitting and not (row.meaning == UP_TO and _before_all(row, items)):
             unknown.append(row.version or row.name)
         _refuse_ambiguous(tool, row, fitting)
         for item in fitting:
@@ -161,21 +161,21 @@ def _applied_rows(rows: Sequence[ToolRow]) -> list[ToolRow]:
     """Return the rows of what is applied now: of the rows about one version, the last counts."""
     applied: dict[tuple[int, ...] | str, ToolRow] = {}
     for row in rows:
-        key = row.name if row.says == NAMED else parse_number(row.version)
-        if row.says == UNDONE:
+        key = row.name if row.meaning == NAMED else parse_number(row.version)
+        if row.meaning == UNDONE:
             applied.pop(key, None)
-        elif row.says in {ONE, UP_TO, NAMED}:
+        elif row.meaning in {ONE, UP_TO, NAMED}:
             applied[key] = row
     return list(applied.values())
 
 
 def _fitting(row: ToolRow, items: Sequence[Pending]) -> list[Pending]:
-    if row.says == NAMED:
+    if row.meaning == NAMED:
         return [item for item in items if item.migration.name.removesuffix(".sql") == row.name.removesuffix(".sql")]
     number = parse_number(row.version)
     numbered = [(item, item.migration.number) for item in items]
     exact = [item for item, own in numbered if own == number]
-    if row.says != UP_TO or not exact:
+    if row.meaning != UP_TO or not exact:
         return exact
     return [item for item, own in numbered if own is not None and own <= number]
 
@@ -187,7 +187,7 @@ def _before_all(row: ToolRow, items: Sequence[Pending]) -> bool:
 
 
 def _refuse_ambiguous(tool: Tool, row: ToolRow, fitting: Sequence[Pending]) -> None:
-    if len(fitting) > 1 and row.says == ONE and not row.name and not row.checksum:
+    if len(fitting) > 1 and row.meaning == ONE and not row.name and not row.checksum:
         raise ContradictoryEvidence(
             f"{tool.name} has recorded {row.version} in {tool.table}, and several files have that number: "
             f"{_listed([item.migration.name for item in fitting])}",
@@ -197,7 +197,7 @@ def _refuse_ambiguous(tool: Tool, row: ToolRow, fitting: Sequence[Pending]) -> N
 
 def _refuse_other_text(tool: Tool, row: ToolRow, file: Migration, read: ReadFile) -> None:
     """Raise ContradictoryEvidence when a file has another text, or another name, than the one that was applied."""
-    if row.says != ONE:
+    if row.meaning != ONE:
         return
     if row.checksum:
         if row.checksum in checksums(read(file)):
@@ -225,7 +225,7 @@ def _normalized(name: str) -> str:
 
 
 def _evidence(tool: Tool, row: ToolRow) -> str:
-    what = "up to version " if row.says == UP_TO else "version " if row.version else ""
+    what = "up to version " if row.meaning == UP_TO else "version " if row.version else ""
     when = f", {row.when[:19]}" if row.when else ""
     return f"{tool.table} of {tool.name}: {what}{row.version or row.name}{when}"
 

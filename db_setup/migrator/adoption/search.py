@@ -20,8 +20,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from migrator.adoption import fingerprint
-from migrator.adoption.fingerprint import Counts
+from migrator.adoption.fingerprint import (
+    Counts,
+    catalog_stamp,
+    count_objects,
+    count_scratch_objects,
+    count_scratch_relations,
+    create_counters,
+    lower_bound,
+)
 from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.drift import Build, Catalog, CatalogObject, Difference, building, compare, read_catalog
@@ -105,8 +112,8 @@ class _Search:
 
     def __init__(self, live: Connection, build: Build, scope: _Scope | None = None) -> None:
         self._live, self._build = live, build
-        self._counts, self._extensions = fingerprint.count_objects(live)
-        fingerprint.create_counters(build.connection)
+        self._counts, self._extensions = count_objects(live)
+        create_counters(build.connection)
         self.scope = scope or _Scope()
         self.lower_bounds: list[tuple[int, int]] = []  # how many objects differ at least, after how many files
         self._stamp: object = None  # of the scratch database's catalog when it was read last
@@ -135,18 +142,16 @@ class _Search:
     def _may_be_equal(self, number: int) -> bool:
         """Return whether the counts of the two databases are equal."""
         scratch = self._build.connection
-        counts, extensions = fingerprint.count_scratch_relations(scratch)
+        counts, extensions = count_scratch_relations(scratch)
         self.scope.widen(counts, extensions)
         live = {name: found for name, found in self._counts.items() if name in self.scope.schemas}
-        bound = fingerprint.lower_bound(counts, live) or fingerprint.lower_bound(
-            fingerprint.count_scratch_objects(scratch), live
-        )
+        bound = lower_bound(counts, live) or lower_bound(count_scratch_objects(scratch), live)
         self.lower_bounds.append((bound, number))
         return not bound and counts.keys() == live.keys()
 
     def _compare(self, number: int, reads: int) -> bool:
         """Compare the two catalogs; return whether that of the scratch database had to be read."""
-        stamp = fingerprint.catalog_stamp(self._build.connection)
+        stamp = catalog_stamp(self._build.connection)
         written = stamp != self._stamp
         if written and not reads:
             self.last_unread = number
@@ -194,7 +199,7 @@ class _Search:
 
     def _read_built(self, stamp: object = None) -> Catalog:
         """Return the catalog of the scratch database, read again only where something was written to it."""
-        stamp = stamp or fingerprint.catalog_stamp(self._build.connection)
+        stamp = stamp or catalog_stamp(self._build.connection)
         if stamp != self._stamp:
             self._stamp, self._built = stamp, read_catalog(self._build.connection, self._own_roles(), owners=False)
         return self._built

@@ -82,7 +82,7 @@ class LockTrace:
         self._migration = ""
         self._of_file = LockEntries()
         self.entries = LockEntries()
-        self.moved: set[str] = set()  # sequences
+        self.moved_sequences: set[str] = set()  # sequences
 
     def begin_file(self, migration: str, *, same_locks: bool = False) -> None:
         """Expect the statements of a file; forget those of a file that was not ended.
@@ -167,7 +167,7 @@ class LockTrace:
             relation = self._relations[oid]
             strengths[relation.owner] = max(what.strength, strengths.get(relation.owner, 0))
             if relation.kind == "S" and what.strength == _NEXTVAL:
-                self.moved.add(relation.full_name)
+                self.moved_sequences.add(relation.full_name)
         return strengths
 
     def _rewritten(self, held: dict[int, _Held], statement: Statement) -> set[int]:

@@ -193,8 +193,10 @@ class Rehearsal:
 
     def _add_limits(self) -> None:
         """Name what a rehearsal cannot show, or cannot undo."""
-        if self.trace.moved:
-            self.limits.append(f"sequences have moved, which no rollback undoes: {listed(sorted(self.trace.moved))}")
+        if self.trace.moved_sequences:
+            self.limits.append(
+                f"sequences have moved, which no rollback undoes: {listed(sorted(self.trace.moved_sequences))}"
+            )
         if self._notifies:
             self.limits.append("NOTIFY and LISTEN: only a COMMIT delivers notifications")
         self.limits.append("time under load: these are the times of now, and each lock was held to the end")
