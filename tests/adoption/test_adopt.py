@@ -183,7 +183,7 @@ def test_schema_that_files_drop_again(invoke: Invoke, folder: Folder, database: 
 
 
 def test_many_files_of_which_the_counts_tell_nothing(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """Where each file replaces one function, the right one of many is found, although catalogues are read rarely."""
+    """Where each file replaces one function, the right one of many is found, although catalogs are read rarely."""
     folder.write("000_t.sql", "CREATE TABLE t (i int);")
     for number in range(1, 41):
         folder.write(f"{number:03}_f.sql", f"CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT {number}';")
@@ -298,7 +298,7 @@ def test_baseline(invoke: Invoke, cli: Cli, files: Folder, database: Database) -
     assert cli("baseline").status == 2
     assert cli("baseline", "--target", "002", "--yes").status == 0
     assert history(database) == [("001_a.sql", "baseline"), ("002_b.sql", "baseline")]
-    assert "said by the user" in database.query("SELECT min(evidence) FROM db_setup.history")[0][0]
+    assert "baselined, not verified" in database.query("SELECT min(evidence) FROM db_setup.history")[0][0]
     with pytest.raises(Exception, match='relation "a" does not exist'):
         invoke()
 

@@ -151,7 +151,7 @@ def test_error_goes_to_standard_error() -> None:
 
 def test_adopted_comes_before_what_is_left() -> None:
     """What is recorded as applied stands before what is run, or still to be run, and is told once."""
-    adopted = {"adopted_migrations": [{"number": "001", "name": "001_a.sql", "evidence": "said by the user"}]}
+    adopted = {"adopted_migrations": [{"number": "001", "name": "001_a.sql", "evidence": "baselined, not verified"}]}
     pending = (ReportedMigration("001", "001_a.sql", ""), ReportedMigration("002", "002_b.sql", ""))
     out, _ = shown(Report("baseline", "pending_migrations", pending=pending, details=adopted))
-    assert out.splitlines()[:2] == ["  001  001_a.sql  said by the user", "  002  002_b.sql"]
+    assert out.splitlines()[:2] == ["  001  001_a.sql  baselined, not verified", "  002  002_b.sql"]

@@ -1,4 +1,4 @@
-"""Differences of two catalogues, and what is told of them."""
+"""Differences of two catalogs, and what is told of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from migrator.drift.diff import Difference, compare, in_words, truncated
 from migrator.drift.snapshot import Catalog, CatalogObject
 
 
-def catalogue(*entries: CatalogObject) -> Catalog:
-    """Return a catalogue of entries."""
+def catalog(*entries: CatalogObject) -> Catalog:
+    """Return a catalog of entries."""
     return {entry.key: entry for entry in entries}
 
 
@@ -19,33 +19,33 @@ GRANTS = CatalogObject("grants", "sequence s.q", "s.q", "r: USAGE")
 
 
 def test_same() -> None:
-    """Equal catalogues have no differences."""
-    assert compare(catalogue(TABLE, COLUMN), catalogue(TABLE, COLUMN)) == []
+    """Equal catalogs have no differences."""
+    assert compare(catalog(TABLE, COLUMN), catalog(TABLE, COLUMN)) == []
 
 
 def test_what_goes_along() -> None:
     """A lone table is one difference; what belongs to it, and to that, is counted with it."""
-    (found,) = compare(catalogue(TABLE, COLUMN, ORDER, SEQUENCE, GRANTS), catalogue())
+    (found,) = compare(catalog(TABLE, COLUMN, ORDER, SEQUENCE, GRANTS), catalog())
     assert (found.how, found.along) == ("only in the files", "1 column, 1 grants, 1 sequence")
     assert str(found) == "table s.t: only in the files (with 1 column, 1 grants, 1 sequence)\n  - owner x"
 
 
 def test_lone_part_of_a_table_on_both_sides() -> None:
     """A column that only one side has is a difference of its own, and no matter of the order of columns."""
-    one, other = catalogue(TABLE, ORDER), catalogue(TABLE, COLUMN, ORDER._replace(definition="a, x, b, c"))
+    one, other = catalog(TABLE, ORDER), catalog(TABLE, COLUMN, ORDER._replace(definition="a, x, b, c"))
     (found,) = compare(one, other)
     assert (found.identity, found.how, found.lines) == ("s.t.c", "only in the database", ("+ integer", "+ nullable"))
 
 
 def test_order_of_columns() -> None:
     """Columns that both sides have, in another order, are a difference."""
-    (found,) = compare(catalogue(ORDER), catalogue(ORDER._replace(definition="b, a, d")))
+    (found,) = compare(catalog(ORDER), catalog(ORDER._replace(definition="b, a, d")))
     assert found.lines == ("- a, b", "+ b, a")
 
 
 def test_lines() -> None:
     """What differs is told line by line, with a line of context."""
-    (found,) = compare(catalogue(COLUMN), catalogue(COLUMN._replace(definition="integer\nnot null")))
+    (found,) = compare(catalog(COLUMN), catalog(COLUMN._replace(definition="integer\nnot null")))
     assert (found.how, found.lines) == ("differs", ("  integer", "- nullable", "+ not null"))
     assert found.as_json()["lines"] == ["  integer", "- nullable", "+ not null"]
 
@@ -53,7 +53,7 @@ def test_lines() -> None:
 def test_bounds() -> None:
     """Long texts and many differences are cut, and said to be."""
     long = CatalogObject("function", "s.f()", "", "\n".join(f"{number} {'x' * 1000}" for number in range(100)))
-    (found,) = compare(catalogue(), catalogue(long))
+    (found,) = compare(catalog(), catalog(long))
     assert (len(found.lines), found.lines[-1]) == (31, "  ... 70 more lines")
     assert max(map(len, found.lines)) < 320
     many = [Difference("table", f"t{number}", "differs") for number in range(1000)]

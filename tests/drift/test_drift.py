@@ -1,4 +1,4 @@
-"""Each kind of drift is found, and nothing else is: catalogues of databases built by different routes."""
+"""Each kind of drift is found, and nothing else is: catalogs of databases built by different routes."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def built(server: LocalServer) -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def expected(built: Database) -> Catalog:
-    """Return the catalogue of the schema."""
+    """Return the catalog of the schema."""
     return read(built)
 
 
 def read(database: Database) -> Catalog:
-    """Return the catalogue of a database."""
+    """Return the catalog of a database."""
     with closing(connect(from_url(database.url), 1, Deadline(None))) as connection:
         return snapshot.read_catalog(connection, ["postgres"])
 
@@ -85,7 +85,7 @@ def test_planted_drift_of_several_objects(
 def test_restored_dump_is_no_drift(
     built: Database, expected: Catalog, make_database: MakeDatabase, server: LocalServer, pg_dump: Dump
 ) -> None:
-    """A database restored from a dump has the catalogue of the one that was dumped."""
+    """A database restored from a dump has the catalog of the one that was dumped."""
     database = make_database()
     command = [str(server.binaries.program("psql")), "-qX", "-v", "ON_ERROR_STOP=1", f"--dbname={database.url}"]
     done = subprocess.run(command, input=pg_dump(built), capture_output=True, text=True, check=False)
@@ -94,7 +94,7 @@ def test_restored_dump_is_no_drift(
 
 
 def test_settings_are_no_drift(built: Database, expected: Catalog) -> None:
-    """The catalogue does not depend on what a session or a database has set."""
+    """The catalog does not depend on what a session or a database has set."""
     built.execute(
         f"ALTER DATABASE {built.name} SET search_path = shop; ALTER DATABASE {built.name} SET datestyle = 'German';"
         f"ALTER DATABASE {built.name} SET quote_all_identifiers = on; ALTER DATABASE {built.name} SET timezone = 'Asia/Tokyo'"

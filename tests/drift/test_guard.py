@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from migrator.drift.guard import kept_inside
+from migrator.drift.guard import without_outside_effects
 from migrator.files.migration import Migration
 from migrator.scripts.script import STEPWISE, TRANSACTION, Script
 from migrator.sql.effects import effect_outside, new_role
@@ -70,7 +70,7 @@ def one(text: str) -> Statement:
 
 @pytest.mark.parametrize(("text", "what"), BEYOND.items())
 def test_statement_that_reaches_beyond(text: str, what: str) -> None:
-    """A statement for the whole server is recognised, with what it is for."""
+    """A statement for global objects of the server is recognised, with what it is for."""
     assert effect_outside(one(text)) == what
 
 
@@ -94,19 +94,19 @@ def test_blocks_behind_set_constraints() -> None:
     block = "DO $$ BEGIN ALTER ROLE r LOGIN; END $$;"
     statements = list(split(f"{block} SET CONSTRAINTS ALL IMMEDIATE; {block} CREATE TABLE t (i int);"))
     script = Script(Migration("001_a.sql", "", "", 0), TRANSACTION, "", lambda: iter(statements))
-    told: list[str] = []
-    kept = kept_inside(script, lambda _, what: told.append(what))
+    noted: list[str] = []
+    kept = without_outside_effects(script, lambda _, what: noted.append(what))
     assert [statement.words[0] for statement in kept.read()] == ["do", "set", "create"]
-    assert told == ["block"]
+    assert noted == ["block"]
 
 
 @pytest.mark.parametrize(
     ("mode", "blocks", "left"), [(TRANSACTION, False, 2), (TRANSACTION, True, 1), (STEPWISE, False, 1)]
 )
 def test_script_without_what_reaches_beyond(mode: str, blocks: bool, left: int) -> None:
-    """Statements for the server are left out and told once, however often the file is read; blocks when asked."""
+    """Statements for the server are left out and noted once, however often the file is read; blocks when asked."""
     statements = list(split("CREATE ROLE r; DO $$ BEGIN ALTER ROLE r LOGIN; END $$; CREATE TABLE t (i int);"))
     script = Script(Migration("001_a.sql", "", "", 0), mode, "BEGIN;", lambda: iter(statements))
-    told: list[tuple[int, str]] = []
-    kept = kept_inside(script, lambda statement, what: told.append((statement.column, what)), blocks=blocks)
+    noted: list[tuple[int, str]] = []
+    kept = without_outside_effects(script, lambda statement, what: noted.append((statement.column, what)), blocks=blocks)
     assert [len(list(kept.read())) for _ in range(2)] == [left, left]

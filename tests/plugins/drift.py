@@ -69,6 +69,12 @@ COMMENT ON TABLE shop.customers IS 'People';
 COMMENT ON COLUMN shop.customers.price IS 'In euro';
 """
 
+# Names that mean something to SQL, to regular expressions, or to what fills texts in.
+ODD_NAMES = (
+    r"CORP\uadmin", r"back \1 \g<0>", "br{ace}s {0} {name}", "per%cent %s %(x)s", """quo'te's "and" more""", "dol$lar $1 $$",
+    "tricky.*[name] (a|b)",
+)  # fmt: skip
+
 FILES, DATABASE, DIFFERS = "only in the files", "only in the database", "differs"
 
 # What is done to the database by hand; the kind and name of the one object that is found; how it differs.

@@ -6,7 +6,13 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from migrator.database.connection import connect
+from migrator.database.credentials import from_url
+from migrator.database.deadline import Deadline
 from migrator.errors import MigrationFailed
+from migrator.history import runs
+from migrator.rehearsal import LockReport
+from migrator.sql.statements import split
 
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.folders import Folder
@@ -99,6 +105,26 @@ def test_retried_file_is_told_once(invoke: Invoke, folder: Folder, database: Dat
         with beside(leave):
             body = invoke(LOCK_REPORT="true", LOCK_TIMEOUT="200ms")
     assert [entry["line"] for entry in body["lock_report"]] == [1, 2]
+
+
+def test_run_that_lost_its_connection(database: Database) -> None:
+    """The answer has what each connection of the run has seen of whole files, the row what the last one has."""
+    report = LockReport()
+    with closing(connect(from_url(database.url), 1.0, Deadline(None))) as connection:
+        runs.create(connection)
+        run_id = runs.begin_run(connection, "migrate", "x")
+        for name in ("001_a.sql", "002_b.sql"):
+            trace = report.trace(connection)
+            connection.run("BEGIN")
+            trace.begin_file(name)
+            trace.run(connection, next(split("SELECT 1;")))
+            trace.end_file()
+            trace.begin_file("003_unfinished.sql")
+            trace.run(connection, next(split("SELECT 2;")))
+            connection.rollback()
+        report.record(connection, run_id)
+    assert [entry["migration"] for entry in report.details()["lock_report"]] == ["001_a.sql", "002_b.sql"]
+    assert [entry["migration"] for entry in kept(database)["lock_report"]] == ["002_b.sql"]
 
 
 def test_large_file(invoke: Invoke, folder: Folder, make_database: MakeDatabase, pg_dump: Dump) -> None:

@@ -199,7 +199,7 @@ def test_lock_of_others(cli: Cli, invoke: Invoke, folder: Folder, database: Data
     assert [(entry["line"], entry["outcome"]) for entry in body["rehearsal"]] == [(1, "done"), (2, "lock")]
     assert not body["success"]
     (problem,) = body["problems"]
-    assert problem.startswith("001_a.sql:2:1 met others: canceling statement due to lock timeout; the rehearsal ended")
+    assert problem.startswith("001_a.sql:2:1 conflicted with another session: canceling statement due to lock timeout; the rehearsal ended")
     assert 'application "shop", idle in transaction' in problem
     assert (done.status, "met a lock of others" in done.out) == (1, True)
     assert database.query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'a'::regclass AND attname = 'j'") == [(0,)]
@@ -229,7 +229,8 @@ def test_session_that_waits_is_named(invoke: Invoke, folder: Folder, database: D
     database.execute("CREATE TABLE a (i int)")
     folder.write(
         "001_a.sql",
-        "DO $$ BEGIN LOCK TABLE a IN SHARE MODE; WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted) LOOP "
+        "DO $$ BEGIN LOCK TABLE a IN SHARE MODE; WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted "
+        "AND relation = 'a'::regclass) LOOP "
         "PERFORM pg_sleep(0.01); END LOOP; END $$;",
     )
 
@@ -386,7 +387,7 @@ def test_transaction_that_a_statement_ends(database: Database, tmp_path: Path) -
     with closing(connect(from_url(database.url), 1.0, Deadline(None))) as connection:
         connection.run("BEGIN")
         trace = LockTrace(connection)
-        trace.begin("001_a.sql")
+        trace.begin_file("001_a.sql")
         with pytest.raises(RunError, match="ended the transaction"):
             trace.run(connection, next(split("COMMIT AND CHAIN;")))
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 from migrator.actions.summary import describe
-from migrator.adoption import adoption
-from migrator.adoption.adoption import BASELINE, Adoption, adoptable, find, record
+from migrator.adoption import ADOPTED, BASELINE, IMPORTED, Adoption, adoptable, find_applied, record_adoption
+from migrator.adoption import baseline as find_baseline
 from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.errors import AdoptionNeeded
@@ -30,12 +30,12 @@ def adopt(context: RunContext) -> Report:
 
     Raises NothingProven, when confirmed, where nothing is known; ContradictoryEvidence; ScratchRefused.
     """
-    return _adopt(context, lambda connection, inspection: find(context, connection, inspection))
+    return _adopt(context, lambda connection, inspection: find_applied(context, connection, inspection))
 
 
 def baseline(context: RunContext) -> Report:
     """Report the files up to the target as applied, as the user says; record it when the request confirms."""
-    return _adopt(context, lambda _, inspection: adoption.baseline(context, inspection))
+    return _adopt(context, lambda _, inspection: find_baseline(context, inspection))
 
 
 def _adopt(context: RunContext, found: Callable[[Connection, Inspection], Adoption]) -> Report:
@@ -49,7 +49,7 @@ def _adopt(context: RunContext, found: Callable[[Connection, Inspection], Adopti
         if adoptable(inspection) and context.request.confirm:
             if finding.refusal:
                 raise finding.refusal
-            record(context, connection, finding)
+            record_adoption(context, connection, finding)
         after = inspect(context, folder, connection, target="")
     unproven = [_UNPROVEN] if finding.mode == BASELINE and finding.rows else []
     warnings = (*folder.warnings, *context.warnings, *unproven)
@@ -90,17 +90,17 @@ def before_applying(
             applied="nothing was run, nothing was recorded",
         )
     if inspection.imported:
-        return inspection, Adoption(adoption.IMPORTED)  # the run that applies the rest takes it over
+        return inspection, Adoption(IMPORTED)  # the run that applies the rest takes it over
     context.lock(connection)
     whole = inspect(context, folder, connection, target="")
-    finding = Adoption(adoption.ADOPTED)
+    finding = Adoption(ADOPTED)
     if not whole.history.exists and adoptable(whole):
-        finding = find(context, connection, whole)
+        finding = find_applied(context, connection, whole)
     if finding.refusal:
         context.listen("run.refused", dict(finding.details))  # the whole; an error has room for its beginning
         raise finding.refusal
     if finding.rows:
-        record(context, connection, finding)
+        record_adoption(context, connection, finding)
     return inspect(context, folder, connection), finding
 
 

@@ -38,10 +38,10 @@ from migrator.planning.plan import AHEAD, PENDING, UNTRACKED, UP_TO_DATE
 from migrator.report import Report, ReportedMigration
 
 if TYPE_CHECKING:
-    from migrator.adoption.adoption import Adoption
-    from migrator.execution.runner import Runner, Work
+    from migrator.adoption import Adoption
+    from migrator.execution.runner import Runner, Trace, Work
     from migrator.execution.supervision import Supervision
-    from migrator.rehearsal.lock_trace import LockReport, LockTrace
+    from migrator.rehearsal import LockReport
     from migrator.scripts.script import Script
 
 USERS_LEFT = "the users are left as they are, for the package that knows the newer migrations"
@@ -86,7 +86,7 @@ class _Deploy:
         self._scripts: dict[str, Script] = {}
         self._provisioner = provisioner_of(context)
         self._runs: list[int] = []  # a run on a lost connection keeps its row
-        self._locks: list[LockReport] = []
+        self._locks: LockReport | None = None
 
     def run(self, connection: Connection) -> Report:
         from migrator.execution.reconnect import retry_on_lost_connection  # noqa: PLC0415 - half of the code
@@ -179,17 +179,15 @@ class _Deploy:
             provisioner.finish(connection)
         return runner
 
-    def _lock_trace(self, run: Supervision) -> LockTrace | None:
+    def _lock_trace(self, run: Supervision) -> Trace | None:
         """Return what watches which locks the statements take, where LOCK_REPORT asks for it."""
         if not self._context.settings.lock_report:
             return None
-        from migrator.rehearsal.lock_trace import LockReport  # noqa: PLC0415 - for those who ask for it
+        from migrator.rehearsal import LockReport  # noqa: PLC0415 - for those who ask for it
 
-        report = LockReport(wanted=True)
-        report.begin(run.connection)
+        self._locks = report = self._locks or LockReport()
         run.after_end = lambda: report.record(run.connection, run.run_id)
-        self._locks.append(report)
-        return report.trace
+        return report.trace(run.connection)
 
     def _work(self, inspection: Inspection, run_id: int) -> Sequence[Work]:
         from migrator.execution.runner import work_of  # noqa: PLC0415 - half of the code
@@ -208,7 +206,7 @@ class _Deploy:
             final_revision=max(revisions, key=parse_number, default=""),
             warnings=(*report.warnings, *runner.warnings),
             remark=self._provisioner.remark if self._provisioner else "",
-            details=self._locks[-1].details(self._locks[:-1]) if self._locks else {},
+            details=self._locks.details() if self._locks else {},
         )
 
     def _describe(self, inspection: Inspection) -> Report:

@@ -9,10 +9,7 @@ from typing import Any, NamedTuple
 from migrator.actions.summary import describe
 from migrator.context import RunContext
 from migrator.database.connection import Connection
-from migrator.drift import snapshot
-from migrator.drift.build import Build, building
-from migrator.drift.diff import changed, compare, in_words, truncated, without
-from migrator.drift.snapshot import Catalog, Key
+from migrator.drift import Build, Catalog, building, compare, difference_fields, in_words, read_catalog
 from migrator.errors import DbSetupError, InconsistentHistory, NothingProven
 from migrator.files.folder import Folder
 from migrator.files.migration import REPEATABLE
@@ -64,10 +61,10 @@ def after_deploy(context: RunContext, report: Report) -> Report:
 
 
 def _settled(context: RunContext, folder: Folder, connection: Connection) -> tuple[Inspection, Catalog]:
-    """Return history and catalogue of one moment: no run has changed the one while the other was read."""
+    """Return history and catalog of one moment: no run has changed the one while the other was read."""
     inspection = inspect(context, folder, connection)
     while True:
-        live = snapshot.read_catalog(connection, own_roles(connection, known=inspection.history.exists))
+        live = read_catalog(connection, own_roles(connection, known=inspection.history.exists))
         again = inspect(context, folder, connection)
         if again.applied == inspection.applied:
             return inspection, live
@@ -135,28 +132,26 @@ def _drift(
     """Build the files and compare; return the drift in a sentence, empty for none, and the answer's details."""
     own = own_roles(connection, known=bool(items))
     with building(context, connection, context.warnings.append) as build:
-        built, unknown = _build(build, items, own)
-        differences = compare(without(built, unknown), without(live, unknown))
+        built, known = _build(build, items, own)
+        differences = compare(built, live, known=known)
     edited = [item.pending.migration.name for item in items if not item.known]
     beyond = [f"{name} is to be run again: it, and the repeatable files after it" for name in edited[:1]]
     details = {
-        "differences": [item.as_json() for item in truncated(differences)],
-        "difference_count": len(differences),
+        **difference_fields(differences),
         "not_verifiable": [*build.not_verifiable, *beyond],
     }
     count = f"{len(differences)} difference{'s' * (len(differences) > 1)}"
     return f"the database is not what its files build, {count}: {in_words(differences)}" * bool(differences), details
 
 
-def _build(build: Build, items: Sequence[_Item], own: Sequence[str]) -> tuple[Catalog, set[Key]]:
-    """Build the files; return the catalogue, and the objects that nothing can be said of.
+def _build(build: Build, items: Sequence[_Item], own: Sequence[str]) -> tuple[Catalog, Catalog | None]:
+    """Build the files; return the catalog, and that before the first file whose applied text is not known, if any.
 
-    These are what a file makes whose applied text is not known, and what the files after it make, which may use it.
+    What that file has changed is not known, and neither is what the files after it have changed, which may use it.
     """
     before: Catalog | None = None
     for item in items:
         if before is None and not item.known:
-            before = snapshot.read_catalog(build.connection, own)
+            before = read_catalog(build.connection, own)
         build.apply(item.pending)
-    built = snapshot.read_catalog(build.connection, own)
-    return built, set() if before is None else changed(before, built)
+    return read_catalog(build.connection, own), before

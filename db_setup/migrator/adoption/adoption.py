@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
-from migrator.adoption import search
-from migrator.adoption.other_tools import REVISION, Known, Tool, ToolRow, adopted_by_tool, read_histories
+from migrator.adoption.other_tools import REVISION, AdoptedFile, Tool, ToolRow, adopted_by_tool, read_histories
+from migrator.adoption.search import SearchResult, search
 from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.database.server_errors import lock_lost
-from migrator.drift.diff import in_words, truncated
+from migrator.drift import difference_fields, in_words
 from migrator.errors import ContradictoryEvidence, NothingProven, ServerError
 from migrator.files.migration import REPEATABLE, Migration
 from migrator.formatting import listed
@@ -20,18 +21,18 @@ from migrator.planning.plan import UNTRACKED, Pending, up_to
 
 ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
 NONE = "none"
-"""The target of a baseline that says that no file is applied."""
+"""The target of a baseline for which no file is applied."""
 
 _WAYS_OUT = (
     "adopt shows all differences; write a file that makes them, or change the database, so that it is what some of the "
     'files build; or record what you know: baseline --target N ("none": run all files)'
 )
-_UNSEEN = "it changes no object, so whether it is applied does not show, and it is taken as applied"
-_BY_WORD = "said by the user, and not compared with the database"
+_UNCHANGING = "it changes no object, so whether it is applied does not show, and it is taken as applied"
+_BASELINED = "baselined, not verified"
 
 
 class Adoption(NamedTuple):
-    """What is known to be applied, with how it is known, and the word for it in the history.
+    """What is known to be applied, by what evidence, and the mode that the history records for it.
 
     ``details`` are for the answer. ``refusal`` is why nothing may be recorded, and nothing run.
     """
@@ -42,60 +43,61 @@ class Adoption(NamedTuple):
     refusal: NothingProven | None = None
 
     def body(self) -> dict[str, Any]:
-        """Return the fields that an answer tells of it."""
+        """Return the fields of an answer."""
         lines = [{"number": row.number, "name": row.name, "evidence": text} for row, text in self.rows]
         return {"adopted_migrations": lines, **self.details}
 
 
 def adoptable(inspection: Inspection) -> bool:
-    """Tell whether a database has tables, files that may be applied, and no history of ours."""
+    """Return whether a database has tables, files that may be applied, and no history of ours."""
     return bool(inspection.imported) or (inspection.plan.state == UNTRACKED and bool(inspection.plan.pending))
 
 
 def baseline(context: RunContext, inspection: Inspection) -> Adoption:
-    """Return what the user says, without a look at the database; raises UnknownTarget."""
+    """Return what the request names as applied, without reading the database; raises UnknownTarget."""
     if inspection.imported:
-        return imported(inspection)
-    items = [] if context.request.target == NONE else up_to(context.request.target, numbered(inspection.plan.pending))
-    return Adoption(BASELINE, _rows(Known(item, _BY_WORD) for item in items))
+        return _imported(inspection)
+    items = [] if context.request.target == NONE else up_to(context.request.target, _numbered(inspection.plan.pending))
+    return Adoption(BASELINE, _rows(AdoptedFile(item, _BASELINED) for item in items))
 
 
-def imported(inspection: Inspection) -> Adoption:
-    """Return what the table of the first generation says."""
+def _imported(inspection: Inspection) -> Adoption:
+    """Return what the table of the first generation records."""
     return Adoption(IMPORTED, tuple((row, FIRST_GENERATION) for row in inspection.imported))
 
 
-def find(context: RunContext, connection: Connection, inspection: Inspection) -> Adoption:
-    """Return what the history of another tool proves, or else what a scratch database does.
+def find_applied(context: RunContext, connection: Connection, inspection: Inspection) -> Adoption:
+    """Return what the history of another tool proves to be applied, or else what a scratch database proves.
 
-    Raises ContradictoryEvidence, and ScratchRefused where the server lets no scratch database be made.
+    Raises ContradictoryEvidence, and ScratchRefused where the server allows no scratch database.
     """
     if inspection.imported:
-        return imported(inspection)
+        return _imported(inspection)
     histories = read_histories(connection)
-    speaking = [tool for tool, rows in histories if rows[0].says != REVISION]
-    if len(speaking) > 1:
-        names = " and ".join(f"{tool.table} ({tool.name})" for tool in speaking)
+    with_versions = [tool for tool, rows in histories if rows[0].meaning != REVISION]
+    if len(with_versions) > 1:
+        names = " and ".join(f"{tool.table} ({tool.name})" for tool in with_versions)
         raise ContradictoryEvidence(
             f"several tools have a history here: {names}", fix="drop the table that is out of use, and run again"
         )
     for tool, rows in histories:
-        if known := _of_tool(context, tool, rows, numbered(inspection.plan.pending)):
-            return Adoption(ADOPTED, _rows(known))
-    return _by_building(context, connection, inspection.plan.pending)
+        if files := _by_tool(context, tool, rows, _numbered(inspection.plan.pending)):
+            return Adoption(ADOPTED, _rows(files))
+    return _by_search(context, connection, inspection.plan.pending)
 
 
-def _of_tool(context: RunContext, tool: Tool, rows: Sequence[ToolRow], items: Sequence[Pending]) -> list[Known]:
-    if rows[0].says != REVISION:
+def _by_tool(context: RunContext, tool: Tool, rows: Sequence[ToolRow], items: Sequence[Pending]) -> list[AdoptedFile]:
+    if rows[0].meaning != REVISION:
         return adopted_by_tool(tool, rows, items, _read_file)
     if not context.request.target or context.request.action != "adopt":
-        return []  # a revision of Alembic's means nothing here until somebody says which file it is
-    word = f"{tool.table} of {tool.name}: {', '.join(row.version for row in rows)}, by the user's word"
-    return [Known(item, f"{word} {context.request.target}") for item in up_to(context.request.target, items)]
+        return []  # a revision of Alembic's matches no file until the request names one
+    revisions = ", ".join(row.version for row in rows)
+    evidence = f"{tool.table} of {tool.name}: {revisions}, matched by the request with {context.request.target}"
+    return [AdoptedFile(item, evidence) for item in up_to(context.request.target, items)]
 
 
-def numbered(items: Sequence[Pending]) -> list[Pending]:
-    """Leave out the repeatable files: no other tool knows ours, and where nothing is known they simply run again."""
+def _numbered(items: Sequence[Pending]) -> list[Pending]:
+    """Leave out the repeatable files: other tools know none of them, and they can simply run again."""
     return [item for item in items if not item.migration.name.startswith(REPEATABLE)]
 
 
@@ -104,29 +106,29 @@ def _read_file(file: Migration) -> bytes:
         return text.read()
 
 
-def _by_building(context: RunContext, connection: Connection, items: Sequence[Pending]) -> Adoption:
-    found = search.search(context, connection, items)
-    last = items[found.applied - 1].migration.name if found.applied else ""
-    proven = f"the database is what the files up to {last} build"
-    unseen = {item.migration.name for item in items[found.applied - found.unseen : found.applied]}
-    known = (
-        Known(item, f"{proven}; {_UNSEEN}" if item.migration.name in unseen else proven)
-        for item in items[: found.applied]
-    )
-    if unseen:
-        context.warnings.append(f"{listed(sorted(unseen))}: {_UNSEEN}; look whether the data is there")
+def _by_search(context: RunContext, connection: Connection, items: Sequence[Pending]) -> Adoption:
+    found = search(context, connection, items)
+    applied = items[: found.applied]
+    unchanging = {item.migration.name for item in applied[found.applied - found.unchanging :]}
+    if unchanging:
+        context.warnings.append(f"{listed(sorted(unchanging))}: {_UNCHANGING}; check whether the data is there")
     details = {
         "not_compared": list(found.not_compared),
         "not_verifiable": list(found.not_verifiable),
-        "differences": [item.as_json() for item in truncated(found.differences)],
-        "difference_count": len(found.differences),
+        **difference_fields(found.differences),
     }
+    refusal = None if found.applied or found.unrelated else _refusal(found, items)
+    return Adoption(ADOPTED, _rows(_with_evidence(applied, unchanging)), details, refusal)
+
+
+def _with_evidence(applied: Sequence[Pending], unchanging: AbstractSet[str]) -> Iterator[AdoptedFile]:
+    proven = f"the database is what the files up to {applied[-1].migration.name} build" if applied else ""
+    for item in applied:
+        yield AdoptedFile(item, f"{proven}; {_UNCHANGING}" if item.migration.name in unchanging else proven)
+
+
+def _refusal(found: SearchResult, items: Sequence[Pending]) -> NothingProven:
     nearest = f"up to {items[found.nearest - 1].migration.name}" if found.nearest else "before the first"
-    refusal = None if found.applied or found.unrelated else _refusal(found, nearest)
-    return Adoption(ADOPTED, _rows(known), details, refusal)
-
-
-def _refusal(found: search.SearchResult, nearest: str) -> NothingProven:
     failed = f"; {found.failed}" if found.failed else ""
     return NothingProven(
         "the database has tables and no history, and it is not what these files build, up to whichever of them; "
@@ -136,25 +138,25 @@ def _refusal(found: search.SearchResult, nearest: str) -> NothingProven:
     )
 
 
-def _rows(known: Iterable[Known]) -> tuple[tuple[AppliedMigration, str], ...]:
+def _rows(files: Iterable[AdoptedFile]) -> tuple[tuple[AppliedMigration, str], ...]:
     return tuple(
         (AppliedMigration(item.migration.name, item.number, item.migration.checksum, "applied"), text)
-        for item, text in known
+        for item, text in files
     )
 
 
-def record(context: RunContext, connection: Connection, finding: Adoption) -> None:
-    """Write a finding into the history, in one transaction with the history itself: it is there whole, or not at all.
+def record_adoption(context: RunContext, connection: Connection, adoption: Adoption) -> None:
+    """Record an adoption, in the transaction that creates the history.
 
-    Else a run killed on the way would leave an empty history, which says that nothing is applied.
+    Else a run killed on the way would leave an empty history, by which nothing is applied.
     """
     history = History(connection)
     try:
         connection.run("BEGIN")
         history.create()
         history.refuse_tampering()
-        run_id = history.begin_run(finding.mode, context.request_id)
-        history.record_known(finding.rows, finding.mode, run_id)
+        run_id = history.begin_run(adoption.mode, context.request_id)
+        history.record_known(adoption.rows, adoption.mode, run_id)
         history.end_run(run_id, "succeeded", "", {})
         connection.run("COMMIT")
     except ServerError as error:

@@ -1,8 +1,7 @@
-"""Evidence: what the history of another migration tool proves of our files, matched by version and name. Pure.
+"""The histories of other migration tools: found by table and columns, read, and matched with the migration files.
 
-Nothing is guessed: a row that failed, that no file fits, or whose file has another name or text contradicts.
-
-The histories that other migration tools keep in a database: found by table and columns, read as rows.
+A row is matched with a file by version and name. Nothing is guessed: a row that failed, that fits no file, or whose
+file has another name or text contradicts the files.
 """
 
 from __future__ import annotations
@@ -14,23 +13,23 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from migrator.database.connection import Connection
-from migrator.drift.snapshot import query_catalog
+from migrator.drift import query_catalog
 from migrator.errors import ContradictoryEvidence
 from migrator.files.migration import Migration, parse_number, split_name
 from migrator.formatting import quoted
 from migrator.planning.plan import Pending
 
 ONE, UP_TO, UNDONE, NAMED, REVISION, OTHER = "one", "up to", "undone", "named", "revision", "other"
-"""What a row says: this version is applied; all up to it are; it was undone; a name is applied; where a tool without
+"""What a row means: this version is applied; all up to it are; it was undone; a name is applied; where a tool without
 numbers is; something that is no numbered file."""
 
-_MAX_TOLD = 5
+_MAX_NAMED = 5
 
 
 class ToolRow(NamedTuple):
     """A row of another tool's history, in one form for all tools; what a tool does not keep is empty."""
 
-    says: str
+    meaning: str
     version: str
     name: str = ""
     succeeded: bool = True
@@ -39,94 +38,109 @@ class ToolRow(NamedTuple):
 
 
 class Tool(NamedTuple):
-    """A migration tool: its table, the columns that tell it from others, and a query for its rows.
+    """A migration tool: its table, the columns that identify it, and how a ToolRow is selected from it.
 
-    ``exact`` tells that the table has no other columns.
+    ``exact``: the table has no other columns. ``clauses`` come after FROM.
     """
 
     name: str
     table: str
     columns: frozenset[str]
-    query: str
+    fields: str
+    clauses: str = ""
     exact: bool = False
 
 
 TOOLS = (
     Tool(
         "Flyway", "flyway_schema_history", frozenset({"installed_rank", "version", "script", "success", "checksum"}),
-        "SELECT CASE WHEN type IN ('BASELINE', 'SQL_BASELINE') THEN 'up to' WHEN type LIKE 'UNDO%' OR type = 'DELETE' "
+        "CASE WHEN type IN ('BASELINE', 'SQL_BASELINE') THEN 'up to' WHEN type LIKE 'UNDO%' OR type = 'DELETE' "
         "THEN 'undone' WHEN version IS NULL OR type = 'SCHEMA' THEN 'other' ELSE 'one' END, coalesce(version, ''), "
-        "description, success::text::boolean, coalesce(checksum::text, ''), installed_on::text FROM "
-        "{table} ORDER BY installed_rank",
+        "description, success::text::boolean, coalesce(checksum::text, ''), installed_on::text",
+        "ORDER BY installed_rank",
     ),
     Tool(
         "golang-migrate", "schema_migrations", frozenset({"version", "dirty"}),
-        "SELECT 'up to', version::text, '', NOT dirty::text::boolean, '', '' FROM {table} WHERE "
-        "version >= 0", exact=True,
+        "'up to', version::text, '', NOT dirty::text::boolean, '', ''", "WHERE version >= 0", exact=True,
     ),
     Tool(
         "dbmate or Rails", "schema_migrations", frozenset({"version"}),
-        "SELECT 'one', version::text, '', true, '', '' FROM {table} ORDER BY version", exact=True,
+        "'one', version::text, '', true, '', ''", "ORDER BY version", exact=True,
     ),
     Tool(
         "goose", "goose_db_version", frozenset({"id", "version_id", "is_applied"}),
-        "SELECT CASE WHEN is_applied::text::boolean THEN 'one' ELSE 'undone' END, version_id::text, "
-        "'', true, '', tstamp::text "
-        "FROM {table} WHERE version_id <> 0 ORDER BY id",
+        "CASE WHEN is_applied::text::boolean THEN 'one' ELSE 'undone' END, version_id::text, '', true, '', "
+        "tstamp::text",
+        "WHERE version_id <> 0 ORDER BY id",
     ),
     Tool(
         "sqlx", "_sqlx_migrations", frozenset({"version", "description", "success", "checksum"}),
-        "SELECT 'one', version::text, description, success::text::boolean, encode(checksum, 'hex'), installed_on::text "
-        "FROM {table} ORDER BY version",
+        "'one', version::text, description, success::text::boolean, encode(checksum, 'hex'), installed_on::text",
+        "ORDER BY version",
     ),
     Tool(
         "node-pg-migrate", "pgmigrations", frozenset({"name", "run_on"}),
-        "SELECT 'named', '', name, true, '', run_on::text FROM {table} ORDER BY run_on, name",
+        "'named', '', name, true, '', run_on::text", "ORDER BY run_on, name",
     ),
     Tool(
         "Alembic", "alembic_version", frozenset({"version_num"}),
-        "SELECT 'revision', version_num::text, '', true, '', '' FROM {table}", exact=True,
+        "'revision', version_num::text, '', true, '', ''", exact=True,
     ),
 )  # fmt: skip
+
+_FIND_TABLES = f"""
+SELECT n.nspname, c.relname, ARRAY(SELECT a.attname::text FROM pg_attribute a
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relname IN ({", ".join(f"'{tool.table}'" for tool in TOOLS)})
+    AND n.nspname !~ '^pg_' ORDER BY 1, 2"""
+
+
+def read_histories(connection: Connection) -> list[tuple[Tool, list[ToolRow]]]:
+    """Return the histories that have rows; an empty table says nothing."""
+    found = []
+    for schema, table, columns in query_catalog(connection, _FIND_TABLES):
+        tool = _tool_of(table, set(columns))
+        if tool is not None:
+            query = f"SELECT {tool.fields} FROM {quoted(schema)}.{quoted(table)} {tool.clauses}"
+            rows = [ToolRow(*row) for row in query_catalog(connection, query)]
+            found += [(tool, rows)] if rows else []
+    return found
+
+
+def _tool_of(table: str, columns: set[str]) -> Tool | None:
+    for tool in TOOLS:
+        if tool.table == table and (columns == tool.columns if tool.exact else columns >= tool.columns):
+            return tool
+    return None
+
 
 ReadFile = Callable[[Migration], bytes]
 
 
-class Known(NamedTuple):
-    """A file that is known to be applied, and how."""
+class AdoptedFile(NamedTuple):
+    """A file that is known to be applied, and by what evidence."""
 
     item: Pending
     evidence: str
 
 
-def adopted_by_tool(tool: Tool, rows: Sequence[ToolRow], items: Sequence[Pending], read: ReadFile) -> list[Known]:
+def adopted_by_tool(tool: Tool, rows: Sequence[ToolRow], items: Sequence[Pending], read: ReadFile) -> list[AdoptedFile]:
     """Return the files that the rows prove to be applied, in their order; raises ContradictoryEvidence.
 
     Rows of which none fits a file are the history of other files, and prove nothing of these.
     """
-    failed = [row for row in rows if not row.succeeded]
-    if failed:
-        names = _listed([row.version or row.name for row in failed])
-        raise ContradictoryEvidence(
-            f"{tool.name} has recorded in {tool.table} that {names} failed, so it may be applied in part",
-            fix=f"finish or undo it, and correct its row in {tool.table}; then run again",
-        )
-    claims = _standing(rows)
-    found: dict[str, Known] = {}
+    _refuse_failed(tool, rows)
+    found: dict[str, AdoptedFile] = {}
     unknown: list[str] = []
-    for row in claims:
+    for row in _applied_rows(rows):
         fitting = _fitting(row, items)
-        if not fitting and not (row.says == UP_TO and _before_all(row, items)):
+        if not fitting and not (row.meaning == UP_TO and _before_all(row, items)):
             unknown.append(row.version or row.name)
-        if len(fitting) > 1 and row.says == ONE and not row.name and not row.checksum:
-            raise ContradictoryEvidence(
-                f"{tool.name} has recorded {row.version} in {tool.table}, and several files have that number: "
-                f"{_listed([item.migration.name for item in fitting])}",
-                fix="give the files that were not applied other numbers",
-            )
+        _refuse_ambiguous(tool, row, fitting)
         for item in fitting:
-            _check(tool, row, item.migration, read)
-            found[item.migration.name] = Known(item, _sentence(tool, row))
+            _refuse_other_text(tool, row, item.migration, read)
+            found[item.migration.name] = AdoptedFile(item, _evidence(tool, row))
     if unknown and found:
         raise ContradictoryEvidence(
             f"{tool.name} has recorded {_listed(unknown)} in {tool.table}, and no file has that number or name",
@@ -135,38 +149,55 @@ def adopted_by_tool(tool: Tool, rows: Sequence[ToolRow], items: Sequence[Pending
     return [found[item.migration.name] for item in items if item.migration.name in found]
 
 
-def _standing(rows: Sequence[ToolRow]) -> list[ToolRow]:
-    """Return the rows that say what is applied now: of a version, the last word counts."""
-    standing: dict[tuple[int, ...] | str, ToolRow] = {}
+def _refuse_failed(tool: Tool, rows: Sequence[ToolRow]) -> None:
+    if failed := [row.version or row.name for row in rows if not row.succeeded]:
+        raise ContradictoryEvidence(
+            f"{tool.name} has recorded in {tool.table} that {_listed(failed)} failed, so it may be applied in part",
+            fix=f"finish or undo it, and correct its row in {tool.table}; then run again",
+        )
+
+
+def _applied_rows(rows: Sequence[ToolRow]) -> list[ToolRow]:
+    """Return the rows of what is applied now: of the rows about one version, the last counts."""
+    applied: dict[tuple[int, ...] | str, ToolRow] = {}
     for row in rows:
-        key = row.name if row.says == NAMED else parse_number(row.version)
-        if row.says == UNDONE:
-            standing.pop(key, None)
-        elif row.says in {ONE, UP_TO, NAMED}:
-            standing[key] = row
-    return list(standing.values())
+        key = row.name if row.meaning == NAMED else parse_number(row.version)
+        if row.meaning == UNDONE:
+            applied.pop(key, None)
+        elif row.meaning in {ONE, UP_TO, NAMED}:
+            applied[key] = row
+    return list(applied.values())
 
 
 def _fitting(row: ToolRow, items: Sequence[Pending]) -> list[Pending]:
-    if row.says == NAMED:
+    if row.meaning == NAMED:
         return [item for item in items if item.migration.name.removesuffix(".sql") == row.name.removesuffix(".sql")]
     number = parse_number(row.version)
     numbered = [(item, item.migration.number) for item in items]
     exact = [item for item, own in numbered if own == number]
-    if row.says != UP_TO or not exact:
+    if row.meaning != UP_TO or not exact:
         return exact
     return [item for item, own in numbered if own is not None and own <= number]
 
 
 def _before_all(row: ToolRow, items: Sequence[Pending]) -> bool:
-    """Tell whether a baseline is older than every numbered file, so that none of them is meant."""
+    """Return whether a baseline is older than every numbered file, so that none of them is meant."""
     number = parse_number(row.version)
     return all(own > number for item in items if (own := item.migration.number) is not None)
 
 
-def _check(tool: Tool, row: ToolRow, file: Migration, read: ReadFile) -> None:
+def _refuse_ambiguous(tool: Tool, row: ToolRow, fitting: Sequence[Pending]) -> None:
+    if len(fitting) > 1 and row.meaning == ONE and not row.name and not row.checksum:
+        raise ContradictoryEvidence(
+            f"{tool.name} has recorded {row.version} in {tool.table}, and several files have that number: "
+            f"{_listed([item.migration.name for item in fitting])}",
+            fix="give the files that were not applied other numbers",
+        )
+
+
+def _refuse_other_text(tool: Tool, row: ToolRow, file: Migration, read: ReadFile) -> None:
     """Raise ContradictoryEvidence when a file has another text, or another name, than the one that was applied."""
-    if row.says != ONE:
+    if row.meaning != ONE:
         return
     if row.checksum:
         if row.checksum in checksums(read(file)):
@@ -175,7 +206,7 @@ def _check(tool: Tool, row: ToolRow, file: Migration, read: ReadFile) -> None:
             f"{file.name} is not the text that {tool.name} has applied as {row.version}: its checksum differs",
             fix="put the file back as it was when it was applied, and write the change as a new file",
         )
-    if row.name and _plain(row.name) != _plain(split_name(file.name)[1]):
+    if row.name and _normalized(row.name) != _normalized(split_name(file.name)[1]):
         raise ContradictoryEvidence(
             f'{tool.name} has applied {row.version} as "{row.name}", and the file with that number is {file.name}',
             fix="give the file its former name, or say with baseline --target which files are applied",
@@ -189,43 +220,16 @@ def checksums(content: bytes) -> set[str]:
     return {str(unsigned - (1 << 32) * (unsigned >= 1 << 31)), hashlib.sha384(content).hexdigest()}
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return re.sub("[^a-z0-9]+", "_", name.lower().removesuffix(".sql").removesuffix(".up")).strip("_")
 
 
-def _sentence(tool: Tool, row: ToolRow) -> str:
-    what = "up to version " if row.says == UP_TO else "version " if row.version else ""
+def _evidence(tool: Tool, row: ToolRow) -> str:
+    what = "up to version " if row.meaning == UP_TO else "version " if row.version else ""
     when = f", {row.when[:19]}" if row.when else ""
     return f"{tool.table} of {tool.name}: {what}{row.version or row.name}{when}"
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MAX_TOLD} more" if len(names) > _MAX_TOLD else ""
-    return ", ".join(names[:_MAX_TOLD]) + more
-
-
-_FIND = """
-SELECT n.nspname, c.relname, ARRAY(SELECT a.attname::text FROM pg_attribute a
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND c.relname IN ({names}) AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1, 2"""
-
-
-def read_histories(connection: Connection) -> list[tuple[Tool, list[ToolRow]]]:
-    """Return the histories that have rows; an empty table says nothing."""
-    names = ", ".join(f"'{tool.table}'" for tool in TOOLS)
-    found = []
-    for schema, table, columns in query_catalog(connection, _FIND.format(names=names)):
-        tool = _tool(table, set(columns))
-        if tool is not None:
-            query = tool.query.format(table=f"{quoted(schema)}.{quoted(table)}")
-            rows = [ToolRow(*row) for row in query_catalog(connection, query)]
-            found += [(tool, rows)] if rows else []
-    return found
-
-
-def _tool(table: str, columns: set[str]) -> Tool | None:
-    for tool in TOOLS:
-        if tool.table == table and (columns == tool.columns if tool.exact else columns >= tool.columns):
-            return tool
-    return None
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + more

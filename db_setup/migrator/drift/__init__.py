@@ -1,0 +1,28 @@
+"""Drift: how the catalog of a database differs from the one that its files build in a scratch database.
+
+The live database is only read. Scratch databases are dropped at the end, or by a later run; files are applied to them
+by what applies them to the live database, but for what reaches beyond a database.
+May import execution and what that may import.
+"""
+
+from __future__ import annotations
+
+from migrator.drift.build import Build, building
+from migrator.drift.catalog_expressions import HISTORY_TABLES_SQL, is_member
+from migrator.drift.diff import Difference, compare, difference_fields, in_words
+from migrator.drift.snapshot import Catalog, CatalogObject, query_catalog, read_catalog
+
+__all__ = [
+    "HISTORY_TABLES_SQL",
+    "Build",
+    "Catalog",
+    "CatalogObject",
+    "Difference",
+    "building",
+    "compare",
+    "difference_fields",
+    "in_words",
+    "is_member",
+    "query_catalog",
+    "read_catalog",
+]

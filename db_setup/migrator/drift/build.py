@@ -8,7 +8,7 @@ from typing import Any
 
 from migrator.context import RunContext
 from migrator.database.connection import Connection
-from migrator.drift.guard import CHANGES_THE_SERVER, guard_sql, kept_inside
+from migrator.drift.guard import CHANGES_GLOBAL_OBJECTS, guard_sql, without_outside_effects
 from migrator.drift.scratch import scratch_database
 from migrator.errors import DbSetupError, RunError, ScratchFailed, ServerError
 from migrator.execution.runner import Runner, work_of
@@ -19,12 +19,12 @@ from migrator.scripts.script import Script, read_script
 from migrator.sql.effects import new_role
 from migrator.sql.statements import Statement
 
-_KEPT_FILE = 1 << 16  # bytes; larger files are read again when they run
+_LARGEST_IN_MEMORY = 1 << 16  # bytes; larger files are read again when they run
 _MAX_NOTES = 20
 
 
 class Build:
-    """The scratch database that files are applied to, and what of them it could not show."""
+    """The scratch database that files are applied to, and what of them it does not show."""
 
     def __init__(self, connection: Connection, runner: Runner, run_id: int) -> None:
         self.connection = connection
@@ -35,26 +35,26 @@ class Build:
 
     @property
     def not_verifiable(self) -> tuple[str, ...]:
-        """Return what the files do beyond their database, which a scratch database must not repeat."""
+        """Return what the files do outside their database, which a scratch build must not repeat."""
         notes = tuple(self._notes)
         more = (f"and {len(notes) - _MAX_NOTES} more",) if len(notes) > _MAX_NOTES else ()
         return (*notes[:_MAX_NOTES], *more)
 
     def apply(self, item: Pending) -> None:
-        """Apply a file; raises ScratchFailed when it cannot be, and passes on that the time is over."""
-        script = read_script(item.migration, keep=item.migration.size <= _KEPT_FILE)
+        """Apply a file; raises ScratchFailed when it cannot be built, DeadlineReached when the time is over."""
+        script = read_script(item.migration, keep=item.migration.size <= _LARGEST_IN_MEMORY)
         try:
-            self._run(item, kept_inside(script, self._note_for(script)))
+            self._run(item, without_outside_effects(script, self._note_for(script)))
         except RunError as error:
-            if not _was_guarded(error):
+            if not _refused_by_guard(error):
                 raise self._failed(item, error) from error
-            self._without_blocks(item, script)
+            self._apply_without_blocks(item, script)
         self.files += 1
         self.connection.take_notices()
 
-    def _without_blocks(self, item: Pending, script: Script) -> None:
+    def _apply_without_blocks(self, item: Pending, script: Script) -> None:
         try:
-            self._run(item, kept_inside(script, self._note_for(script), blocks=True))
+            self._run(item, without_outside_effects(script, self._note_for(script), blocks=True))
         except RunError as error:
             raise self._failed(item, error) from error
 
@@ -62,18 +62,18 @@ class Build:
         self._runner.apply_all([work_of(item._replace(resumed=False), script, self._run_id)])
 
     def _note_for(self, script: Script) -> Callable[[Statement, str], None]:
-        def note(statement: Statement, what: str) -> None:
+        def note(statement: Statement, effect: str) -> None:
             start = " ".join(statement.words[:3]) or "select"  # bare words only: what is quoted may be a secret
-            self._notes[f'{script.migration.name}:{statement.line}  "{start} ..." ({what})'] = None
-            if (role := new_role(statement)) and not self._knows(role):
+            self._notes[f'{script.migration.name}:{statement.line}  "{start} ..." ({effect})'] = None
+            if (role := new_role(statement)) and not self._has_role(role):
                 raise ScratchFailed(
                     f'{script.migration.name} makes the role "{role}", which this server does not have',
-                    fix="make the role again; a scratch database must not, since roles belong to the whole server",
+                    fix="create the role; a scratch build must not, since roles are global objects of the server",
                 )
 
         return note
 
-    def _knows(self, role: str) -> bool:
+    def _has_role(self, role: str) -> bool:
         name = self.connection.literal(role)
         return bool(self.connection.rows(f"SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {name}"))
 
@@ -87,8 +87,8 @@ class Build:
         )
 
 
-def _was_guarded(error: DbSetupError) -> bool:
-    return isinstance(error.__cause__, ServerError) and error.__cause__.sqlstate == CHANGES_THE_SERVER
+def _refused_by_guard(error: DbSetupError) -> bool:
+    return isinstance(error.__cause__, ServerError) and error.__cause__.sqlstate == CHANGES_GLOBAL_OBJECTS
 
 
 @contextmanager
@@ -100,8 +100,8 @@ def building(context: RunContext, live: Connection, tell: Callable[[str], None])
         connection.run(guard_sql())
         run_id = history.begin_run("build", context.request_id)
         with supervised(context, connection) as run:
-            yield Build(connection, Runner(run, _silent), run_id)
+            yield Build(connection, Runner(run, _ignore_event), run_id)
 
 
-def _silent(event: str, fields: dict[str, Any]) -> None:
-    """Take the events of a build, which are nobody's migrations."""
+def _ignore_event(event: str, fields: dict[str, Any]) -> None:
+    """Ignore the events of a build, which is no run of the live database."""

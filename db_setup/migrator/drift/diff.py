@@ -1,6 +1,6 @@
-"""Differences between two catalogues: what the files build, and what a database has. Pure.
+"""Differences between two catalogs: what the files build, and what a database has. Pure.
 
-An object that is on one side only takes what belongs to it along: a table its columns, constraints and indexes.
+An object that is on one side only is one difference with all that belongs to it, such as the columns of a table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ONLY_IN_FILES = "only in the files"
 ONLY_IN_DATABASE = "only in the database"
 DIFFERS = "differs"
 _MAX_LINES, _MAX_LINE = 30, 300
-_MAX_TOLD, _MAX_CHARACTERS = 100, 40_000
+_MAX_DIFFERENCES, _MAX_CHARACTERS = 100, 40_000
 _ORDER = "column order"
 _PLURALS = {"policy": "policies", "index": "indexes", "statistics": "statistics", "grants": "grants"}
 
@@ -38,42 +38,44 @@ class Difference(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Return the difference ready for JSON."""
-        truncated = {"kind": self.kind, "identity": self.identity, "difference": self.how, "along": self.along}
-        return {**truncated, "lines": list(self.lines)}
+        fields = {"kind": self.kind, "identity": self.identity, "difference": self.how, "along": self.along}
+        return {**fields, "lines": list(self.lines)}
 
 
-def changed(before: Catalog, after: Catalog) -> set[Key]:
-    """Return what tells the objects apart that are in one of the two only, or are not the same in both."""
-    return {key for key in {**before, **after} if before.get(key) != after.get(key)}
+def compare(files: Catalog, database: Catalog, *, known: Catalog | None = None) -> list[Difference]:
+    """Return what differs, in the order of kinds and names.
 
-
-def without(catalogue: Catalog, keys: AbstractSet[Key]) -> Catalog:
-    """Return a catalogue without some objects, and without what goes with them."""
-    heads = {identity for _, identity in keys}
-    return {key: entry for key, entry in catalogue.items() if key not in keys and entry.parent not in heads}
-
-
-def compare(files: Catalog, database: Catalog) -> list[Difference]:
-    """Return what differs, in the order of kinds and names."""
-    lone = {
+    Where ``known`` is given, only what the files have built up to there is known: the objects that they have changed
+    since are not compared, and neither is what belongs to these.
+    """
+    if known is not None:
+        unknown = {key for key in {**known, **files} if known.get(key) != files.get(key)}
+        files, database = _without(files, unknown), _without(database, unknown)
+    on_one_side = {
         **{key: ONLY_IN_FILES for key in files if key not in database},
         **{key: ONLY_IN_DATABASE for key in database if key not in files},
     }
     everything = {**database, **files}
-    heads = {(key[1], how): key for key, how in lone.items() if key[0] != _ORDER}
-    followers: dict[Key, Counter[str]] = {}
+    heads = {(key[1], how): key for key, how in on_one_side.items() if key[0] != _ORDER}
+    parts: dict[Key, Counter[str]] = {}
     found = []
     for key in sorted(everything):
-        entry, how = everything[key], lone.get(key, "")
+        entry, how = everything[key], on_one_side.get(key, "")
         if how and (head := heads.get((entry.parent, how))):
             while above := heads.get((everything[head].parent, how)):
                 head = above
-            followers.setdefault(head, Counter())[entry.kind] += 1
+            parts.setdefault(head, Counter())[entry.kind] += 1
         elif how and entry.kind != _ORDER:
             found.append(Difference(*key, how, _one_side(entry, how)))
-        elif not how and (lines := _changed(files[key], database[key])):
+        elif not how and (lines := _changed_lines(files[key], database[key])):
             found.append(Difference(*key, DIFFERS, lines))
-    return [item._replace(along=_along(followers.get((item.kind, item.identity)))) for item in found]
+    return [item._replace(along=_along(parts.get((item.kind, item.identity)))) for item in found]
+
+
+def _without(catalog: Catalog, keys: AbstractSet[Key]) -> Catalog:
+    """Return a catalog without some objects, and without what belongs to them."""
+    heads = {identity for _, identity in keys}
+    return {key: entry for key, entry in catalog.items() if key not in keys and entry.parent not in heads}
 
 
 def _along(counts: Counter[str] | None) -> str:
@@ -90,7 +92,7 @@ def _one_side(entry: CatalogObject, how: str) -> tuple[str, ...]:
     return _bounded(f"{sign} {line}" for line in entry.definition.splitlines())
 
 
-def _changed(files: CatalogObject, database: CatalogObject) -> tuple[str, ...]:
+def _changed_lines(files: CatalogObject, database: CatalogObject) -> tuple[str, ...]:
     """Return the lines that differ; of the orders of columns, only what concerns columns that both sides have."""
     if files.kind == _ORDER:
         mine, theirs = files.definition.split(", "), database.definition.split(", ")
@@ -114,13 +116,21 @@ def _bounded(lines: Iterator[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
+def difference_fields(differences: Sequence[Difference]) -> dict[str, Any]:
+    """Return the fields of an answer: the first differences, and the count of all."""
+    return {
+        "differences": [item.as_json() for item in truncated(differences)],
+        "difference_count": len(differences),
+    }
+
+
 def truncated(differences: Sequence[Difference]) -> list[Difference]:
-    """Return as many of the first differences as an answer has room for."""
+    """Return as many of the first differences as fit into an answer."""
     kept: list[Difference] = []
-    room = _MAX_CHARACTERS
-    for item in differences[:_MAX_TOLD]:
-        room -= len(str(item))
-        if room < 0 and kept:
+    left = _MAX_CHARACTERS
+    for item in differences[:_MAX_DIFFERENCES]:
+        left -= len(str(item))
+        if left < 0 and kept:
             break
         kept.append(item)
     return kept

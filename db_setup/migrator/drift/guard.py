@@ -1,7 +1,7 @@
-"""The cluster: what a file does beyond its database, and how a scratch database is kept from doing it again. Pure.
+"""The guard: what keeps files that are built in a scratch database from changing global objects again. Pure.
 
-Roles, databases and tablespaces belong to the whole server. A file that is built in a scratch database must neither
-make nor change one: its statements that would are left out, and a trigger refuses what hides in blocks and functions.
+Global objects (roles, databases, tablespaces, as pg_dumpall calls them) belong to the whole server. The statements that
+would make or change one are left out, and a trigger refuses the transactions in which a block or a function does.
 """
 
 from __future__ import annotations
@@ -12,18 +12,29 @@ from migrator.scripts.script import STEPWISE, Script
 from migrator.sql.effects import _SPEAKS_OF_SHARED, effect_outside
 from migrator.sql.statements import Statement
 
-CHANGES_THE_SERVER = "DBS01"
+CHANGES_GLOBAL_OBJECTS = "DBS01"
 """The SQLSTATE with which the guard refuses a transaction."""
+_GLOBAL_CATALOGS = ", ".join(
+    f"'pg_catalog.{name}'::regclass"
+    for name in (
+        "pg_authid",
+        "pg_auth_members",
+        "pg_database",
+        "pg_db_role_setting",
+        "pg_tablespace",
+        "pg_shdescription",
+    )
+)
 
 
-def kept_inside(script: Script, note: Callable[[Statement, str], None], *, blocks: bool = False) -> Script:
-    """Return a script without the statements that reach beyond the database; ``note`` is told of each.
+def without_outside_effects(script: Script, note: Callable[[Statement, str], None], *, blocks: bool = False) -> Script:
+    """Return a script without the statements whose effects reach beyond the database; ``note`` is called for each.
 
-    ``blocks`` leaves out blocks of code that speak of roles and the like too. A stepwise file loses them anyway: the
+    ``blocks`` leaves out the blocks of code, too, that name roles and the like. A stepwise file loses them anyway: the
     guard would stop it at a step, from where it could not be begun again without them. So does what stands behind
-    SET CONSTRAINTS, which may ask the guard before its time.
+    SET CONSTRAINTS, which may fire the guard before its time.
     """
-    told: set[int] = set()
+    noted: set[int] = set()
 
     def read() -> Iterator[Statement]:
         strict = blocks or script.mode == STEPWISE
@@ -34,35 +45,35 @@ def kept_inside(script: Script, note: Callable[[Statement, str], None], *, block
                 found = "block" if _SPEAKS_OF_SHARED.search(statement.text) else ""
             if not found:
                 yield statement
-            elif statement.line not in told:
-                told.add(statement.line)
+            elif statement.line not in noted:
+                noted.add(statement.line)
                 note(statement, found)
 
     return script._replace(read=read)
 
 
 def guard_sql() -> str:
-    """Return what makes each transaction of a scratch database fail when it has changed something of the server.
+    """Return what makes each transaction of a scratch database fail that has changed a global object.
 
-    PostgreSQL keeps the locks on the catalogues of roles, memberships, databases, settings, tablespaces and comments to
-    the end of a transaction that writes to them, but for GRANT and OWNER: there the row tells. Who sees a row of a
-    transaction in progress is in that transaction.
+    PostgreSQL keeps the locks on the catalogs of roles, memberships, databases, settings, tablespaces and comments to
+    the end of a transaction that writes to them, but not for GRANT and OWNER TO: these show in the row's xmin. A
+    transaction that sees a row of a transaction in progress is that transaction.
     """
     return f"""
-CREATE FUNCTION db_setup.stay_inside() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION db_setup.refuse_global_changes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
     IF EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.database = 0
-            AND l.relation IN (1260, 1261, 1262, 2964, 1213, 2396)
+            AND l.relation IN ({_GLOBAL_CATALOGS})
             AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
         OR EXISTS (SELECT FROM (SELECT age(xmin) FROM pg_database UNION ALL SELECT age(xmin) FROM pg_tablespace) r(age)
             WHERE CASE WHEN r.age <= 0 THEN txid_status(txid_current() - r.age) = 'in progress' END)
     THEN
-        RAISE EXCEPTION 'this changes roles or other objects of the whole server'
-            USING ERRCODE = '{CHANGES_THE_SERVER}';
+        RAISE EXCEPTION 'this changes global objects: roles, databases or tablespaces'
+            USING ERRCODE = '{CHANGES_GLOBAL_OBJECTS}';
     END IF;
     RETURN NULL;
 END $guard$;
-CREATE CONSTRAINT TRIGGER stay_inside AFTER INSERT OR UPDATE ON db_setup.history
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION db_setup.stay_inside();
-ALTER TABLE db_setup.history ENABLE ALWAYS TRIGGER stay_inside"""
+CREATE CONSTRAINT TRIGGER refuse_global_changes AFTER INSERT OR UPDATE ON db_setup.history
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION db_setup.refuse_global_changes();
+ALTER TABLE db_setup.history ENABLE ALWAYS TRIGGER refuse_global_changes"""

@@ -1,6 +1,6 @@
-"""A scratch database: made beside the live one, with its encoding and settings, and dropped at the end.
+"""A scratch database: created with the encoding and settings of the live one, and dropped at the end.
 
-One that a killed run has left is found by its name and age by the next run, and dropped.
+One that a killed run has left behind is found by its name and age by the next run, and dropped.
 """
 
 from __future__ import annotations
@@ -17,47 +17,45 @@ PREFIX = "db_setup_scratch_"
 _MAX_NAME = 63  # bytes
 _LEFT_AFTER = 300  # seconds without a session; a run in progress keeps one
 _FORCE_SINCE = 130000  # DROP DATABASE ... WITH (FORCE)
-_BUSY, _GONE = "55006", "3D000"
 _LISTS = frozenset({
     "search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries",
     "shared_preload_libraries",
 })  # fmt: skip
-_FIX = (
-    "as an administrator: ALTER ROLE {user} CREATEDB; without it nothing can be proven or verified, "
-    "and baseline --target N records what you know to be applied"
-)
 
 
 @contextmanager
-def scratch_database(connection: Connection, tell: Callable[[str], None]) -> Iterator[str]:
-    """Make a scratch database and yield its name; raises ScratchRefused where the server does not let us.
+def scratch_database(connection: Connection, warn: Callable[[str], None]) -> Iterator[str]:
+    """Create a scratch database and yield its name; raises ScratchRefused where the server does not allow it.
 
-    ``tell`` hears of what could not be dropped.
+    ``warn`` is called with what could not be dropped.
     """
     _refuse_without_rights(connection)
-    drop_leftovers(connection, tell)
+    drop_leftovers(connection, warn)
     name = _create(connection)
     try:
         yield name
     finally:
-        _drop(connection, name, tell)
+        _drop(connection, name, warn)
 
 
-def drop_leftovers(connection: Connection, tell: Callable[[str], None]) -> list[str]:
-    """Drop the scratch databases that killed runs have left: ours to drop, old, and used by nobody."""
+def drop_leftovers(connection: Connection, warn: Callable[[str], None]) -> list[str]:
+    """Drop the scratch databases that killed runs have left behind.
+
+    These are old, have no session, and belong to a role whose rights the user has.
+    """
     rows = connection.rows(
         "SELECT d.datname, pg_catalog.to_char((pg_catalog.now() AT TIME ZONE 'UTC') - "
         f"interval '{_LEFT_AFTER} seconds', 'YYYYMMDDHH24MISS') FROM pg_catalog.pg_database d "
         f"WHERE pg_catalog.starts_with(d.datname::text, '{PREFIX}') AND pg_catalog.pg_has_role(d.datdba, 'USAGE') "
         "AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datname = d.datname)"
     )
-    left = [name for name, limit in rows if _made_at(name) < limit]
+    left = [name for name, limit in rows if _created_at(name) < limit]
     for name in left:
-        _drop(connection, name, tell)
+        _drop(connection, name, warn)
     return left
 
 
-def _made_at(name: str) -> str:
+def _created_at(name: str) -> str:
     return name[len(PREFIX) : len(PREFIX) + 14]
 
 
@@ -66,7 +64,11 @@ def _refuse_without_rights(connection: Connection) -> None:
         "SELECT rolname, rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER"
     )[0]
     if not may:
-        raise ScratchRefused(f'the user "{user}" may not create databases', fix=_FIX.format(user=quoted(user)))
+        raise ScratchRefused(
+            f'the user "{user}" may not create databases',
+            fix=f"as an administrator: ALTER ROLE {quoted(user)} CREATEDB; without it nothing can be proven or "
+            "verified, and baseline --target N records what you know to be applied",
+        )
 
 
 def _create(connection: Connection) -> str:
@@ -80,7 +82,7 @@ def _create(connection: Connection) -> str:
     except ServerError as error:
         raise ScratchRefused(
             f"no scratch database could be made: {error.message} ({error.sqlstate})",
-            fix=error.hint or "see to what the server says, and run it again",
+            fix=error.hint or "fix the server error, and run it again",
         ) from error
     remark = connection.literal("Made by db_setup to compare with; it is dropped when the run ends, or by the next one")
     connection.run(
@@ -108,7 +110,7 @@ def _locale(connection: Connection) -> str:
 
 
 def _grants(connection: Connection, name: str) -> list[str]:
-    """Return what lets roles make schemas and temporary tables in a database as they may in the live one."""
+    """Return the grants that let roles create schemas and temporary tables as they may in the live database."""
     rows = connection.rows(
         "SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) "
         "END, x.privilege_type FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.aclexplode("
@@ -119,7 +121,7 @@ def _grants(connection: Connection, name: str) -> list[str]:
 
 
 def _settings(connection: Connection, name: str) -> list[str]:
-    """Return what gives a database the settings that the live one has by ALTER DATABASE ... SET."""
+    """Return the statements for the settings that the live database has by ALTER DATABASE ... SET."""
     rows = connection.rows(
         "SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d "
         "ON d.oid = s.setdatabase WHERE s.setrole = 0 AND d.datname = pg_catalog.current_database()"
@@ -132,8 +134,8 @@ def _settings(connection: Connection, name: str) -> list[str]:
     return statements
 
 
-def _drop(connection: Connection, name: str, tell: Callable[[str], None]) -> None:
-    """Drop a scratch database and whoever is in it; what cannot be dropped now the next run drops."""
+def _drop(connection: Connection, name: str, warn: Callable[[str], None]) -> None:
+    """Drop a scratch database and end its sessions; one that cannot be dropped now is dropped by the next run."""
     try:
         if connection.server_version >= _FORCE_SINCE:
             connection.run(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
@@ -144,4 +146,4 @@ def _drop(connection: Connection, name: str, tell: Callable[[str], None]) -> Non
             )
             connection.run(f"DROP DATABASE IF EXISTS {quoted(name)}")
     except (ServerError, ConnectionLost) as error:
-        tell(f"the scratch database {name} could not be dropped ({error.what}); the next run drops it")
+        warn(f"the scratch database {name} could not be dropped ({error.what}); the next run drops it")

@@ -39,13 +39,13 @@ _PROGRESS_EVERY = 2.0  # seconds
 class Trace(Protocol):
     """Runs the statements of transactional files in a way of its own, to learn what they lock."""
 
-    def expect(self, migration: str, /) -> None:
+    def begin_file(self, migration: str, /) -> None:
         """Take what follows for another file, in a transaction that is not open yet."""
 
     def run(self, connection: Connection, statement: Statement, /) -> None:
         """Run a statement."""
 
-    def keep(self) -> None:
+    def end_file(self) -> None:
         """Keep what was learned of the file: it is committed."""
 
 
@@ -159,7 +159,7 @@ class Runner:
             reset = ""
         run_statement = None
         if self._trace is not None:
-            self._trace.expect(item.name)
+            self._trace.begin_file(item.name)
             run_statement = self._trace.run
         transaction = Transaction(connection, self._progress, self._may_replay, careful=careful, run=run_statement)
         check = None
@@ -169,7 +169,7 @@ class Runner:
             check = partial(check_within, connection, script.check)
         transaction.execute(f"{reset}\n{script.opening}\n{record};", script.body(), before_end=check)
         if self._trace is not None:
-            self._trace.keep()
+            self._trace.end_file()
 
     def _reset_sql(self) -> str:
         defaults = f"; {DEFAULTS_SQL}" if self._new_defaults else ""

@@ -1,4 +1,4 @@
-"""What statements did to the tables that were there before: locks, rewrites, scans, and who would have waited. Pure."""
+"""What statements did to the tables that were there before: locks, rewrites, scans, and blocked sessions. Pure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ MODES = (
     "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock",
     "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
 )  # fmt: skip
-"""The lock modes of tables, each at the place of its strength; the first has strength 1."""
+"""The lock modes of tables, from the weakest, whose strength is 1, to the strongest."""
 
 _CONFLICTS = ({8}, {7, 8}, {5, 6, 7, 8}, {4, 5, 6, 7, 8}, {3, 4, 6, 7, 8}, {3, 4, 5, 6, 7, 8}, {2, 3, 4, 5, 6, 7, 8})
 BLOCKS_WRITES = MODES.index("ShareLock") + 1  # the weakest that conflicts with what INSERT, UPDATE and DELETE take
 _BLOCKS_READS = len(MODES)
 
-RISKS = ("", "scans", "blocks writes", "blocks reads", "rewrites")  # in the order of how bad they are
+RISKS = ("", "scans", "blocks writes", "blocks reads", "rewrites")  # from the least to the worst
 DONE, MET_A_LOCK, OUT_OF_TIME = "done", "lock", "time"
 _MOST_ENTRIES, _MOST_TABLES, _MOST_SESSIONS, _MOST_TEXT = 200, 10, 5, 80
 
 
 class Session(NamedTuple):
-    """Somebody else's session that holds or awaits a lock on a table."""
+    """Another session that holds or awaits a lock on a table."""
 
     pid: int
     application: str
@@ -48,7 +48,7 @@ class Touched(NamedTuple):
 
     @property
     def risk(self) -> str:
-        """Return what is to be feared, in one word."""
+        """Return the worst that the statement does to other sessions."""
         if self.rewritten:
             return "rewrites"
         if self.strength >= _BLOCKS_READS:
@@ -70,7 +70,7 @@ class Touched(NamedTuple):
 
 
 class StatementLocks(NamedTuple):
-    """One statement: where it stands, its time, what it touched, whom it would have blocked, and how it ended."""
+    """One statement: its place and time, what it touched, which sessions it would have blocked, and how it ended."""
 
     migration: str
     line: int
@@ -108,7 +108,7 @@ class StatementLocks(NamedTuple):
 
 
 def conflicts(strength: int, other: int) -> bool:
-    """Tell whether two locks on one table exclude each other."""
+    """Return whether two locks on one table exclude each other."""
     return strength == _BLOCKS_READS or other in _CONFLICTS[strength - 1]
 
 
@@ -139,7 +139,7 @@ def bounded(entries: Sequence[StatementLocks]) -> list[StatementLocks]:
 
 
 class LockEntries:
-    """Entries as they come, never more than a bounded number of them; counts all."""
+    """Entries in their order: a bounded number of them, and the count of all."""
 
     def __init__(self) -> None:
         self._kept: list[StatementLocks] = []
@@ -147,18 +147,18 @@ class LockEntries:
         self.seconds = 0.0
 
     def add(self, entry: StatementLocks) -> None:
-        """Take an entry."""
+        """Add an entry."""
         self._kept.append(entry)
         self.count += 1
         self.seconds += entry.seconds
         if len(self._kept) >= 2 * _MOST_ENTRIES:
             self._kept = bounded(self._kept)
 
-    def merge(self, others: LockEntries) -> None:
-        """Take those of others, and count all that they have counted."""
-        self._kept = [*self._kept, *others._kept]
-        self.count += others.count
-        self.seconds += others.seconds
+    def merge(self, other: LockEntries) -> None:
+        """Add the entries of another object, and its counts."""
+        self._kept = [*self._kept, *other._kept]
+        self.count += other.count
+        self.seconds += other.seconds
         if len(self._kept) >= 2 * _MOST_ENTRIES:
             self._kept = bounded(self._kept)
 

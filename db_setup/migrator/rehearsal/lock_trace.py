@@ -1,6 +1,4 @@
-"""The lock report of a real run (LOCK_REPORT=true): watched file by file, answered, and kept in the row of the run.
-
-The trace: runs statements one at a time and reads after each which locks its transaction has come to hold.
+"""The lock trace: runs statements one at a time, and reads after each which locks its transaction holds now.
 
 Only relations that were there before the run are of interest; what they are is read once, before. Indexes and TOAST
 tables count as their table. Names and operators are qualified, since a file may have set any search_path.
@@ -10,15 +8,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import NamedTuple
 
+from psycopg2 import errorcodes
+
 from migrator.database.connection import Connection
-from migrator.database.server_errors import LOCK_NOT_AVAILABLE
 from migrator.errors import RunError, ServerError
-from migrator.events import Details
 from migrator.execution.transaction import run_statement
-from migrator.history import SCHEMA, History
+from migrator.formatting import quoted
+from migrator.history import SCHEMA
 from migrator.rehearsal.lock_report import (
     BLOCKS_WRITES,
     MODES,
@@ -32,39 +31,6 @@ from migrator.rehearsal.lock_report import (
 from migrator.sql.classify import Kind
 from migrator.sql.statements import Statement
 
-
-class LockReport:
-    """What one attempt of a run learns of locks; nothing where it is not asked for."""
-
-    def __init__(self, *, wanted: bool) -> None:
-        self._wanted = wanted
-        self.trace: LockTrace | None = None
-
-    def begin(self, connection: Connection) -> None:
-        """Look at the tables that are there before the run."""
-        if self._wanted:
-            self.trace = LockTrace(connection)
-
-    def record(self, connection: Connection, run_id: int) -> None:
-        """Keep what was seen of the files that were committed."""
-        if self.trace is not None:
-            import json  # noqa: PLC0415 - for those who ask for it
-
-            History(connection).record_locks(run_id, json.dumps(self.details(())))
-
-    def details(self, earlier: Sequence[LockReport]) -> Details:
-        """Return the fields of the answer, with what earlier attempts of the same run have seen."""
-        if self.trace is None:
-            return {}
-        from migrator.rehearsal.lock_report import LockEntries  # noqa: PLC0415 - for those who ask for it
-
-        entries = LockEntries()
-        for trace in [*(report.trace for report in earlier), self.trace]:
-            if trace is not None:
-                entries.merge(trace.entries)
-        return {"lock_report": entries.bodies(), "statements_left_out": entries.omitted}
-
-
 _COMMA = "', '"
 _MODES_SQL = f"ARRAY['{_COMMA.join(MODES)}']"
 _HERE = "(SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())"
@@ -72,7 +38,7 @@ _STRENGTH = f"pg_catalog.array_position({_MODES_SQL}, l.mode)"
 _OURS = "l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()"
 _ON_RELATIONS = f"l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.database OPERATOR(pg_catalog.=) {_HERE}"
 _NEXTVAL = MODES.index("RowExclusiveLock") + 1
-_LOOKED_THROUGH = 10_000  # characters of a statement
+_SEARCHED = 10_000  # characters of a statement
 _EMPTIES = "truncate"  # gives a table a new, empty file: nothing is rewritten or read
 
 
@@ -98,57 +64,64 @@ class _Held(NamedTuple):
 
 
 class LockTrace:
-    """Runs statements and keeps what each of them did; one for a session and a run."""
+    """Runs the statements of files and keeps what each of them did; one for a session and a run.
+
+    A file is begun, its statements are run in its transaction, and it is ended when what it did counts.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._relations = _read_relations(connection)
         self._files = {oid: relation.file for oid, relation in self._relations.items() if relation.kind in "rm"}
         self._last_known = max(self._relations, default=0)
-        self._before = _others(connection, None)  # who held locks before the first statement
-        self._transaction = ""
+        self._before = _locks_of_others(connection, None)  # held before the first statement
+        self._transaction = ""  # whose locks are known; none before the first statement of it
         self._locked: dict[int, int] = {}  # the strength of the lock on each table that was there before
         self._scans: dict[int, int] = {}
+        self._scans_are_known = False
         self._migration = ""
         self._of_file = LockEntries()
         self.entries = LockEntries()
-        self.moved: set[str] = set()  # sequences
+        self.moved_sequences: set[str] = set()  # sequences
 
-    def begin(self, migration: str, *, settled: bool = False) -> None:
-        """Say that what comes belongs to another file, whose transaction is open; forget what was not kept.
+    def begin_file(self, migration: str, *, same_locks: bool = False) -> None:
+        """Expect the statements of a file; forget those of a file that was not ended.
 
-        ``settled``: nothing has taken a lock since the last statement, so the locks need not be read again.
+        ``same_locks``: the transaction goes on, and has taken no lock since the last statement, so that its locks need
+        not be read again.
         """
         self._migration, self._of_file = migration, LockEntries()
-        self._scans = self._read_scans()
-        if not (settled and self._transaction):
-            self._transaction, held = self._look()
-            self._locked = self._by_table(held)
-
-    def expect(self, migration: str) -> None:
-        """Say that the next statement begins another file, in a transaction that is not open yet."""
-        self._migration, self._transaction = migration, ""
+        self._scans_are_known = False
+        if not same_locks:
+            self._transaction = ""
 
     def run(self, connection: Connection, statement: Statement) -> None:
-        """Run a statement and keep its entry; raises what running it raises."""
-        if not self._transaction:
-            self.begin(self._migration)
+        """Run a statement and add its entry; raises what running it raises."""
+        self._read_state()
         started = time.monotonic()
         run_statement(connection, statement)
         entry = statement_locks(self._migration, statement, time.monotonic() - started)
         self._of_file.add(self._with_locks(entry, statement))
 
-    def ended(self, entry: StatementLocks) -> None:
-        """Add the entry of a statement that was not brought to its end."""
+    def add(self, entry: StatementLocks) -> None:
+        """Add the entry of a statement that did not come to its end."""
         self._of_file.add(entry)
 
-    def keep(self) -> None:
-        """Keep the entries of the file at hand."""
+    def end_file(self) -> None:
+        """Keep the entries of the file."""
         self.entries.merge(self._of_file)
         self._of_file = LockEntries()
 
+    def _read_state(self) -> None:
+        """Read, before the first statement of a file, what the next is compared with."""
+        if not self._scans_are_known:
+            self._scans, self._scans_are_known = self._read_scans(), True
+        if not self._transaction:
+            self._transaction, held = self._read_held()
+            self._locked = self._by_table(held)
+
     def _with_locks(self, entry: StatementLocks, statement: Statement) -> StatementLocks:
-        transaction, held = self._look()
+        transaction, held = self._read_held()
         if transaction != self._transaction:
             raise RunError("a statement ended the transaction it ran in", fix="remove its COMMIT or ROLLBACK")
         locked = self._by_table(held)
@@ -161,10 +134,10 @@ class LockTrace:
         self._locked = locked
         return entry._replace(touched=tuple(touched), held=again, sessions=self._sessions(new))
 
-    def _look(self) -> tuple[str, dict[int, _Held]]:
+    def _read_held(self) -> tuple[str, dict[int, _Held]]:
         """Return which transaction this is, and what it holds of the relations that were there before.
 
-        Most of what a run makes itself has a higher number than all of these, and is left out by the server.
+        Most of what a run creates has a higher OID than all of these, and is left out by the server.
         """
         rows = self._connection.rows(
             f"SELECT l.virtualtransaction, l.relation::pg_catalog.int8, pg_catalog.max({_STRENGTH}), "
@@ -194,7 +167,7 @@ class LockTrace:
             relation = self._relations[oid]
             strengths[relation.owner] = max(what.strength, strengths.get(relation.owner, 0))
             if relation.kind == "S" and what.strength == _NEXTVAL:
-                self.moved.add(relation.full_name)
+                self.moved_sequences.add(relation.full_name)
         return strengths
 
     def _rewritten(self, held: dict[int, _Held], statement: Statement) -> set[int]:
@@ -218,22 +191,26 @@ class LockTrace:
     def _named_again(self, statement: Statement, new: Collection[int]) -> tuple[str, ...]:
         """Return the tables a statement names that are locked already, so that its own lock cannot be seen."""
         strong = [oid for oid, strength in self._locked.items() if strength >= BLOCKS_WRITES and oid not in new]
-        head = statement.text[:_LOOKED_THROUGH] if strong else ""
+        head = statement.text[:_SEARCHED] if strong else ""
         found = (self._relations[oid] for oid in strong)
-        names = [r.full_name for r in found if r.name in head and re.search(rf"\b{re.escape(r.name)}\b", head)]
-        return tuple(sorted(names))
+        return tuple(sorted(relation.full_name for relation in found if names_relation(head, relation.name)))
 
     def _sessions(self, new: dict[int, int]) -> tuple[Session, ...]:
         """Return who held, before the run, or awaits now what the new locks exclude."""
         strong = {oid: strength for oid, strength in new.items() if strength >= BLOCKS_WRITES}
         if not strong:
             return ()
-        waiting = [(oid, session) for oid, session in _others(self._connection, strong) if session.waiting]
+        waiting = [(oid, session) for oid, session in _locks_of_others(self._connection, strong) if session.waiting]
         found = [
             session for oid, session in (*self._before, *waiting)
             if oid in strong and conflicts(strong[oid], session.strength)
         ]  # fmt: skip
         return tuple(dict.fromkeys(found))
+
+
+def names_relation(text: str, name: str) -> bool:
+    """Return whether a relation's name stands in a text, in quotes or as a word of its own."""
+    return quoted(name) in text or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
 def _read_relations(connection: Connection) -> dict[int, Relation]:
@@ -242,7 +219,7 @@ def _read_relations(connection: Connection) -> dict[int, Relation]:
     try:
         rows = connection.rows(_relations_sql(f"CASE WHEN {free} THEN pg_catalog.pg_total_relation_size(c.oid) END"))
     except ServerError as error:
-        if error.sqlstate != LOCK_NOT_AVAILABLE:  # somebody has locked a table in the meantime
+        if error.sqlstate != errorcodes.LOCK_NOT_AVAILABLE:  # another session has locked a table in the meantime
             raise
         rows = connection.rows(_relations_sql("NULL::int8"))
     found = {row[0]: Relation(*row) for row in rows}
@@ -274,7 +251,7 @@ def _relations_sql(size: str) -> str:
     """
 
 
-def _others(connection: Connection, oids: Collection[int] | None) -> list[tuple[int, Session]]:
+def _locks_of_others(connection: Connection, oids: Collection[int] | None) -> list[tuple[int, Session]]:
     """Return the locks that other sessions hold or await, on the given relations or on all."""
     which = "" if oids is None else f" AND l.relation IN ({', '.join(map(str, oids))})"
     rows = connection.rows(

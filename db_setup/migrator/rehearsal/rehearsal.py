@@ -6,8 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from psycopg2 import errorcodes
+
 from migrator.database.connection import DEFAULTS_SQL
-from migrator.database.server_errors import QUERY_CANCELED, TRANSIENT, migration_error
+from migrator.database.server_errors import TRANSIENT, migration_error
 from migrator.errors import ConnectionLost, Progress, ServerError
 from migrator.events import Listener
 from migrator.execution.runner import is_of_the_check, needs_steps
@@ -32,14 +34,14 @@ Work = Sequence[tuple[Pending, Script]]
 
 
 class Ending(NamedTuple):
-    """Why a rehearsal ended before its last statement: what it met, or what no rehearsal can do."""
+    """Why a rehearsal ended before its last statement: a problem it met, or what no rehearsal can do."""
 
     problem: str = ""
     not_rehearsed: str = ""
 
 
 class Rehearsal:
-    """Runs the files on one session; ``ending`` tells afterwards whether it came to the last statement."""
+    """Runs the files on one session; ``ending`` is why it ended before the last statement, if it did."""
 
     def __init__(self, supervision: Supervision, listen: Listener, *, untracked: bool) -> None:
         self._supervision = supervision
@@ -48,10 +50,10 @@ class Rehearsal:
         self._watchdog = supervision.watchdog
         self._listen = listen
         self._untracked = untracked
-        self._statement: Statement | None = None  # at work now
+        self._statement: Statement | None = None  # the one that runs now
         self._started = 0.0
         self._notifies = False
-        self._settled = False  # no deferred constraint was checked since the last statement
+        self._same_locks = False  # no deferred constraint was checked since the last statement
         self.trace = LockTrace(self._connection)
         self.files = 0
         self.ending = Ending()
@@ -69,16 +71,16 @@ class Rehearsal:
                     self._stop(work, position, "it runs stepwise, which no transaction can hold")
                 else:
                     self._rehearse(work, position)
-                    self.trace.keep()
+                    self.trace.end_file()
                 if self.ending != Ending():
                     break
                 self.files += 1
         finally:
-            self._leave()
-        self._say_limits()
+            self._roll_back()
+        self._add_limits()
 
-    def _leave(self) -> None:
-        """Roll back; a session that does not answer is closed, and the server rolls back."""
+    def _roll_back(self) -> None:
+        """Roll back; a session that does not answer is closed, so that the server rolls back."""
         try:
             self._connection.rollback()
         except (ServerError, ConnectionLost):
@@ -89,7 +91,7 @@ class Rehearsal:
         name = pending.migration.name
         self._listen("migration.started", {"migration": name, "number": pending.number, "mode": script.mode})
         try:
-            self._open(script, name)
+            self._begin_file(script, name)
             for statement in script.body():
                 if acts_outside(statement):
                     self._stop(work, position, f"line {statement.line} acts outside the transaction, and would stay")
@@ -98,30 +100,30 @@ class Rehearsal:
             if script.check is not None and any(map(acts_outside, script.check.read())):
                 self._stop(work, position, "its check acts outside the transaction")
                 return
-            self._ask(script)
-            self._close(script)
+            self._check(script)
+            self._end_file(script)
         except (ServerError, ConnectionLost) as error:
-            self._end(error, work, position)
+            self._end_early(error, work, position)
         for notice in self._connection.take_notices():
             self._listen("migration.notice", {"migration": name, "notice": notice})
 
-    def _open(self, script: Script, name: str) -> None:
-        """Make the session as new as a file finds it."""
+    def _begin_file(self, script: Script, name: str) -> None:
+        """Reset the session, as migrate does before a file."""
         self._statement, self._started = None, time.monotonic()
         self._connection.run(self._connection.reset_sql())
         if script.opening != PLAIN_OPENING:
             self.limits.append(f"{name}: the isolation level, or the like, that its BEGIN asks for")
-        self.trace.begin(name, settled=self._settled)
+        self.trace.begin_file(name, same_locks=self._same_locks)
 
     def _run(self, statement: Statement) -> None:
         if self._watchdog.fired or self._deadline.remaining() == 0.0:
-            raise ServerError(QUERY_CANCELED, "the time for the rehearsal is over")
+            raise ServerError(errorcodes.QUERY_CANCELED, "the time for the rehearsal is over")
         self._statement, self._started = statement, time.monotonic()
         self._notifies |= notifies(statement)
         self.trace.run(self._connection, statement)
 
-    def _ask(self, script: Script) -> None:
-        """Ask the file's questions, as migrate does before it commits."""
+    def _check(self, script: Script) -> None:
+        """Run the file's check, as migrate does before it commits."""
         if script.check is None:
             return
         from migrator.errors import CheckFailed  # noqa: PLC0415 - for files that have one
@@ -133,14 +135,14 @@ class Rehearsal:
         except CheckFailed as error:
             raise error.replace(applied=_NOTHING_KEPT, progress=Progress(failed=script.migration.name)) from None
 
-    def _close(self, script: Script) -> None:
+    def _end_file(self, script: Script) -> None:
         """Do what COMMIT does about deferred constraints, and let later files find them deferred again.
 
         By name, since SET CONSTRAINTS ALL would hold for constraints that are yet to come.
         """
         self._statement = None
         deferrable = self._connection.rows(_DEFERRABLE)
-        self._settled = not deferrable
+        self._same_locks = not deferrable
         deferred = [name for name, initially in deferrable if initially]
         if deferrable:
             self._connection.run(f"SET CONSTRAINTS {', '.join(name for name, _ in deferrable)} IMMEDIATE")
@@ -154,11 +156,11 @@ class Rehearsal:
         rest = f"; and what comes after it: {after}" if after else ""
         self.ending = Ending(not_rehearsed=f"{work[position][0].migration.name}: {why}{rest}")
 
-    def _end(self, error: ServerError | ConnectionLost, work: Work, position: int) -> None:
-        """End the rehearsal as one that met a limit; raise what migrate would raise too."""
+    def _end_early(self, error: ServerError | ConnectionLost, work: Work, position: int) -> None:
+        """End the rehearsal where it met a limit of rehearsals; raise what migrate would raise, too."""
         name = work[position][0].migration.name
         state = error.sqlstate if isinstance(error, ServerError) else ""
-        if self._watchdog.fired or (state == QUERY_CANCELED and self._deadline.remaining() < _SLACK):
+        if self._watchdog.fired or (state == errorcodes.QUERY_CANCELED and self._deadline.remaining() < _SLACK):
             self._refuse_interruption(error)
             self._end_at(name, OUT_OF_TIME, "was at work when the time for a rehearsal was over (REHEARSE_TIMEOUT)")
         elif isinstance(error, ConnectionLost):
@@ -166,7 +168,7 @@ class Rehearsal:
         elif needs_steps(error) and not is_of_the_check(error, work[position][1]):
             self._stop(work, position, f"{error.message}: migrate commits in between, which a rehearsal cannot")
         elif state in TRANSIENT:
-            self._end_at(name, MET_A_LOCK, f"met others: {error.message}")
+            self._end_at(name, MET_A_LOCK, f"conflicted with another session: {error.message}")
         else:
             failure = migration_error(error, name, untracked=self._untracked)
             raise failure.replace(applied=_NOTHING_KEPT, progress=Progress(failed=name)) from error
@@ -179,14 +181,16 @@ class Rehearsal:
         where = name
         if self._statement is not None:
             entry = statement_locks(name, self._statement, time.monotonic() - self._started)
-            self.trace.ended(entry._replace(outcome=outcome))
+            self.trace.add(entry._replace(outcome=outcome))
             where = f"{name}:{entry.line}:{entry.column}"
         self.ending = Ending(problem=f"{where} {what}; the rehearsal ended there")
 
-    def _say_limits(self) -> None:
+    def _add_limits(self) -> None:
         """Name what a rehearsal cannot show, or cannot undo."""
-        if self.trace.moved:
-            self.limits.append(f"sequences have moved, which no rollback undoes: {listed(sorted(self.trace.moved))}")
+        if self.trace.moved_sequences:
+            self.limits.append(
+                f"sequences have moved, which no rollback undoes: {listed(sorted(self.trace.moved_sequences))}"
+            )
         if self._notifies:
             self.limits.append("NOTIFY and LISTEN: only a COMMIT delivers notifications")
         self.limits.append("time under load: these are the times of now, and each lock was held to the end")

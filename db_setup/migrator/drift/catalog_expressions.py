@@ -1,0 +1,86 @@
+"""SQL expressions that the queries of the catalog are built from. Pure.
+
+Names and other values go into them as SQL literals only, made by the connection that runs the query.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+HISTORY_TABLES = (
+    "schema_migrations", "schema_migration", "schema_version", "schema_lock", "ar_internal_metadata",
+    "flyway_schema_history", "goose_db_version", "_sqlx_migrations", "pgmigrations", "alembic_version",
+    "gorp_migrations", "knex_migrations", "knex_migrations_lock", "databasechangelog", "databasechangeloglock",
+    "_prisma_migrations", "__diesel_schema_migrations", "django_migrations",
+)  # fmt: skip
+"""Tables in which migration tools keep what they have applied: no migration makes them, so they are not compared."""
+
+HISTORY_TABLES_SQL = ", ".join(f"'{name}'" for name in HISTORY_TABLES)
+UNION = "\nUNION ALL "
+MIGRATING_USER = "the migrating user"
+
+
+class CatalogScope(NamedTuple):
+    """What the queries of the catalog depend on: the server, and what is compared.
+
+    ``own_roles`` is a list of SQL literals; ``owners`` is whether owners are compared; ``hidden_schemas`` is the
+    continuation of a list of SQL literals, and ``hidden_identity`` the SQL literal of the pattern of
+    what is not compared by its identity.
+    """
+
+    server_version: int
+    own_roles: str
+    owners: bool
+    hidden_schemas: str
+    hidden_identity: str
+
+    def since(self, major: int, expression: str) -> str:
+        """Return an expression that servers have from a major version on, NULL for older ones."""
+        return expression if self.server_version >= major * 10000 else "NULL"
+
+    def role(self, oid: str) -> str:
+        """Return the expression for a role's name, the same for all roles that apply the migrations."""
+        name = f"pg_get_userbyid({oid})"
+        return f"CASE WHEN {name} IN ({self.own_roles}) THEN '{MIGRATING_USER}' ELSE quote_ident({name}) END"
+
+    def owner(self, oid: str) -> str:
+        """Return the expression for the line about an owner, NULL where owners are not compared."""
+        return f"('owner ' || {self.role(oid)})" if self.owners else "NULL"
+
+    def schemas(self) -> str:
+        """Return the condition, on a row ``n`` of pg_namespace, that a schema is compared."""
+        return f"n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup'{self.hidden_schemas})"
+
+
+def qualified(namespace: str, name: str) -> str:
+    """Return the expression for a quoted name with its schema."""
+    return f"quote_ident({namespace}) || '.' || quote_ident({name})"
+
+
+def collation(oid: str) -> str:
+    """Return the expression for the name of a collation, with its schema where that is not pg_catalog."""
+    return (
+        "(SELECT concat(nullif(quote_ident(n.nspname), 'pg_catalog') || '.', quote_ident(l.collname)) "
+        f"FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace WHERE l.oid = {oid})"
+    )
+
+
+def is_member(catalog: str, oid: str) -> str:
+    """Return the condition that an object belongs to an extension, or was made with another object and goes with it."""
+    kinds = "'e', 'i'" if catalog in {"pg_proc", "pg_cast"} else "'e'"
+    return (
+        f"EXISTS (SELECT FROM pg_depend m WHERE m.classid = '{catalog}'::regclass AND m.objid = {oid} "
+        f"AND m.deptype IN ({kinds}))"
+    )
+
+
+def grants(acl: str, owner: str, kind: str) -> str:
+    """Return the expression for an access list, a line a role, without the owner and the users that db_setup makes."""
+    right = "x.privilege_type || CASE WHEN x.is_grantable THEN ' (with grant option)' ELSE '' END"
+    default = f"acldefault('{kind}', {owner})" if kind else "'{}'::aclitem[]"
+    return f"""(SELECT string_agg(g.who || ': ' || g.rights, E'\\n' ORDER BY g.who) FROM (
+        SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END AS who,
+            string_agg(DISTINCT {right}, ', ' ORDER BY {right}) AS rights
+        FROM aclexplode(coalesce({acl}, {default})) x WHERE x.grantee <> {owner} AND NOT EXISTS (
+            SELECT FROM pg_shdescription s WHERE s.classoid = 'pg_authid'::regclass AND s.objoid = x.grantee
+            AND starts_with(s.description, 'made by db_setup ')) GROUP BY 1) g)"""
