@@ -58,10 +58,10 @@ RDS = {"engine": "postgres", "host": "h", "username": "u", "password": "S3CRET",
             Credentials("h", 5432, "d", "u", "", (("connect_timeout", "5"), ("keepalives", "1"), ("keepalives_idle", "30"))),
         ),
         (
-            "postgresql://u@h/d?require_auth=scram-sha-256&sslcrl=/c&gssencmode=disable&target_session_attrs=any",
+            "postgresql://u@h/d?krbsrvname=pg&sslcrl=/c&gssencmode=disable&target_session_attrs=any",
             Credentials(
                 "h", 5432, "d", "u", "",
-                (("gssencmode", "disable"), ("require_auth", "scram-sha-256"), ("sslcrl", "/c"), ("target_session_attrs", "any")),
+                (("gssencmode", "disable"), ("krbsrvname", "pg"), ("sslcrl", "/c"), ("target_session_attrs", "any")),
             ),
         ),
         ("postgresql://u@h/d?password=p%26q", Credentials("h", 5432, "d", "u", "p&q")),

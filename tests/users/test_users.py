@@ -250,7 +250,7 @@ def test_leftovers_are_told_and_can_be_dropped(site: Site, deploy: Deploy) -> No
     del site.environ["DB_READONLY_SECRET_NAME"]
     for event in ({}, {"action": "status"}, {"action": "plan"}):
         (warning,) = deploy(event)["warnings"]
-        assert f'still there: "{site.database.name}_reader"; to drop them' in warning
+        assert f'still exists: "{site.database.name}_reader"; to drop them' in warning
     site.login("readonly").close()
     for name in variables:
         site.environ.pop(name, None)
@@ -293,15 +293,15 @@ REFUSALS: list[tuple[str, Any, dict[str, str], type[DbSetupError], str]] = [
     ("with the admin's name", lambda site: put({"username": site.admin})(site), {}, SecretError, "holds the name of the admin"),
     ("twice", None, {"DB_READONLY_SECRET_NAME": "{n}/user"}, UserRefused, "named for user and for readonly"),
     ("two names", None, {"DB_PROXY": "a", "DB_TABLE_CREATOR_SECRET_NAME": "b"}, InvalidSetting, "name two secrets"),
-    ("superuser", sql("CREATE ROLE {n}_user SUPERUSER"), {}, UserRefused, '_user" is there already, and may do more'),
-    ("CREATEROLE", sql("CREATE ROLE {n}_readwrite CREATEROLE"), {}, UserRefused, '_readwrite" is there already, and may do more'),
-    ("owner", sql("CREATE ROLE {n}_user; CREATE TABLE x (); ALTER TABLE x OWNER TO {n}_user"), {}, UserRefused, "owns things"),
+    ("superuser", sql("CREATE ROLE {n}_user SUPERUSER"), {}, UserRefused, '_user" already exists, and may do more'),
+    ("CREATEROLE", sql("CREATE ROLE {n}_readwrite CREATEROLE"), {}, UserRefused, '_readwrite" already exists, and may do more'),
+    ("owner", sql("CREATE ROLE {n}_user; CREATE TABLE x (); ALTER TABLE x OWNER TO {n}_user"), {}, UserRefused, "owns objects"),
     ("login as group", sql("CREATE ROLE {n}_readwrite LOGIN"), {}, UserRefused, "can log in"),
     ("in a powerful role", sql("CREATE ROLE {n}_user LOGIN; GRANT pg_execute_server_program TO {n}_user"), {}, UserRefused, 'is a member of "pg_execute'),
     ("group in a role", sql("CREATE ROLE {n}_readonly; CREATE ROLE {n}_big CREATEROLE; GRANT {n}_big TO {n}_readonly"), {}, UserRefused, 'is a member of "'),
     ("stranger inside", sql("CREATE ROLE {n}_readwrite; CREATE ROLE {n}_x LOGIN IN ROLE {n}_readwrite"), {}, UserRefused, 'has the members "'),
     ("stranger in a login", sql("CREATE ROLE {n}_user_b; CREATE ROLE {n}_x LOGIN IN ROLE {n}_user_b"), {}, UserRefused, 'has the members "'),
-    ("admin may not", sql("ALTER ROLE {a} NOCREATEROLE"), {}, UserRefused, "may not make users"),
+    ("admin may not", sql("ALTER ROLE {a} NOCREATEROLE"), {}, UserRefused, "may not create users"),
     ("no schema", None, {"DB_SCHEMAS": "public,nowhere"}, UserRefused, 'no schema "nowhere"'),
     ("admin's name", None, {"DB_USER_LOGIN": "boss_{n}"}, InvalidSetting, "is the admin's"),
     ("one name twice", None, {"DB_USER_LOGIN": "{n}_readwrite"}, InvalidSetting, "is also that of DB_USER_ROLE"),
@@ -377,7 +377,7 @@ def test_admin_without_the_database(site: Site, deploy: Deploy) -> None:
         f"ALTER DATABASE {site.database.name} OWNER TO postgres; REVOKE CONNECT ON DATABASE {site.database.name} FROM PUBLIC;"
         f"GRANT CREATE, CONNECT ON DATABASE {site.database.name} TO {site.admin}"
     )
-    with pytest.raises(DbSetupError, match="asked for: GRANT CONNECT ON DATABASE") as caught:
+    with pytest.raises(DbSetupError, match="the server ignored: GRANT CONNECT ON DATABASE") as caught:
         deploy()
     assert caught.value.fix
     assert site.versions("user") == {}
@@ -446,6 +446,48 @@ def test_hostile_database(site: Site, deploy: Deploy) -> None:
     deploy(DB_NAME=name)
     parameters = {**site.database.parameters, "dbname": name, "user": value["username"], "password": value["password"]}
     psycopg2.connect(psycopg2.extensions.make_dsn(**parameters)).close()
+
+
+def sql_in(advice: str) -> str:
+    """Return the statements with which a fix or a warning ends."""
+    return advice[re.search("GRANT|REVOKE|ALTER|COMMENT", advice).start() :]  # type: ignore[union-attr]
+
+
+def test_statements_in_advice_can_be_run(site: Site, deploy: Deploy, password_server: Any) -> None:
+    """Every statement that a fix or a warning shows is valid where the database, its admin and its owners have hyphens."""
+    name, admin, other = (f"{site.database.name}-{each}" for each in ("my-shop", "app-admin", "other-owner"))
+    site.database.execute(f"CREATE ROLE {quoted(admin)} LOGIN PASSWORD 'p'; CREATE ROLE {quoted(other)}")
+    site.database.execute(f"CREATE DATABASE {quoted(name)} OWNER {quoted(admin)} TEMPLATE template0")
+    value = site.secret("admin")
+    site.client.create_secret(Name=f"{name}/admin", SecretString=json.dumps({**value, "username": admin, "password": "p", "dbname": name}))
+    shop = Database(password_server, name)
+    shop.execute(
+        f"CREATE ROLE {quoted(f'{name}_readwrite')}; CREATE TABLE t (i int); ALTER TABLE t OWNER TO {quoted(other)};"
+        f"GRANT CREATE ON SCHEMA public TO {quoted(other)} WITH GRANT OPTION; SET ROLE {quoted(other)};"
+        "GRANT CREATE ON SCHEMA public TO PUBLIC"
+    )
+    site.declare("user", "readonly", DB_SECRET_NAME=f"{name}/admin")
+    fixes = 0
+    with pytest.raises(UserRefused, match="may not create users"):
+        deploy()
+    while True:
+        try:
+            warnings = deploy()["warnings"]
+            break
+        except UserRefused as error:
+            shop.execute(sql_in(error.fix))
+            fixes += 1
+    assert fixes == (2 if shop.query("SELECT current_setting('server_version_num')::int >= 160000") == [(True,)] else 1)
+    owned, *_ = [text for text in warnings if f"what {quoted(other)} owns" in text]
+    assert f"GRANT {quoted(other)} TO {quoted(admin)}, and" in owned
+    for text in warnings:
+        shop.execute(sql_in(text.partition(", and the next run")[0]))
+    assert deploy()["warnings"] == []
+    (warning,) = deploy(DB_READONLY_SECRET_NAME="")["warnings"]
+    dropped = f"{name}_reader"
+    assert quoted(dropped) in warning
+    shop.execute(warning.partition("to drop them: ")[2])
+    assert shop.query("SELECT FROM pg_roles WHERE rolname = %s", dropped) == []
 
 
 def test_canary(
@@ -691,7 +733,7 @@ def test_staged_by_somebody_else(site: Site, deploy: Deploy, spoil: Any) -> None
     spoil(site)
     body = deploy()
     (warning,) = body["warnings"]
-    assert "what is staged is left out of account" in warning
+    assert "a staged version is ignored" in warning
     assert "CANARY" not in str(body)
     assert site.secret("user") == before
     deploy({"action": "rotate"})
