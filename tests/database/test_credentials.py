@@ -191,7 +191,7 @@ def test_credentials_show_the_place_and_no_password(show: Any) -> None:
     [("/var/run", True, True), ("localhost", False, True), ("127.0.0.1", False, True), ("::1", False, True),
      ("db.example.com", False, False), ("10.0.0.1", False, False), ("localhost.example.com", False, False)],
 )  # fmt: skip
-def test_way_that_cannot_leave_the_machine_is_known(host: str, socket: bool, local: bool) -> None:
+def test_connection_that_cannot_leave_the_machine_is_known(host: str, socket: bool, local: bool) -> None:
     """Sockets and loopback addresses are local, everything else is remote."""
     found = Credentials(host, 5432, "d", "u", "")
     assert (found.is_socket, found.is_local) == (socket, local)

@@ -1,4 +1,4 @@
-"""failure: what the server said of a migration, as a developer needs to read it."""
+"""server_errors: what the server said of a migration, as a developer needs to read it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from migrator.formatting import Location
 NAME = "003_add_phone.sql"
 
 
-def test_error_has_place_cause_kept_and_fix() -> None:
-    """A refused statement is shown with file, line and column, the server's words, what was kept and a fix."""
+def test_error_has_place_cause_applied_and_fix() -> None:
+    """A refused statement is shown with file, line and column, the server's words, what was applied and a fix."""
     error = ServerError("42601", 'syntax error at or near "COLUM"')
     error.where = Location("", 4, 19, "ALTER TABLE users ADD COLUM phone text;")
     failure = migration_error(error, NAME, f"nothing of {NAME}")
@@ -52,7 +52,7 @@ def test_error_without_a_place_names_the_file() -> None:
 def test_kind_and_code_follow_from_the_sqlstate(
     sqlstate: str, message: str, kind: type[MigrationFailed], code: str
 ) -> None:
-    """What can be told apart has a kind and a stable code of its own, and always a fix."""
+    """What can be distinguished has a kind and a stable code of its own, and always a fix."""
     failure = migration_error(ServerError(sqlstate, message), NAME, "nothing")
     assert type(failure) is kind
     assert failure.code == code
@@ -62,8 +62,8 @@ def test_kind_and_code_follow_from_the_sqlstate(
 
 
 @pytest.mark.parametrize("untracked", [True, False])
-def test_object_that_exists_is_named_and_nothing_was_kept(untracked: bool) -> None:
-    """The error of a file that makes what is there names the object, says what was kept, and how to go on."""
+def test_object_that_exists_is_named_and_nothing_was_applied(untracked: bool) -> None:
+    """The error of a file that makes what is there names the object, says what was applied, and how to go on."""
     error = ServerError("42P07", 'relation "users" already exists')
     failure = migration_error(error, NAME, f"nothing of {NAME}", untracked=untracked)
     assert 'relation "users"' in str(failure)
@@ -79,8 +79,8 @@ def test_missing_extension_is_named_with_what_to_do(name: str) -> None:
     assert all(word in failure.fix for word in (name, "PGBIN", "DATABASE_URL"))
 
 
-def test_hint_of_the_server_is_the_cure_when_there_is_no_better_one() -> None:
-    """For a SQLSTATE without advice of ours the server's hint is what to do, and is told once."""
+def test_hint_of_the_server_is_the_fix_when_there_is_no_better_one() -> None:
+    """For a SQLSTATE without advice of ours the server's hint is what to do, and is shown once."""
     failure = migration_error(ServerError("42883", "no such function", hint="add a cast"), NAME, "nothing")
     assert (failure.what, failure.fix) == (f"{NAME}: no such function (42883)", "add a cast")
 
@@ -92,7 +92,7 @@ def test_detail_and_hint_stand_behind_the_cause() -> None:
 
 
 def test_very_long_detail_leaves_room_for_the_rest() -> None:
-    """A detail of a megabyte does not push kept, fix and code out of the message."""
+    """A detail of a megabyte does not push applied, fix and code out of the message."""
     text = str(migration_error(ServerError("23505", "duplicate key", detail="x" * 1_000_000), NAME, f"nothing of {NAME}"))
     assert len(text.encode()) <= 1024
     assert text.startswith(f"{NAME}: duplicate key")

@@ -1,4 +1,4 @@
-"""Limited users from secrets: how they are made, what is left alone, what is refused, what is told."""
+"""Limited users from secrets: how they are made, what is left alone, what is refused, what is reported."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_no_users(site: Site, deploy: Deploy) -> None:
 
 
 def test_users_cost_nothing_where_there_are_none(site: Site) -> None:
-    """A run with nothing to do and no user declared loads nothing that is for users, nor the way to AWS."""
+    """A run with nothing to do and no user declared loads neither the package users nor the client of AWS."""
     program = (
         "import sys, initializer\ninitializer.handler({}, None)\n"
         "assert not {'migrator.users', 'migrator.database.secrets_manager'} & set(sys.modules)"
@@ -240,8 +240,8 @@ def test_rotation_of_nobody(
     assert site.roles() == []
 
 
-def test_leftovers_are_told_and_can_be_dropped(site: Site, deploy: Deploy) -> None:
-    """Users that are declared no more stay and are named, with statements that drop them, by each deploy and status."""
+def test_unconfigured_roles_are_named_and_can_be_dropped(site: Site, deploy: Deploy) -> None:
+    """Users that are no longer configured stay and are named, with statements that drop them, by each deploy and status."""
     variables = site.declare(*KINDS)
     site.folder.write("001_a.sql", "CREATE TABLE a (i int);")
     deploy()
@@ -261,8 +261,8 @@ def test_leftovers_are_told_and_can_be_dropped(site: Site, deploy: Deploy) -> No
     assert site.as_admin("SELECT count(*) FROM t") == [(0,)]
 
 
-def test_another_group_of_a_user_is_told(site: Site, deploy: Deploy) -> None:
-    """A user that somebody has put into a further group is no secret."""
+def test_another_group_of_a_user_is_named(site: Site, deploy: Deploy) -> None:
+    """A user that another tool has put into a further group is no secret."""
     site.declare("user")
     deploy()
     site.database.execute(f"GRANT pg_read_all_data TO {site.database.name}_user")
@@ -299,8 +299,8 @@ REFUSALS: list[tuple[str, Any, dict[str, str], type[DbSetupError], str]] = [
     ("login as group", sql("CREATE ROLE {n}_readwrite LOGIN"), {}, UserRefused, "can log in"),
     ("in a powerful role", sql("CREATE ROLE {n}_user LOGIN; GRANT pg_execute_server_program TO {n}_user"), {}, UserRefused, 'is a member of "pg_execute'),
     ("group in a role", sql("CREATE ROLE {n}_readonly; CREATE ROLE {n}_big CREATEROLE; GRANT {n}_big TO {n}_readonly"), {}, UserRefused, 'is a member of "'),
-    ("stranger inside", sql("CREATE ROLE {n}_readwrite; CREATE ROLE {n}_x LOGIN IN ROLE {n}_readwrite"), {}, UserRefused, 'has the members "'),
-    ("stranger in a login", sql("CREATE ROLE {n}_user_b; CREATE ROLE {n}_x LOGIN IN ROLE {n}_user_b"), {}, UserRefused, 'has the members "'),
+    ("unexpected member", sql("CREATE ROLE {n}_readwrite; CREATE ROLE {n}_x LOGIN IN ROLE {n}_readwrite"), {}, UserRefused, 'has the members "'),
+    ("unexpected member of a login", sql("CREATE ROLE {n}_user_b; CREATE ROLE {n}_x LOGIN IN ROLE {n}_user_b"), {}, UserRefused, 'has the members "'),
     ("admin may not", sql("ALTER ROLE {a} NOCREATEROLE"), {}, UserRefused, "may not create users"),
     ("no schema", None, {"DB_SCHEMAS": "public,nowhere"}, UserRefused, 'no schema "nowhere"'),
     ("admin's name", None, {"DB_USER_LOGIN": "boss_{n}"}, InvalidSetting, "is the admin's"),
@@ -371,7 +371,7 @@ def test_role_of_another_database(site: Site, deploy: Deploy, make_site: MakeSit
 
 
 def test_admin_without_the_database(site: Site, deploy: Deploy) -> None:
-    """What the server refuses the admin is told with the statement and what the admin lacks."""
+    """What the server refuses the admin is reported with the statement and what the admin lacks."""
     site.declare("user")
     site.database.execute(
         f"ALTER DATABASE {site.database.name} OWNER TO postgres; REVOKE CONNECT ON DATABASE {site.database.name} FROM PUBLIC;"
@@ -498,13 +498,13 @@ def test_canary(
     for name in ("botocore", "boto3", "urllib3"):
         caplog.set_level(logging.NOTSET, logger=name)
     site.declare(*KINDS)
-    told: list[str] = []
+    shown: list[str] = []
 
     def say(event: object = None, **environ: str) -> None:
         try:
-            told.append(json.dumps(deploy(event, **environ)))
+            shown.append(json.dumps(deploy(event, **environ)))
         except DbSetupError as error:
-            told.extend([str(error), repr(error), repr(error.__cause__), repr(error.__context__)])
+            shown.extend([str(error), repr(error), repr(error.__cause__), repr(error.__context__)])
 
     say()
     say({"action": "rotate"})
@@ -523,14 +523,14 @@ def test_canary(
     say(DB_NAME="nowhere")
     with closing(site.database.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT query FROM pg_stat_activity UNION ALL SELECT runs::text FROM db_setup.runs")
-        told += [str(row) for row in cursor.fetchall()]
+        shown += [str(row) for row in cursor.fetchall()]
         cursor.execute("SHOW shared_preload_libraries")
         if cursor.fetchall() == [("pg_stat_statements",)]:  # it came with this server
             cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements; SELECT query FROM pg_stat_statements")
-            told += [query for (query,) in cursor.fetchall()]
-            assert any("COMMENT ON ROLE" in query for query in told)
-    told += [caplog.text, *capsys.readouterr(), password_server.log.read_text(errors="replace")]
-    everything = "\n".join(told).replace("ALTER ROLE " + login + " PASSWORD 'CANARY-other'", "")
+            shown += [query for (query,) in cursor.fetchall()]
+            assert any("COMMENT ON ROLE" in query for query in shown)
+    shown += [caplog.text, *capsys.readouterr(), password_server.log.read_text(errors="replace")]
+    everything = "\n".join(shown).replace("ALTER ROLE " + login + " PASSWORD 'CANARY-other'", "")
     assert "scram" in everything.lower()
     passwords = {ADMIN_PASSWORD, "CANARY"}
     for kind in KINDS[1:]:
@@ -677,8 +677,8 @@ def test_premade_login_with_its_secret(site: Site, deploy: Deploy) -> None:
     site.connect(f"{site.database.name}_user", "known").close()
 
 
-def test_stranger_in_a_group_is_told(site: Site, deploy: Deploy) -> None:
-    """A role that somebody has put into a group of ours is named by each deploy."""
+def test_member_of_others_in_a_group_is_named(site: Site, deploy: Deploy) -> None:
+    """A role that another tool has put into a group of ours is named by each deploy."""
     site.declare("user")
     deploy()
     site.database.execute(f"CREATE ROLE {site.database.name}_x IN ROLE {site.database.name}_readwrite")
@@ -726,7 +726,7 @@ def empty_version(site: Site) -> None:
     ids=["no value", "not JSON", "binary", "no object", "admin", "stranger"],
 )
 def test_staged_by_somebody_else(site: Site, deploy: Deploy, spoil: Any) -> None:
-    """What another tool has staged, or failed to, is told, is in no deploy's way, and a rotation takes its place."""
+    """What another tool has staged, or failed to, is reported, is in no deploy's way, and a rotation takes its place."""
     site.declare("user")
     deploy()
     before = site.secret("user")
@@ -793,7 +793,7 @@ def test_role_of_a_database_that_was_renamed(site: Site, deploy: Deploy, passwor
 
 
 def test_secret_with_a_null_user(site: Site, deploy: Deploy) -> None:
-    """A user name that is null is nobody's, and is not told as one."""
+    """A user name that is null is nobody's, and is not reported as one."""
     site.declare("user")
     put({"username": None, "password": None})(site)
     assert deploy()["warnings"] == []
