@@ -15,7 +15,7 @@ from typing import Any
 
 from migrator.actions import perform
 from migrator.context import RunContext
-from migrator.database.deadline import Deadline
+from migrator.database import Deadline
 from migrator.errors import DbSetupError
 from migrator.report import Report
 from migrator.request import Request

@@ -7,10 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from migrator.database import credentials
-from migrator.database.connection import Connection, connect
-from migrator.database.credentials import Credentials
-from migrator.database.deadline import Deadline
+from migrator.database import Connection, Credentials, Deadline, connect, credentials
 from migrator.errors import InvalidSetting
 from migrator.events import Listener
 from migrator.files.folder import Folder, default_path, read_folder
@@ -62,9 +59,11 @@ class RunContext:
         if self.settings.iam_auth:
             if found.is_socket:
                 raise InvalidSetting("DB_IAM_AUTH is set, and the host is a socket", fix="IAM is for RDS: set DB_HOST")
-            from migrator.database.secrets_manager import iam_token  # noqa: PLC0415 - like boto3, for those who use IAM
+            from migrator.database import secrets_manager  # noqa: PLC0415 - like boto3, for those who use IAM
 
-            found = found._replace(password=iam_token(found.host, found.port, found.user))  # good for 15 minutes
+            found = found._replace(
+                password=secrets_manager.iam_token(found.host, found.port, found.user)
+            )  # good for 15 minutes
         return connect(found, self.settings.lock_timeout, self.deadline, self.request_id)
 
     def lock(self, connection: Connection) -> bool:

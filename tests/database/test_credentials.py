@@ -11,6 +11,10 @@ from migrator.database.credentials import Credentials
 from migrator.errors import DbSetupError, InvalidSetting, NoDatabase, SecretError
 from migrator.settings import Settings
 
+from tests.plugins.databases import Database
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Invoke
+
 RDS = {"engine": "postgres", "host": "h", "username": "u", "password": "S3CRET", "dbname": "d", "port": 5433}
 
 
@@ -45,6 +49,24 @@ RDS = {"engine": "postgres", "host": "h", "username": "u", "password": "S3CRET",
             "postgresql://u@h/d?sslmode=verify-full&sslrootcert=/certs/a+b.pem",
             Credentials("h", 5432, "d", "u", "", (("sslmode", "verify-full"), ("sslrootcert", "/certs/a+b.pem"))),
         ),
+        (
+            "postgresql+psycopg2://u@h/d?tcp_user_timeout=5000&application_name=shop%20deploy",
+            Credentials("h", 5432, "d", "u", "", (("application_name", "shop deploy"), ("tcp_user_timeout", "5000"))),
+        ),
+        (
+            "postgresql://u@h/d?keepalives_idle=30&connect_timeout=5&keepalives=1",
+            Credentials("h", 5432, "d", "u", "", (("connect_timeout", "5"), ("keepalives", "1"), ("keepalives_idle", "30"))),
+        ),
+        (
+            "postgresql://u@h/d?krbsrvname=pg&sslcrl=/c&gssencmode=disable&target_session_attrs=any",
+            Credentials(
+                "h", 5432, "d", "u", "",
+                (("gssencmode", "disable"), ("krbsrvname", "pg"), ("sslcrl", "/c"), ("target_session_attrs", "any")),
+            ),
+        ),
+        ("postgresql://u@h/d?password=p%26q", Credentials("h", 5432, "d", "u", "p&q")),
+        ("postgresql://u@h/d?sslmode=&application_name=", Credentials("h", 5432, "d", "u", "")),
+        ("postgresql://u:p@h/d?ssl=true", Credentials("h", 5432, "d", "u", "p", (("sslmode", "require"),))),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -95,8 +117,32 @@ def test_encoded_password_arrives_whole(password: str) -> None:
         ("postgresql://u:S3CRET?S3CRET@h/d", "DATABASE_URL"),
         ("postgresql://u:12?S3CRET@h/d", "DATABASE_URL"),
         ("postgresql://u:?S3CRET@h/d", "DATABASE_URL"),
+        ("postgresql://u:S3CRET@h/d?passfile=/S3CRET", "unknown parameter: passfile"),
+        ("postgresql://u:S3CRET@h/d?service=S3CRET", "unknown parameter: service"),
+        ("postgresql://u:S3CRET@localhost/d?hostaddr=10.0.0.1", "unknown parameter: hostaddr"),
+        ("postgresql://u:S3CRET@h/d?client_encoding=LATIN1", "unknown parameter: client_encoding"),
+        ("postgresql://u:S3CRET@h/d?replication=database", "unknown parameter: replication"),
+        ("postgresql://u:S3CRET@h/d?options=S3CRET&service=S3CRET", "unknown parameter: options, service"),
+        ("postgresql://u:S3CRET@h/d?b=S3CRET&sslmode=require&a=S3CRET", "unknown parameter: a, b"),
+        ("postgresql://u:S3CRET@h/d?S3CRET", "unknown parameter: .not a name."),
+        ("postgresql://u:12?S3CRET", "unknown parameter: .not a name."),
+        ("postgresql://u:S3CRET@h/d?S3-CRET=S3CRET", "unknown parameter: .not a name."),
+        ("postgresql://u:S3CRET@h/d?sslmode=S3CRET=S3CRET", "parameter that cannot be read"),
+        ("postgresql://u:S3CRET%zz@h/d", "broken %-encoding"),
+        ("postgresql://u:S3CRET%@h/d", "broken %-encoding"),
+        ("postgresql://u:S3CRET%00@h/d", "broken %-encoding"),
+        ("postgresql://u:S3CRET%ff@h/d", "cannot be read"),
+        ("postgresql://u:S3CRET\udcff@h/d", "cannot be read"),
+        ("postgresql://u:S3CRET\x00@h/d", "cannot be read"),
+        ("postgresql://u:S3CRET@[]/d", "cannot be read"),
+        ("postgresql://u:S3CRET@[::1]S3CRET/d", "cannot be read"),
+        ("postgresql://u@h:S3CRET@h/d", "cannot be read"),
+        ("postgresql://u@h/d?dbname=postgresql://u:S3CRET@h", "cannot be read"),
+        ("postgresql://u:S3CRET@h/d?host=", "no host"),
+        ("postgresql://u:S3CRET@h/d?user=", "no user"),
+        ("postgresql", "no host and no user"),
     ],
-    ids=lambda value: value.replace("S3CRET", "*") if value else "empty",
+    ids=lambda value: ascii(value.replace("S3CRET", "*")) if value else "empty",
 )
 def test_unusable_url_is_refused_without_its_password(url: str, named: str) -> None:
     """A URL that cannot be used is refused; the refusal says which part, and shows nothing of a password."""
@@ -106,6 +152,18 @@ def test_unusable_url_is_refused_without_its_password(url: str, named: str) -> N
     assert "S3CRET" not in repr(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_parameters_reach_the_server(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The session of a run has the parameters of the URL; its application_name goes before the name of a run."""
+    folder.write("001_a.sql", "CREATE TABLE a AS SELECT current_setting('application_name') AS name;")
+    folder.write("002_b.sql", "INSERT INTO a SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid();")
+    invoke(DATABASE_URL=f"{database.url}&application_name=shop%20deploy&tcp_user_timeout=5000&connect_timeout=7&keepalives=0")
+    assert database.query("SELECT * FROM a") == [("shop deploy",)] * 2
+    folder.write("003_c.sql", "TRUNCATE a; INSERT INTO a SELECT current_setting('application_name');")
+    invoke()
+    ((name,),) = database.query("SELECT * FROM a")
+    assert name.startswith("db_setup ")
 
 
 def test_password_with_an_at_sign_is_never_taken_for_a_host() -> None:
@@ -133,7 +191,7 @@ def test_credentials_show_the_place_and_no_password(show: Any) -> None:
     [("/var/run", True, True), ("localhost", False, True), ("127.0.0.1", False, True), ("::1", False, True),
      ("db.example.com", False, False), ("10.0.0.1", False, False), ("localhost.example.com", False, False)],
 )  # fmt: skip
-def test_way_that_cannot_leave_the_machine_is_known(host: str, socket: bool, local: bool) -> None:
+def test_connection_that_cannot_leave_the_machine_is_known(host: str, socket: bool, local: bool) -> None:
     """Sockets and loopback addresses are local, everything else is remote."""
     found = Credentials(host, 5432, "d", "u", "")
     assert (found.is_socket, found.is_local) == (socket, local)

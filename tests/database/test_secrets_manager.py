@@ -79,14 +79,14 @@ def test_binary_secret_is_refused(secrets: Any) -> None:
 
 
 def test_missing_secret_is_named(secrets: Any) -> None:
-    """A secret that is not there is named, with where to look."""
+    """A secret that is not there is named, with what to check."""
     with pytest.raises(SecretError, match="prod/db") as caught:
         read_secret("prod/db")
     assert "DB_SECRET_NAME" in caught.value.fix
 
 
 def test_deleted_secret_is_named(secrets: Any) -> None:
-    """A secret that is scheduled for deletion is told from one that never was."""
+    """A secret that is scheduled for deletion is distinguished from one that never was."""
     secrets.create_secret(Name="prod/db", SecretString=json.dumps(RDS))
     secrets.delete_secret(SecretId="prod/db")
     with pytest.raises(SecretError, match="InvalidRequestException") as caught:

@@ -1,4 +1,4 @@
-"""failure: what the server said of a migration, as a developer needs to read it."""
+"""server_errors: what the server said of a migration, as a developer needs to read it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from migrator.formatting import Location
 NAME = "003_add_phone.sql"
 
 
-def test_error_has_place_cause_kept_and_fix() -> None:
-    """A refused statement is shown with file, line and column, the server's words, what was kept and a fix."""
+def test_error_has_place_cause_applied_and_fix() -> None:
+    """A refused statement is shown with file, line and column, the server's words, what was applied and a fix."""
     error = ServerError("42601", 'syntax error at or near "COLUM"')
     error.where = Location("", 4, 19, "ALTER TABLE users ADD COLUM phone text;")
     failure = migration_error(error, NAME).after(Progress(failed=NAME))
@@ -70,8 +70,8 @@ def test_kind_and_code_follow_from_the_sqlstate(
 
 
 @pytest.mark.parametrize("untracked", [True, False])
-def test_object_that_exists_is_named_and_nothing_was_kept(untracked: bool) -> None:
-    """The error of a file that makes what is there names the object, says what was kept, and how to go on."""
+def test_object_that_exists_is_named_and_nothing_was_applied(untracked: bool) -> None:
+    """The error of a file that makes what is there names the object, says what was applied, and how to go on."""
     error = ServerError("42P07", 'relation "users" already exists')
     failure = migration_error(error, NAME, untracked=untracked).after(Progress(failed=NAME))
     assert 'relation "users"' in str(failure)

@@ -23,27 +23,27 @@ def secured(base: Path, settings: Settings = NOTHING_SET, **parameters: str) -> 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """Return a certificate bundle that lies beside the code."""
+    """Return a certificate bundle that lies next to the code."""
     path = tmp_path / "global-bundle.pem"
     path.write_text("a certificate")
     return path
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "/var/run/postgresql"])
-def test_local_way_needs_no_tls(tmp_path: Path, bundle: Path, host: str) -> None:
+def test_local_connection_needs_no_tls(tmp_path: Path, bundle: Path, host: str) -> None:
     """A connection that does not leave the machine is left as it is."""
     local = REMOTE._replace(host=host)
     assert credentials.secured(local, Settings(), tmp_path) == (local, "")
 
 
-def test_local_way_is_secured_when_that_is_asked_for(tmp_path: Path) -> None:
+def test_local_connection_is_secured_when_that_is_asked_for(tmp_path: Path) -> None:
     """DB_SSL_MODE counts for a local server too."""
     found, _ = credentials.secured(REMOTE._replace(host="localhost"), Settings(ssl_mode="require"), tmp_path)
     assert dict(found.parameters) == {"sslmode": "require"}
 
 
-def test_bundle_beside_the_code_is_verified_with(tmp_path: Path, bundle: Path) -> None:
-    """With the RDS bundle beside the code a remote server is verified in full, and nothing is warned of."""
+def test_bundle_next_to_the_code_is_verified_with(tmp_path: Path, bundle: Path) -> None:
+    """With the RDS bundle next to the code a remote server is verified in full, and nothing is warned of."""
     assert secured(tmp_path) == ({"sslmode": "verify-full", "sslrootcert": str(bundle)}, "")
 
 
@@ -60,7 +60,7 @@ def test_certificates_of_the_system_can_be_used(tmp_path: Path) -> None:
     assert secured(tmp_path, Settings(ssl_root_cert="system"))[0]["sslrootcert"] == "system"
 
 
-def test_without_a_certificate_the_way_is_encrypted_and_said_to_be_unverified(tmp_path: Path) -> None:
+def test_without_a_certificate_the_connection_is_encrypted_and_said_to_be_unverified(tmp_path: Path) -> None:
     """Without a certificate TLS is required, and a warning says that nobody verifies the server."""
     parameters, warning = secured(tmp_path)
     assert parameters == {"sslmode": "require"}
@@ -91,7 +91,7 @@ def test_url_has_the_last_word_on_the_mode(tmp_path: Path) -> None:
 
 
 def test_empty_mode_of_a_url_is_none(tmp_path: Path) -> None:
-    """A URL that ends in "sslmode=" says nothing about TLS, and the way is encrypted all the same."""
+    """A URL that ends in "sslmode=" says nothing about TLS, and the connection is encrypted all the same."""
     assert secured(tmp_path, sslmode="")[0]["sslmode"] == "require"
 
 

@@ -185,7 +185,7 @@ def _clear(home: Database, start: str) -> None:
         home.drop(name)
     roles = home.query(
         "SELECT quote_ident(rolname) FROM pg_roles WHERE rolname LIKE %s OR shobj_description(oid, 'pg_authid') LIKE %s "
-        "ORDER BY rolname LIKE 'boss%%'", f"%{start}%", f'%database "{start}%',
+        "ORDER BY rolname LIKE 'boss%%' OR rolname LIKE '%%-admin'", f"%{start}%", f'%database "{start}%',
     )  # fmt: skip
     home.execute("; ".join(f"DROP ROLE IF EXISTS {role}" for (role,) in roles) or "SELECT 1")
 

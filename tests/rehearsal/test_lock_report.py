@@ -10,7 +10,7 @@ from migrator.database.connection import connect
 from migrator.database.credentials import from_url
 from migrator.database.deadline import Deadline
 from migrator.errors import MigrationFailed
-from migrator.history import runs
+from migrator.history import History
 from migrator.rehearsal import LockReport
 from migrator.sql.statements import split
 
@@ -111,8 +111,8 @@ def test_run_that_lost_its_connection(database: Database) -> None:
     """The answer has what each connection of the run has seen of whole files, the row what the last one has."""
     report = LockReport()
     with closing(connect(from_url(database.url), 1.0, Deadline(None))) as connection:
-        runs.create(connection)
-        run_id = runs.begin_run(connection, "migrate", "x")
+        History(connection).create()
+        run_id = History(connection).begin_run("migrate", "x")
         for name in ("001_a.sql", "002_b.sql"):
             trace = report.trace(connection)
             connection.run("BEGIN")

@@ -141,10 +141,10 @@ def test_everybody_loses_what_only_users_should_have(site: Site, deploy: Deploy)
     """PUBLIC cannot create in public; where asked, it cannot connect either, and the users still can."""
     site.database.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
     site.declare(*KINDS)
-    stranger = f"stranger_{site.database.name}"
-    site.database.execute(f"CREATE ROLE {stranger} LOGIN PASSWORD 'p'")
+    outsider = f"outsider_{site.database.name}"
+    site.database.execute(f"CREATE ROLE {outsider} LOGIN PASSWORD 'p'")
     deploy()
-    asked = f"SELECT has_schema_privilege('{stranger}', 'public', 'CREATE'), has_database_privilege('{stranger}', current_database(), 'CONNECT')"
+    asked = f"SELECT has_schema_privilege('{outsider}', 'public', 'CREATE'), has_database_privilege('{outsider}', current_database(), 'CONNECT')"
     assert site.database.query(asked) == [(False, True)]
     deploy(REVOKE_PUBLIC_CONNECT="true")
     assert site.database.query(asked) == [(False, False)]
@@ -350,7 +350,7 @@ def test_overloaded_procedures(site: Site, deploy: Deploy) -> None:
 
 
 def test_public_schema_and_database_of_somebody_else(site: Site, deploy: Deploy) -> None:
-    """What everybody has and the admin cannot revoke is told, with the statement that ends it."""
+    """What everybody has and the admin cannot revoke is reported, with the statement that ends it."""
     name = site.database.name
     site.database.execute(
         f"ALTER DATABASE {name} OWNER TO postgres; GRANT ALL ON DATABASE {name} TO {site.admin} WITH GRANT OPTION;"
@@ -359,21 +359,21 @@ def test_public_schema_and_database_of_somebody_else(site: Site, deploy: Deploy)
     )
     site.declare("user")
 
-    def told() -> list[str]:
+    def reported() -> list[str]:
         return [text for text in deploy(REVOKE_PUBLIC_CONNECT="true")["warnings"] if "everybody" in text]
 
-    assert [text.partition(":")[0] for text in told()] == [
+    assert [text.partition(":")[0] for text in reported()] == [
         'everybody has CREATE on SCHEMA public, by "postgres", who owns it; to end that, as "postgres"',
         f'everybody has CONNECT on DATABASE {name}, by "postgres", who owns it; to end that, as "postgres"',
     ]
-    for text in told():
+    for text in reported():
         site.database.execute(text.partition('as "postgres": ')[2])
-    assert told() == []
+    assert reported() == []
     site.login("user").close()
 
 
 def test_public_grant_of_somebody_else(site: Site, deploy: Deploy) -> None:
-    """A grant to everybody by a role that may grant on is told, with what the owner can do, and ends no deploy."""
+    """A grant to everybody by a role that may grant on is reported, with what the owner can do, and ends no deploy."""
     other = f"other_{site.database.name}"
     site.database.execute(f"CREATE ROLE {other}; GRANT CREATE ON SCHEMA public TO {other} WITH GRANT OPTION")
     site.database.execute(f"SET ROLE {other}; GRANT CREATE ON SCHEMA public TO PUBLIC; RESET ROLE; GRANT CREATE ON SCHEMA public TO PUBLIC")

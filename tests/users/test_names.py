@@ -1,4 +1,4 @@
-"""roles: the names of users and groups, from the database's name or set, and what is refused."""
+"""names: the names of users and groups, from the database's name or set, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limited users from secrets: how they are made, what is left alone, what is refused, what is told."""
+"""Limited users from secrets: how they are made, what is left alone, what is refused, what is reported."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_no_users(site: Site, deploy: Deploy) -> None:
 
 
 def test_users_cost_nothing_where_there_are_none(site: Site) -> None:
-    """A run with nothing to do and no user declared loads nothing that is for users, nor the way to AWS."""
+    """A run with nothing to do and no user declared loads neither the package users nor the client of AWS."""
     program = (
         "import sys, initializer\ninitializer.handler({}, None)\n"
         "assert not {'migrator.users', 'migrator.database.secrets_manager'} & set(sys.modules)"
@@ -240,8 +240,8 @@ def test_rotation_of_nobody(
     assert site.roles() == []
 
 
-def test_leftovers_are_told_and_can_be_dropped(site: Site, deploy: Deploy) -> None:
-    """Users that are declared no more stay and are named, with statements that drop them, by each deploy and status."""
+def test_unconfigured_roles_are_named_and_can_be_dropped(site: Site, deploy: Deploy) -> None:
+    """Users that are no longer configured stay and are named, with statements that drop them, by each deploy and status."""
     variables = site.declare(*KINDS)
     site.folder.write("001_a.sql", "CREATE TABLE a (i int);")
     deploy()
@@ -250,7 +250,7 @@ def test_leftovers_are_told_and_can_be_dropped(site: Site, deploy: Deploy) -> No
     del site.environ["DB_READONLY_SECRET_NAME"]
     for event in ({}, {"action": "status"}, {"action": "plan"}):
         (warning,) = deploy(event)["warnings"]
-        assert f'still there: "{site.database.name}_reader"; to drop them' in warning
+        assert f'still exists: "{site.database.name}_reader"; to drop them' in warning
     site.login("readonly").close()
     for name in variables:
         site.environ.pop(name, None)
@@ -261,8 +261,8 @@ def test_leftovers_are_told_and_can_be_dropped(site: Site, deploy: Deploy) -> No
     assert site.as_admin("SELECT count(*) FROM t") == [(0,)]
 
 
-def test_another_group_of_a_user_is_told(site: Site, deploy: Deploy) -> None:
-    """A user that somebody has put into a further group is no secret."""
+def test_another_group_of_a_user_is_named(site: Site, deploy: Deploy) -> None:
+    """A user that another tool has put into a further group is no secret."""
     site.declare("user")
     deploy()
     site.database.execute(f"GRANT pg_read_all_data TO {site.database.name}_user")
@@ -293,15 +293,15 @@ REFUSALS: list[tuple[str, Any, dict[str, str], type[DbSetupError], str]] = [
     ("with the admin's name", lambda site: put({"username": site.admin})(site), {}, SecretError, "holds the name of the admin"),
     ("twice", None, {"DB_READONLY_SECRET_NAME": "{n}/user"}, UserRefused, "named for user and for readonly"),
     ("two names", None, {"DB_PROXY": "a", "DB_TABLE_CREATOR_SECRET_NAME": "b"}, InvalidSetting, "name two secrets"),
-    ("superuser", sql("CREATE ROLE {n}_user SUPERUSER"), {}, UserRefused, '_user" is there already, and may do more'),
-    ("CREATEROLE", sql("CREATE ROLE {n}_readwrite CREATEROLE"), {}, UserRefused, '_readwrite" is there already, and may do more'),
-    ("owner", sql("CREATE ROLE {n}_user; CREATE TABLE x (); ALTER TABLE x OWNER TO {n}_user"), {}, UserRefused, "owns things"),
+    ("superuser", sql("CREATE ROLE {n}_user SUPERUSER"), {}, UserRefused, '_user" already exists, and may do more'),
+    ("CREATEROLE", sql("CREATE ROLE {n}_readwrite CREATEROLE"), {}, UserRefused, '_readwrite" already exists, and may do more'),
+    ("owner", sql("CREATE ROLE {n}_user; CREATE TABLE x (); ALTER TABLE x OWNER TO {n}_user"), {}, UserRefused, "owns objects"),
     ("login as group", sql("CREATE ROLE {n}_readwrite LOGIN"), {}, UserRefused, "can log in"),
     ("in a powerful role", sql("CREATE ROLE {n}_user LOGIN; GRANT pg_execute_server_program TO {n}_user"), {}, UserRefused, 'is a member of "pg_execute'),
     ("group in a role", sql("CREATE ROLE {n}_readonly; CREATE ROLE {n}_big CREATEROLE; GRANT {n}_big TO {n}_readonly"), {}, UserRefused, 'is a member of "'),
-    ("stranger inside", sql("CREATE ROLE {n}_readwrite; CREATE ROLE {n}_x LOGIN IN ROLE {n}_readwrite"), {}, UserRefused, 'has the members "'),
-    ("stranger in a login", sql("CREATE ROLE {n}_user_b; CREATE ROLE {n}_x LOGIN IN ROLE {n}_user_b"), {}, UserRefused, 'has the members "'),
-    ("admin may not", sql("ALTER ROLE {a} NOCREATEROLE"), {}, UserRefused, "may not make users"),
+    ("unexpected member", sql("CREATE ROLE {n}_readwrite; CREATE ROLE {n}_x LOGIN IN ROLE {n}_readwrite"), {}, UserRefused, 'has the members "'),
+    ("unexpected member of a login", sql("CREATE ROLE {n}_user_b; CREATE ROLE {n}_x LOGIN IN ROLE {n}_user_b"), {}, UserRefused, 'has the members "'),
+    ("admin may not", sql("ALTER ROLE {a} NOCREATEROLE"), {}, UserRefused, "may not create users"),
     ("no schema", None, {"DB_SCHEMAS": "public,nowhere"}, UserRefused, 'no schema "nowhere"'),
     ("admin's name", None, {"DB_USER_LOGIN": "boss_{n}"}, InvalidSetting, "is the admin's"),
     ("one name twice", None, {"DB_USER_LOGIN": "{n}_readwrite"}, InvalidSetting, "is also that of DB_USER_ROLE"),
@@ -371,13 +371,13 @@ def test_role_of_another_database(site: Site, deploy: Deploy, make_site: MakeSit
 
 
 def test_admin_without_the_database(site: Site, deploy: Deploy) -> None:
-    """What the server refuses the admin is told with the statement and what the admin lacks."""
+    """What the server refuses the admin is reported with the statement and what the admin lacks."""
     site.declare("user")
     site.database.execute(
         f"ALTER DATABASE {site.database.name} OWNER TO postgres; REVOKE CONNECT ON DATABASE {site.database.name} FROM PUBLIC;"
         f"GRANT CREATE, CONNECT ON DATABASE {site.database.name} TO {site.admin}"
     )
-    with pytest.raises(DbSetupError, match="asked for: GRANT CONNECT ON DATABASE") as caught:
+    with pytest.raises(DbSetupError, match="the server ignored: GRANT CONNECT ON DATABASE") as caught:
         deploy()
     assert caught.value.fix
     assert site.versions("user") == {}
@@ -448,6 +448,48 @@ def test_hostile_database(site: Site, deploy: Deploy) -> None:
     psycopg2.connect(psycopg2.extensions.make_dsn(**parameters)).close()
 
 
+def sql_in(advice: str) -> str:
+    """Return the statements with which a fix or a warning ends."""
+    return advice[re.search("GRANT|REVOKE|ALTER|COMMENT", advice).start() :]  # type: ignore[union-attr]
+
+
+def test_statements_in_advice_can_be_run(site: Site, deploy: Deploy, password_server: Any) -> None:
+    """Every statement that a fix or a warning shows is valid where the database, its admin and its owners have hyphens."""
+    name, admin, other = (f"{site.database.name}-{each}" for each in ("my-shop", "app-admin", "other-owner"))
+    site.database.execute(f"CREATE ROLE {quoted(admin)} LOGIN PASSWORD 'p'; CREATE ROLE {quoted(other)}")
+    site.database.execute(f"CREATE DATABASE {quoted(name)} OWNER {quoted(admin)} TEMPLATE template0")
+    value = site.secret("admin")
+    site.client.create_secret(Name=f"{name}/admin", SecretString=json.dumps({**value, "username": admin, "password": "p", "dbname": name}))
+    shop = Database(password_server, name)
+    shop.execute(
+        f"CREATE ROLE {quoted(f'{name}_readwrite')}; CREATE TABLE t (i int); ALTER TABLE t OWNER TO {quoted(other)};"
+        f"GRANT CREATE ON SCHEMA public TO {quoted(other)} WITH GRANT OPTION; SET ROLE {quoted(other)};"
+        "GRANT CREATE ON SCHEMA public TO PUBLIC"
+    )
+    site.declare("user", "readonly", DB_SECRET_NAME=f"{name}/admin")
+    fixes = 0
+    with pytest.raises(UserRefused, match="may not create users"):
+        deploy()
+    while True:
+        try:
+            warnings = deploy()["warnings"]
+            break
+        except UserRefused as error:
+            shop.execute(sql_in(error.fix))
+            fixes += 1
+    assert fixes == (2 if shop.query("SELECT current_setting('server_version_num')::int >= 160000") == [(True,)] else 1)
+    owned, *_ = [text for text in warnings if f"what {quoted(other)} owns" in text]
+    assert f"GRANT {quoted(other)} TO {quoted(admin)}, and" in owned
+    for text in warnings:
+        shop.execute(sql_in(text.partition(", and the next run")[0]))
+    assert deploy()["warnings"] == []
+    (warning,) = deploy(DB_READONLY_SECRET_NAME="")["warnings"]
+    dropped = f"{name}_reader"
+    assert quoted(dropped) in warning
+    shop.execute(warning.partition("to drop them: ")[2])
+    assert shop.query("SELECT FROM pg_roles WHERE rolname = %s", dropped) == []
+
+
 def test_canary(
     site: Site, deploy: Deploy, password_server: Any, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -456,13 +498,13 @@ def test_canary(
     for name in ("botocore", "boto3", "urllib3"):
         caplog.set_level(logging.NOTSET, logger=name)
     site.declare(*KINDS)
-    told: list[str] = []
+    shown: list[str] = []
 
     def say(event: object = None, **environ: str) -> None:
         try:
-            told.append(json.dumps(deploy(event, **environ)))
+            shown.append(json.dumps(deploy(event, **environ)))
         except DbSetupError as error:
-            told.extend([str(error), repr(error), repr(error.__cause__), repr(error.__context__)])
+            shown.extend([str(error), repr(error), repr(error.__cause__), repr(error.__context__)])
 
     say()
     say({"action": "rotate"})
@@ -481,14 +523,14 @@ def test_canary(
     say(DB_NAME="nowhere")
     with closing(site.database.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT query FROM pg_stat_activity UNION ALL SELECT runs::text FROM db_setup.runs")
-        told += [str(row) for row in cursor.fetchall()]
+        shown += [str(row) for row in cursor.fetchall()]
         cursor.execute("SHOW shared_preload_libraries")
         if cursor.fetchall() == [("pg_stat_statements",)]:  # it came with this server
             cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements; SELECT query FROM pg_stat_statements")
-            told += [query for (query,) in cursor.fetchall()]
-            assert any("COMMENT ON ROLE" in query for query in told)
-    told += [caplog.text, *capsys.readouterr(), password_server.log.read_text(errors="replace")]
-    everything = "\n".join(told).replace("ALTER ROLE " + login + " PASSWORD 'CANARY-other'", "")
+            shown += [query for (query,) in cursor.fetchall()]
+            assert any("COMMENT ON ROLE" in query for query in shown)
+    shown += [caplog.text, *capsys.readouterr(), password_server.log.read_text(errors="replace")]
+    everything = "\n".join(shown).replace("ALTER ROLE " + login + " PASSWORD 'CANARY-other'", "")
     assert "scram" in everything.lower()
     passwords = {ADMIN_PASSWORD, "CANARY"}
     for kind in KINDS[1:]:
@@ -635,8 +677,8 @@ def test_premade_login_with_its_secret(site: Site, deploy: Deploy) -> None:
     site.connect(f"{site.database.name}_user", "known").close()
 
 
-def test_stranger_in_a_group_is_told(site: Site, deploy: Deploy) -> None:
-    """A role that somebody has put into a group of ours is named by each deploy."""
+def test_member_of_others_in_a_group_is_named(site: Site, deploy: Deploy) -> None:
+    """A role that another tool has put into a group of ours is named by each deploy."""
     site.declare("user")
     deploy()
     site.database.execute(f"CREATE ROLE {site.database.name}_x IN ROLE {site.database.name}_readwrite")
@@ -684,14 +726,14 @@ def empty_version(site: Site) -> None:
     ids=["no value", "not JSON", "binary", "no object", "admin", "stranger"],
 )
 def test_staged_by_somebody_else(site: Site, deploy: Deploy, spoil: Any) -> None:
-    """What another tool has staged, or failed to, is told, is in no deploy's way, and a rotation takes its place."""
+    """What another tool has staged, or failed to, is reported, is in no deploy's way, and a rotation takes its place."""
     site.declare("user")
     deploy()
     before = site.secret("user")
     spoil(site)
     body = deploy()
     (warning,) = body["warnings"]
-    assert "what is staged is left out of account" in warning
+    assert "a staged version is ignored" in warning
     assert "CANARY" not in str(body)
     assert site.secret("user") == before
     deploy({"action": "rotate"})
@@ -751,7 +793,7 @@ def test_role_of_a_database_that_was_renamed(site: Site, deploy: Deploy, passwor
 
 
 def test_secret_with_a_null_user(site: Site, deploy: Deploy) -> None:
-    """A user name that is null is nobody's, and is not told as one."""
+    """A user name that is null is nobody's, and is not reported as one."""
     site.declare("user")
     put({"username": None, "password": None})(site)
     assert deploy()["warnings"] == []

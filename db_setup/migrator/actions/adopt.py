@@ -12,7 +12,7 @@ from migrator.actions.summary import describe
 from migrator.adoption import ADOPTED, BASELINE, IMPORTED, Adoption, adoptable, find_applied, record_adoption
 from migrator.adoption import baseline as find_baseline
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import AdoptionNeeded
 from migrator.files.folder import Folder
 from migrator.formatting import counted, listed

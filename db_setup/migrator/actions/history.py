@@ -7,7 +7,7 @@ from typing import Any
 
 from migrator.actions.summary import describe, with_problems
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.formatting import counted
 from migrator.history import SCHEMA, History, TamperedRow
 from migrator.planning.inspection import inspect

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from migrator.actions.summary import describe, provisioner_of, reported, users_summary
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.files.folder import Folder
 from migrator.files.migration import parse_number
 from migrator.formatting import listed

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from migrator.actions.summary import adoption_warnings, describe, users_summary
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.history import History
 from migrator.planning.inspection import Inspection, inspect
 from migrator.report import Report, ReportedMigration
@@ -23,7 +23,7 @@ def plan(context: RunContext) -> Report:
         scripts = read_scripts(item.migration for item in inspection.plan.pending)
         remark, about = users_summary(context, connection)
         if context.provisions_users:
-            from migrator.users.provision import UserProvisioner  # noqa: PLC0415 - for those who have such users
+            from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
 
             UserProvisioner(context).check(connection, inspection.plan.pending)
     modes = {script.migration.name: script.mode for script in scripts}

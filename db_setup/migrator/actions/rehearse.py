@@ -6,8 +6,7 @@ from contextlib import closing
 
 from migrator.actions.summary import adoption_warnings, describe
 from migrator.context import RunContext
-from migrator.database.connection import Connection
-from migrator.database.deadline import Deadline
+from migrator.database import Connection, Deadline
 from migrator.events import Details
 from migrator.execution.supervision import supervised
 from migrator.files.folder import Folder

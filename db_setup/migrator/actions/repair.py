@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from migrator.actions.summary import describe
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.execution.reconnect import retry_on_lost_connection
 from migrator.execution.supervision import supervised
 from migrator.files.folder import Folder

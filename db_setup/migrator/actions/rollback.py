@@ -8,7 +8,7 @@ from contextlib import closing
 
 from migrator.actions.summary import describe, provisioner_of
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import MissingDownFile
 from migrator.execution.reconnect import retry_on_lost_connection
 from migrator.execution.runner import Runner, Work

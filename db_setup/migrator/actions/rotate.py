@@ -6,15 +6,13 @@ from functools import partial
 
 from migrator.actions.summary import describe
 from migrator.context import OTHER_SECRET, RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import InvalidRequest
 from migrator.execution.reconnect import retry_on_lost_connection
 from migrator.execution.supervision import supervised
 from migrator.planning.inspection import Inspection, inspect
 from migrator.report import Report
-from migrator.users.names import chosen
-from migrator.users.passwords import rotation_token
-from migrator.users.provision import UserProvisioner
+from migrator.users import UserProvisioner, chosen, rotation_token
 
 
 def rotate(context: RunContext) -> Report:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.history import TAMPERING_FIX, History
 from migrator.planning.inspection import Inspection
 from migrator.planning.plan import AHEAD, INCONSISTENT, UNTRACKED, Pending
 from migrator.report import Report, ReportedMigration
 
 if TYPE_CHECKING:
-    from migrator.users.provision import UserProvisioner
+    from migrator.users import UserProvisioner
 
 _ADOPTION = (
     "the database has tables and no history: migrate first finds out which of these files are applied already, "
@@ -52,7 +52,7 @@ def adoption_warnings(inspection: Inspection) -> tuple[str, ...]:
 def users_summary(context: RunContext, connection: Connection) -> tuple[str, tuple[str, ...]]:
     """Return which limited users are still to be made, and warnings of them; reads only."""
     if context.settings.create_users and (context.provisions_users or connection.has_made_users):
-        from migrator.users.provision import UserProvisioner  # noqa: PLC0415 - for those who have such users
+        from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
 
         return UserProvisioner(context).preview(connection)
     return "", ()
@@ -85,6 +85,6 @@ def provisioner_of(context: RunContext) -> UserProvisioner | None:
     """Return what provisions limited users, where there are any."""
     if not context.provisions_users:
         return None
-    from migrator.users.provision import UserProvisioner  # noqa: PLC0415 - for those who have such users
+    from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
 
     return UserProvisioner(context)

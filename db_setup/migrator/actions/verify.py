@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from migrator.actions.summary import describe
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.drift import Build, Catalog, building, compare, difference_fields, in_words, read_catalog
 from migrator.errors import DbSetupError, InconsistentHistory, NothingProven
 from migrator.files.folder import Folder

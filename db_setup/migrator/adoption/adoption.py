@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from migrator.adoption.other_tools import REVISION, AdoptedFile, Tool, ToolRow, adopted_by_tool, read_histories
 from migrator.adoption.search import SearchResult, search
 from migrator.context import RunContext
-from migrator.database.connection import Connection
-from migrator.database.server_errors import lock_lost
+from migrator.database import Connection, lock_lost
 from migrator.drift import difference_fields, in_words
 from migrator.errors import ContradictoryEvidence, NothingProven, ServerError
 from migrator.files.migration import REPEATABLE, Migration

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from migrator.database.connection import Connection, Row
+from migrator.database import Connection, Row
 from migrator.drift import HISTORY_TABLES_SQL, is_member, query_catalog
 
 _SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup') OR n.nspname = 'pg_catalog'"

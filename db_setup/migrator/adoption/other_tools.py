@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.drift import query_catalog
 from migrator.errors import ContradictoryEvidence
 from migrator.files.migration import Migration, parse_number, split_name

@@ -30,7 +30,7 @@ from migrator.adoption.fingerprint import (
     lower_bound,
 )
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.drift import Build, Catalog, CatalogObject, Difference, building, compare, read_catalog
 from migrator.errors import ScratchFailed
 from migrator.planning.plan import Pending

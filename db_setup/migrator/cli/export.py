@@ -11,8 +11,7 @@ from contextlib import closing
 from typing import Any
 
 from migrator.context import RunContext
-from migrator.database.connection import DEFAULTS_SQL, Connection, Readable, Row
-from migrator.database.deadline import Deadline
+from migrator.database import DEFAULTS_SQL, Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
 from migrator.execution.checks import rows_sql
 from migrator.execution.indexes import IndexBuild

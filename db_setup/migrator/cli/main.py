@@ -12,7 +12,7 @@ from typing import Any
 
 from migrator.cli.arguments import parser, refuse_mixture
 from migrator.cli.terminal import Terminal, standard_terminal
-from migrator.database.deadline import Deadline
+from migrator.database import Deadline
 from migrator.errors import DbSetupError
 from migrator.planning.plan import DRIFTED, INCONSISTENT
 from migrator.request import Request

@@ -17,9 +17,9 @@ def patience(host: str) -> float:
 
 
 def unreachable(credentials: Credentials, text: str) -> ServerUnfit:
-    """Return the error for a connection that could not be made, from what the driver says, without the password.
+    """Return the error for a connection that could not be made, from the driver's text, without the password.
 
-    It is a LoginRefused when the server refused the user, whatever words that text has.
+    It is a LoginRefused when the server refused the user, whatever words its text holds.
     """
     kind = LoginRefused if _refuses_login(text) else ServerUnfit
     fix = "check host, port, security groups (5432 from the function to the database) and that the server runs"
@@ -31,7 +31,7 @@ def unreachable(credentials: Credentials, text: str) -> ServerUnfit:
 
 
 def _refuses_login(text: str) -> bool:
-    """Tell whether any of the attempts (with TLS, without, at each address) ended at the user or the password."""
+    """Return whether any of the attempts (with TLS, without, at each address) ended at the user or the password."""
     answers = re.sub('"[^"]*"', '""', text).split(_SEVERITY)[1:]  # names may be words, too
     return any(not any(reason in answer for reason in _OTHER_REASONS) for answer in answers)
 
@@ -44,7 +44,7 @@ def _masked(text: str, password: str) -> str:
     return text.replace(password, "***")
 
 
-# The driver does not tell the SQLSTATE of a connection that was not made.
+# The driver has no SQLSTATE for a connection that was not made.
 _OTHER_REASONS = (
     "too many", "connection slots", "the database system is", "pg_hba.conf", 'database "" does not exist',
     'database "" is not', "timeout", "terminating", "out of memory", "could not", "parameter", "protocol",
@@ -58,5 +58,5 @@ _FIXES = (
     ("SSL", "check DB_SSL_MODE and DB_SSL_ROOT_CERT (the RDS certificate bundle)"),
     ("certificate", "check DB_SSL_ROOT_CERT (the RDS certificate bundle)"),
     ("could not translate host name", "check the host's name, and DNS in the VPC"),
-    ("too many", "wait until other clients have left, or raise max_connections"),
+    ("too many", "wait until other clients have disconnected, or raise max_connections"),
 )

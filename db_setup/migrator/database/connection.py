@@ -217,7 +217,7 @@ def connect(credentials: Credentials, lock_timeout: float, deadline: Deadline, l
 
 
 def _open(credentials: Credentials, deadline: Deadline, label: str) -> Any:
-    arguments: dict[str, Any] = dict(credentials.parameters)
+    arguments: dict[str, Any] = {"application_name": f"db_setup {label}".strip()[:63], **dict(credentials.parameters)}
     arguments.setdefault("connect_timeout", max(2, int(min(patience(credentials.host), deadline.remaining()))))
     try:
         raw = psycopg2.connect(
@@ -226,7 +226,6 @@ def _open(credentials: Credentials, deadline: Deadline, label: str) -> Any:
             dbname=credentials.name,
             user=credentials.user,
             password=credentials.password or None,
-            application_name=f"db_setup {label}".strip()[:63],
             client_encoding="UTF8",
             **arguments,
         )

@@ -1,17 +1,14 @@
-"""Credentials: where the database is and who asks, from a URL, variables or a secret. Pure.
+"""Credentials: where the database is and who connects, from a URL, variables or a secret, and how TLS protects that.
 
-Nothing in here puts a password, or a URL that may hold one, into a message.
-
-TLS: how the way to a remote database is secured.
-
-Verified when there is a certificate to verify with, encrypted otherwise, and never silently plain (contract 19).
+No message holds a password, or a URL that may hold one. A remote database is verified where there is a certificate to
+verify it with, encrypted otherwise, and never silently plain (contract 19).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from migrator.errors import DbSetupError, InvalidSetting, NoDatabase, SecretError
@@ -19,15 +16,14 @@ from migrator.settings import Settings
 
 DEFAULT_PORT = 5432
 _MAX_PORT = 65535
-_PARAMETERS = frozenset({
-    "sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation", "channel_binding", "gssencmode",
-    "connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
-    "target_session_attrs", "host", "port", "user", "dbname",
+_REFUSED = frozenset({
+    "options", "service", "servicefile", "passfile", "replication",
+    "client_encoding",  # always UTF8
+    "hostaddr",  # would lead a connection to "localhost" elsewhere, unencrypted
 })  # fmt: skip
-_URL = (  # urllib.parse costs a run with nothing to do 2 ms of CPU
-    r"[A-Za-z+0-9]+://(?:(?P<user>[^:@/?#]*)(?::(?P<password>[^@/?#]*))?@)?(?P<host>\[[^\]@/?#]*\]|[^:@/?#\[\]]*)"
-    r"(?::(?P<port>[^@/?#]*))?(?:/(?P<name>[^@/?#]*))?(?:\?(?P<query>[^@#]*))?"
-)
+# libpq would take what follows such a character in a password for a host, a port or a database, which messages show.
+_NOT_ENCODED = re.compile(r"[#\0]|[@/?].*@", re.DOTALL)
+_BROKEN_ENCODING = re.compile("%(?![0-9a-fA-F]{2})|%00")
 _URL_FIX = "write it as postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special characters %-encoded"
 
 
@@ -53,70 +49,69 @@ class Credentials(NamedTuple):
 
     @property
     def is_socket(self) -> bool:
-        """Tell whether the host is the folder of a Unix socket."""
+        """Whether the host is the folder of a Unix socket."""
         return self.host.startswith("/")
 
     @property
     def is_local(self) -> bool:
-        """Tell whether the connection cannot leave this machine."""
+        """Whether the connection cannot leave this machine."""
         return self.is_socket or self.host in {"localhost", "127.0.0.1", "::1"}
 
 
 def from_url(url: str) -> Credentials:
     """Read a URL as libpq does; raises InvalidSetting, without the URL, when a part is not usable."""
-    found = _split(url)
-    try:
-        parameters = dict(map(_parameter, filter(None, (found["query"] or "").split("&"))))
-        user, password, host, name = (_decoded(found[part] or "") for part in ("user", "password", "host", "name"))
-    except ValueError:  # also says what it could not decode
-        raise InvalidSetting("DATABASE_URL has a broken %-encoding", fix=_URL_FIX) from None
-    _check_parameters(parameters)
-    host = parameters.pop("host", "") or host.removeprefix("[").removesuffix("]")
-    user = parameters.pop("user", "") or user
-    name = parameters.pop("dbname", "") or name
-    port = parameters.pop("port", "") or found["port"] or ""
+    found = {key: value for key, value in _parse(url).items() if value}
+    _check_parameters(_REFUSED & found.keys())
+    host, user, port, password = (found.pop(key, "") for key in ("host", "user", "port", "password"))
     if "," in host + port:
         raise InvalidSetting("DATABASE_URL names several hosts", fix=_URL_FIX)
     missing = [what for what, value in (("host", host), ("user", user)) if not value]
     if missing:
         raise InvalidSetting(f"DATABASE_URL has no {' and no '.join(missing)}", fix=_URL_FIX)
     number = port_number(port, "DATABASE_URL", InvalidSetting)
-    return Credentials(host, number, name or user, user, password, tuple(sorted(parameters.items())))
+    return Credentials(host, number, found.pop("dbname", user), user, password, tuple(sorted(found.items())))
 
 
-def _split(url: str) -> re.Match[str]:
-    if url.partition("://")[0].lower().partition("+")[0] not in {"postgresql", "postgres"}:
+def _parse(url: str) -> dict[str, str]:
+    scheme, _, rest = url.partition("://")
+    if scheme.lower().partition("+")[0] not in {"postgresql", "postgres"}:
         raise InvalidSetting("DATABASE_URL is not a postgresql:// URL", fix=_URL_FIX)
-    found = re.fullmatch(_URL, url)
-    if found is None:
-        raise InvalidSetting("DATABASE_URL has a user, password, host or port that cannot be read", fix=_URL_FIX)
-    return found
+    what = "DATABASE_URL has a user, password, host, port or parameter that cannot be read"
+    if not _NOT_ENCODED.search(rest):
+        found = _read_by_libpq(rest)
+        if found is not None:
+            return found
+        if _BROKEN_ENCODING.search(rest):
+            what = "DATABASE_URL has a broken %-encoding"
+        else:
+            pairs = filter(None, rest.partition("?")[2].split("&"))
+            names = {pair.partition("=")[0] if "=" in pair else "" for pair in pairs}
+            _check_parameters(name for name in names if _read_by_libpq(f"/?{name}=") is None)
+    raise InvalidSetting(what, fix=_URL_FIX)
 
 
-def _parameter(pair: str) -> tuple[str, str]:
-    key, _, value = pair.partition("=")
-    return _decoded(key), _decoded(value)
+def _read_by_libpq(rest: str) -> dict[str, str] | None:
+    """Return the parts of a URL by libpq's names, None when libpq refuses it: its own message may quote a password."""
+    from psycopg2 import Error  # noqa: PLC0415 - the driver is not needed to lint, or to call a deployed function
+    from psycopg2.extensions import parse_dsn  # noqa: PLC0415
+
+    try:
+        return parse_dsn(f"postgresql://{rest}")
+    except (Error, UnicodeError):
+        return None
 
 
-def _decoded(text: str) -> str:
-    """Return a part of a URL without its %-encoding; raises ValueError where that is broken."""
-    first, *others = text.encode().split(b"%")
-    if any(re.match(rb"[0-9a-fA-F]{2}", other) is None for other in others):
-        raise ValueError
-    return b"".join([first, *(bytes([int(other[:2], 16)]) + other[2:] for other in others)]).decode()
-
-
-def _check_parameters(parameters: Mapping[str, str]) -> None:
-    unknown = sorted(name if name.isidentifier() else "(not a name)" for name in set(parameters) - _PARAMETERS)
-    if unknown == ["options"]:
+def _check_parameters(refused: Iterable[str]) -> None:
+    names = sorted(name if name.isidentifier() else "(not a name)" for name in refused)
+    if names == ["options"]:
         raise InvalidSetting(
             "DATABASE_URL uses options=, which poolers drop or reject",
             fix="remove it; settings belong into a migration (ALTER DATABASE ... SET ...)",
         )
-    if unknown:
+    if names:
         raise InvalidSetting(
-            f"DATABASE_URL has an unknown parameter: {', '.join(unknown)}",
-            fix=f"use only: {', '.join(sorted(_PARAMETERS))}",
+            f"DATABASE_URL has an unknown parameter: {', '.join(names)}",
+            fix=f"use libpq's connection parameters, without {', '.join(sorted(_REFUSED))}",
         )
 
 
@@ -140,7 +135,7 @@ def from_variables(settings: Settings) -> Credentials:
             "on a laptop, --database-url URL, or --local for a PostgreSQL of its own",
         )
     if missing:
-        raise InvalidSetting(f"{', '.join(missing)} not set", fix="set it beside the other DB_ variables")
+        raise InvalidSetting(f"{', '.join(missing)} not set", fix="set it with the other DB_ variables")
     port = port_number(settings.port, "DB_PORT", InvalidSetting)
     return Credentials(settings.host, port, settings.name, settings.user, settings.password)
 
@@ -228,5 +223,5 @@ def _warning(mode: str) -> str:
         return ""
     lacks = _LACKS.get(mode, "the server's certificate is not verified")
     return (
-        f"TLS mode {mode}: {lacks}; put the RDS bundle ({BUNDLE_NAME}) beside initializer.py, or set DB_SSL_ROOT_CERT"
+        f"TLS mode {mode}: {lacks}; put the RDS bundle ({BUNDLE_NAME}) next to initializer.py, or set DB_SSL_ROOT_CERT"
     )

@@ -1,4 +1,4 @@
-"""The time a run has, and the pauses it may make within it."""
+"""Deadline: the time a run has, and the pauses it may make within it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Deadline:
 
     @property
     def limited(self) -> bool:
-        """Tell whether there is an end at all."""
+        """Whether there is an end at all."""
         return self._ends is not None
 
     def remaining(self) -> float:

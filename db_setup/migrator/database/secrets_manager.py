@@ -1,4 +1,4 @@
-"""Secrets Manager and IAM tokens: the only room that knows boto3, and loads it when it is needed, not before."""
+"""Secrets Manager and IAM tokens: the only module of the Lambda that uses boto3; it loads boto3 on first use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from migrator.errors import SecretError
 
-MAX_BYTES = 65536  # what Secrets Manager keeps
+MAX_BYTES = 65536  # the limit of Secrets Manager
 CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
 
 
@@ -18,7 +18,7 @@ def read_secret(name: str) -> dict[str, Any]:
 
 
 class _Unusable(SecretError):
-    """There is no value, or none that can be read as ours."""
+    """The secret has no value, or none that is a JSON object."""
 
 
 class Version(NamedTuple):
@@ -33,7 +33,7 @@ class Version(NamedTuple):
 
 
 class UserSecret:
-    """The secret of a limited user: what is current, what is staged, and the way from one to the other."""
+    """The secret of a limited user: its current and its pending version, and how one becomes the other."""
 
     def __init__(self, name: str) -> None:
         """Read the secret, which may have no value yet; raises SecretError."""
@@ -49,7 +49,7 @@ class UserSecret:
         self.pending = self._read_pending()
 
     def _read_pending(self) -> Version | None:
-        """Return what is staged; what another tool has staged, or failed to, is noted in ``unusable`` and no more."""
+        """Return the pending version; one that another tool has left unusable is only noted in ``unusable``."""
         try:
             return self._read(PENDING)
         except _Unusable as error:
@@ -64,7 +64,7 @@ class UserSecret:
         return None
 
     def version(self, token: str) -> str:
-        """Return how the version that was staged with ``token`` stands: CURRENT, PENDING, "past" or nothing."""
+        """Return the state of the version that was staged with ``token``: CURRENT, PENDING, "past" or nothing."""
         if token not in self._stages:
             return ""
         stages = self._stages[token]
@@ -74,12 +74,12 @@ class UserSecret:
         """Raise SecretError when a value does not fit into a secret."""
         if (size := len(json.dumps(value).encode())) > MAX_BYTES:
             raise SecretError(
-                f"the secret {self.name} would be {size:,} bytes long, and {MAX_BYTES:,} is the most",
+                f"the secret {self.name} would be {size:,} bytes long, and the limit is {MAX_BYTES:,}",
                 fix="remove what is not needed from its JSON",
             )
 
     def stage(self, value: dict[str, Any], token: str) -> Version:
-        """Store a version beside the current one; applications do not see it yet."""
+        """Store a pending version; applications do not see it yet."""
         self.check_room(value)
         text = json.dumps(value)
         made = self._service.call(
@@ -92,14 +92,14 @@ class UserSecret:
         return self.pending
 
     def promote(self, version: Version) -> None:
-        """Make a staged version the current one; repeated, it does nothing."""
-        move = self._service.call
+        """Make a pending version the current one; idempotent."""
+        call = self._service.call
         if self.current is None or self.current.id != version.id:
             old = {} if self.current is None else {"RemoveFromVersionId": self.current.id}
-            move("update_secret_version_stage", VersionStage=CURRENT, MoveToVersionId=version.id, **old)
+            call("update_secret_version_stage", VersionStage=CURRENT, MoveToVersionId=version.id, **old)
         self.current = version
         if self.pending is not None and self.pending.id == version.id:
-            move("update_secret_version_stage", VersionStage=PENDING, RemoveFromVersionId=version.id)
+            call("update_secret_version_stage", VersionStage=PENDING, RemoveFromVersionId=version.id)
             self.pending = None
 
 
@@ -108,17 +108,17 @@ def iam_token(host: str, port: int, user: str) -> str:
     import boto3  # noqa: PLC0415 - see Service
 
     _keep_quiet()
-    with _Refusals(f"no IAM token for {user}", {}):
+    with _TranslatedErrors(f"no IAM token for {user}", {}):
         return str(boto3.client("rds").generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user))
 
 
 def _keep_quiet() -> None:
-    """Keep what is sent and received out of the log, where a level for everything would put it (botocore at DEBUG)."""
+    """Keep requests and responses out of the log, where a root logger at DEBUG would put them."""
     import logging  # noqa: PLC0415 - boto3 has loaded it
 
     for name in ("botocore", "boto3", "urllib3"):
         logger = logging.getLogger(name)
-        if logger.level < logging.INFO:  # also where none is set
+        if logger.level < logging.INFO:  # NOTSET, too
             logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
 
 
@@ -131,29 +131,29 @@ class Service:
 
         _keep_quiet()
         self._name = name
-        # Without a VPC endpoint the defaults would wait for minutes, longer than a function may have.
-        patience = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
-        with _Refusals(f"Secrets Manager cannot be reached for {name}", _FIXES):
-            self._client = boto3.client("secretsmanager", config=patience)
+        # Without a VPC endpoint the defaults would wait for minutes, longer than the function's timeout.
+        config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
+        with _TranslatedErrors(f"Secrets Manager cannot be reached for {name}", _FIXES):
+            self._client = boto3.client("secretsmanager", config=config)
 
     def get(self, **version: str) -> dict[str, Any]:
-        """Return the answer of GetSecretValue."""
+        """Return the response of GetSecretValue."""
         return self._call("cannot be read", self._client.get_secret_value, version, _FIXES)
 
     def call(self, operation: str, **arguments: object) -> dict[str, Any]:
-        """Return the answer of an operation on the secret."""
+        """Return the response of an operation on the secret."""
         return self._call(f"refuses {operation}", getattr(self._client, operation), arguments, _USER_FIXES)
 
     def _call(
         self, what: str, operation: Callable[..., Any], arguments: Mapping[str, object], fixes: Mapping[str, str]
     ) -> dict[str, Any]:
-        with _Refusals(f"the secret {self._name} {what}", fixes, self._name):
-            answer: dict[str, Any] = operation(SecretId=self._name, **arguments)
-            return answer
+        with _TranslatedErrors(f"the secret {self._name} {what}", fixes, self._name):
+            response: dict[str, Any] = operation(SecretId=self._name, **arguments)
+            return response
 
 
-class _Refusals:
-    """Turns the errors of botocore into ours; none of them holds what was sent."""
+class _TranslatedErrors:
+    """Turns botocore's errors into SecretErrors without any value that was sent."""
 
     def __init__(self, what: str, fixes: Mapping[str, str], name: str = "") -> None:
         self._what = what
@@ -168,10 +168,10 @@ class _Refusals:
 
         if isinstance(error, ClientError):
             code = str(error.response.get("Error", {}).get("Code", "unknown"))
-            fix = self._fixes.get(code, "see the error's name in the Secrets Manager manual")
+            fix = self._fixes.get(code, "see this error code in the Secrets Manager API reference")
             kind = _Unusable if code == "ResourceNotFoundException" else SecretError
             raise kind(f"{self._what}: {code}", fix=fix) from error
-        if isinstance(error, ParamValidationError):  # its text may quote what was given
+        if isinstance(error, ParamValidationError):  # its text may quote the value
             raise SecretError(f"{self._what}: a parameter is not valid", fix="check the secret's name") from None
         if isinstance(error, BotoCoreError):
             what = f"Secrets Manager cannot be reached for {self._name}" if self._name else self._what
@@ -181,10 +181,10 @@ class _Refusals:
             ) from error
 
 
-def _text(name: str, answer: Mapping[str, Any]) -> str:
-    if "SecretString" not in answer:
+def _text(name: str, response: Mapping[str, Any]) -> str:
+    if "SecretString" not in response:
         raise _Unusable(f"the secret {name} is binary", fix=_JSON_FIX)
-    text = str(answer["SecretString"])
+    text = str(response["SecretString"])
     if len(text.encode(errors="replace")) > MAX_BYTES:
         raise _Unusable(f"the secret {name} is longer than {MAX_BYTES:,} bytes", fix=_JSON_FIX)
     return text
@@ -194,7 +194,7 @@ def _parsed(name: str, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        # "from None": the decoder's message quotes the text it could not read
+        # "from None": the decoder's error holds the text
         raise _Unusable(f"the secret {name} is not JSON", fix=_JSON_FIX) from None
     if not isinstance(value, dict):
         raise _Unusable(f"the secret {name} is not a JSON object", fix=_JSON_FIX)

@@ -1,56 +1,62 @@
-"""A failure: what the server said of a migration, turned into what a developer needs to read. Pure."""
+"""Server errors: a statement of a migration that the server refused, as a developer needs to read it."""
 
 from __future__ import annotations
 
 import re
 
+from psycopg2 import errorcodes
+
 from migrator.errors import LockTimeout, MigrationFailed, MissingExtension, ObjectExists, RunLockLost, ServerError
 from migrator.formatting import mask_passwords
 
-LOCK_NOT_AVAILABLE = "55P03"
-QUERY_CANCELED = "57014"
-TRANSIENT = frozenset({LOCK_NOT_AVAILABLE, "40001", "40P01", "55006"})
-"""States that another attempt may not meet: locks, serialization, deadlocks, objects in use."""
+TRANSIENT = frozenset({
+    errorcodes.LOCK_NOT_AVAILABLE, errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED,
+    errorcodes.OBJECT_IN_USE,
+})  # fmt: skip
+"""States that another attempt may not meet."""
 
-_EXISTS = frozenset({"42P07", "42710", "42P06", "42701", "42723", "42P04"})
+_EXISTS = frozenset({
+    errorcodes.DUPLICATE_TABLE, errorcodes.DUPLICATE_OBJECT, errorcodes.DUPLICATE_SCHEMA,
+    errorcodes.DUPLICATE_COLUMN, errorcodes.DUPLICATE_FUNCTION, errorcodes.DUPLICATE_DATABASE,
+})  # fmt: skip
 _EXTENSION = re.compile(r'extension "([^"]+)" is not available|extension/([^/"]+)\.control')
 _MAX_DETAIL = 300
 
 _FIXES = {
-    "42601": "correct the statement and run again",
-    "42P01": "check the spelling and the schema, and that the file which makes it has a lower number",
-    "42703": "check the spelling of the column",
-    "42501": "run as the owner, or let the owner GRANT what is missing",
-    "23505": "remove the duplicates in a statement before this one, then run again",
-    "23502": "fill the missing values in a statement before this one, then run again",
-    "23503": "add the missing rows, or remove those that refer to them, in a statement before this one",
-    "23514": "correct the rows that break the rule in a statement before this one",
-    "53100": "the server's disk is full: enlarge the storage, then run again",
-    "53200": "the server is out of memory: raise max_locks_per_transaction, or split the file",
-    "25001": "this statement cannot run in a transaction block: take it out of BEGIN ... COMMIT or DO",
-    "55P04": "commit the new enum value first: put it into a file of its own",
-}
+    errorcodes.SYNTAX_ERROR: "correct the statement and run again",
+    errorcodes.UNDEFINED_TABLE:
+        "check the spelling and the schema, and that the file which makes it has a lower number",
+    errorcodes.UNDEFINED_COLUMN: "check the spelling of the column",
+    errorcodes.INSUFFICIENT_PRIVILEGE: "run as the owner, or let the owner GRANT what is missing",
+    errorcodes.UNIQUE_VIOLATION: "remove the duplicates in a statement before this one, then run again",
+    errorcodes.NOT_NULL_VIOLATION: "fill the missing values in a statement before this one, then run again",
+    errorcodes.FOREIGN_KEY_VIOLATION:
+        "add the missing rows, or remove those that refer to them, in a statement before this one",
+    errorcodes.CHECK_VIOLATION: "correct the rows that break the rule in a statement before this one",
+    errorcodes.DISK_FULL: "the server's disk is full: enlarge the storage, then run again",
+    errorcodes.OUT_OF_MEMORY: "the server is out of memory: raise max_locks_per_transaction, or split the file",
+    errorcodes.ACTIVE_SQL_TRANSACTION:
+        "this statement cannot run in a transaction block: take it out of BEGIN ... COMMIT or DO",
+    errorcodes.UNSAFE_NEW_ENUM_VALUE_USAGE: "commit the new enum value first: put it into a file of its own",
+    errorcodes.LOCK_NOT_AVAILABLE: "end what holds the lock, or run again at a quieter time",
+    **dict.fromkeys(_EXISTS, "write IF NOT EXISTS or OR REPLACE, or remove the statement"),
+}  # fmt: skip
+_FIX_UNTRACKED = (
+    "this database has tables but no history: adopt shows which files are applied already; "
+    "or write IF NOT EXISTS in this file, or remove from it what is there"
+)
 
 
 def migration_error(error: ServerError, file_name: str, *, untracked: bool = False) -> MigrationFailed:
     """Return the error to show for a statement that the server refused.
 
-    ``untracked`` tells that the database has tables but no history of ours.
+    ``untracked`` says that the database has tables but no history of ours.
     """
     where = error.where._replace(file=error.where.file or file_name) if error.where else None
-    hint_is_fix = bool(error.hint) and not _has_advice(error)
-    what = ("" if where else f"{file_name}: ") + _what(error, with_hint=not hint_is_fix)
-    if missing := _EXTENSION.search(error.message):
-        name = missing[1] or missing[2]
-        return MissingExtension(what, where=where, sqlstate=error.sqlstate, fix=_extension_fix(name))
-    if error.sqlstate == LOCK_NOT_AVAILABLE:
-        return LockTimeout(
-            what, where=where, sqlstate=error.sqlstate, fix="end what holds the lock, or run again at a quieter time"
-        )
-    if error.sqlstate in _EXISTS:
-        return ObjectExists(what, where=where, sqlstate=error.sqlstate, fix=_exists_fix(untracked))
-    fix = _FIXES.get(error.sqlstate, mask_passwords(error.hint) or "correct the file and run again")
-    return MigrationFailed(what, where=where, sqlstate=error.sqlstate, fix=fix)
+    kind, fix = _kind_and_fix(error, untracked)
+    what = ("" if where else f"{file_name}: ") + _what(error, with_hint=bool(fix))
+    fix = fix or mask_passwords(error.hint) or "correct the file and run again"
+    return kind(what, where=where, fix=fix, sqlstate=error.sqlstate)
 
 
 def lock_lost(file_name: str) -> RunLockLost:
@@ -61,10 +67,14 @@ def lock_lost(file_name: str) -> RunLockLost:
     )
 
 
-def _has_advice(error: ServerError) -> bool:
-    """Tell whether the fix is ours, and not the hint of the server, which would be told twice."""
-    known = error.sqlstate in _FIXES or error.sqlstate in _EXISTS or error.sqlstate == LOCK_NOT_AVAILABLE
-    return known or _EXTENSION.search(error.message) is not None
+def _kind_and_fix(error: ServerError, untracked: bool) -> tuple[type[MigrationFailed], str]:
+    """Return the class of the error to show, and a fix if there is a better one than the server's hint."""
+    if missing := _EXTENSION.search(error.message):
+        return MissingExtension, _extension_fix(missing[1] or missing[2])
+    fix = _FIXES.get(error.sqlstate, "")
+    if error.sqlstate in _EXISTS:
+        return ObjectExists, _FIX_UNTRACKED if untracked else fix
+    return LockTimeout if error.sqlstate == errorcodes.LOCK_NOT_AVAILABLE else MigrationFailed, fix
 
 
 def _what(error: ServerError, *, with_hint: bool) -> str:
@@ -79,12 +89,3 @@ def _extension_fix(name: str) -> str:
         f'use a server that has "{name}": PGBIN names the binaries of an installed PostgreSQL, DATABASE_URL any server '
         "(the embedded one has few extensions; gen_random_uuid() needs none)"
     )
-
-
-def _exists_fix(untracked: bool) -> str:
-    if untracked:
-        return (
-            "this database has tables but no history: adopt shows which files are applied already; "
-            "or write IF NOT EXISTS in this file, or remove from it what is there"
-        )
-    return "write IF NOT EXISTS or OR REPLACE, or remove the statement, or drop what is there"

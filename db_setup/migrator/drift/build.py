@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.drift.guard import CHANGES_GLOBAL_OBJECTS, guard_sql, without_outside_effects
 from migrator.drift.scratch import scratch_database
 from migrator.errors import DbSetupError, RunError, ScratchFailed, ServerError

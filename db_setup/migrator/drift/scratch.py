@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import ConnectionLost, ScratchRefused, ServerError
 from migrator.formatting import quoted
 

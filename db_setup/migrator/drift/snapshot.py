@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from migrator.database.connection import Connection, Row
+from migrator.database import Connection, Row
 from migrator.drift.catalog_expressions import HISTORY_TABLES, CatalogScope
 from migrator.drift.catalog_queries import code_sql, relations_sql
 from migrator.drift.catalog_queries_rare import rare_objects_sql

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import DbSetupError
 
 _INTERVAL = 0.1  # seconds

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import CheckFailed, ServerError
 from migrator.execution.transaction import run_statement
 from migrator.formatting import cut, mask_passwords

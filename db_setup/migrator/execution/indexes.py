@@ -12,7 +12,7 @@ import string
 from collections.abc import Callable
 from typing import NamedTuple
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import InvalidIndex
 from migrator.sql.classify import without_comments
 

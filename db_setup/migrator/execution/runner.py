@@ -9,8 +9,7 @@ from typing import NamedTuple, Protocol
 
 from psycopg2 import errorcodes
 
-from migrator.database.connection import DEFAULTS_SQL, Connection
-from migrator.database.server_errors import TRANSIENT, lock_lost, migration_error
+from migrator.database import DEFAULTS_SQL, TRANSIENT, Connection, lock_lost, migration_error
 from migrator.errors import (
     DbSetupError,
     DeadlineReached,

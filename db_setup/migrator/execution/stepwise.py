@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 
 from psycopg2 import errorcodes
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import ChangedSteps, ServerError
 from migrator.execution import indexes
 from migrator.execution.transaction import Transaction, run_statement

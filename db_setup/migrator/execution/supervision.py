@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from psycopg2 import errorcodes
 
 from migrator.context import RunContext
-from migrator.database.connection import Connection
-from migrator.database.deadline import Deadline, why_over
-from migrator.database.server_errors import TRANSIENT
+from migrator.database import TRANSIENT, Connection, Deadline, why_over
 from migrator.errors import ConnectionLost, DbSetupError, RunLockTimeout, ServerError
 from migrator.execution.blockers import Blockers
 from migrator.execution.watchdog import Watchdog

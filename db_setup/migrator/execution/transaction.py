@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import RunError, ServerError
 from migrator.formatting import Location
 from migrator.scripts.script import place, terminated

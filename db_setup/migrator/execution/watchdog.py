@@ -12,8 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 
-from migrator.database.connection import Connection
-from migrator.database.deadline import Deadline
+from migrator.database import Connection, Deadline
 from migrator.errors import ConnectionLost
 
 _SECOND_CANCEL = 2.0  # seconds; user SQL can swallow a cancel

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import errorcodes
 
-from migrator.database.connection import SAFE_PATH_SQL, Connection
+from migrator.database import SAFE_PATH_SQL, Connection
 from migrator.errors import InconsistentHistory, ServerError
 from migrator.formatting import quoted
 from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot

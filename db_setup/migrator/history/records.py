@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from psycopg2 import errorcodes
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import RunLockLost, ServerError
 from migrator.files.migration import REPEATABLE
 from migrator.history.rows import SCHEMA, AppliedMigration

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import RunLockLost
 from migrator.files.migration import REPEATABLE
 from migrator.history.history import History

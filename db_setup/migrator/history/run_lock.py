@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from migrator.database.connection import Connection
-from migrator.database.deadline import Deadline
+from migrator.database import Connection, Deadline
 from migrator.errors import RunLockTimeout
 
 RUN_LOCK_KEY = "1684173925, 1952804208"  # "db_s", "etup"; advisory locks are per database

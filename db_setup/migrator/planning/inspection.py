@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from migrator.context import RunContext
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.files.folder import Folder
 from migrator.history import AppliedMigration, History, HistorySnapshot
 from migrator.planning.plan import Plan, Policy, make_plan

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from psycopg2 import errorcodes
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.errors import RunError, ServerError
 from migrator.execution.transaction import run_statement
 from migrator.formatting import quoted

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from psycopg2 import errorcodes
 
-from migrator.database.connection import DEFAULTS_SQL
-from migrator.database.server_errors import TRANSIENT, migration_error
+from migrator.database import DEFAULTS_SQL, TRANSIENT, migration_error
 from migrator.errors import ConnectionLost, Progress, ServerError
 from migrator.events import Listener
 from migrator.execution.runner import is_of_the_check, needs_steps

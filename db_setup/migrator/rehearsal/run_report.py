@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.events import Details
+from migrator.history import History
 from migrator.rehearsal.lock_report import LockEntries
 from migrator.rehearsal.lock_trace import LockTrace
 

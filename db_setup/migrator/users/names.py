@@ -1,7 +1,7 @@
-"""Roles: the names of the limited users, and of the groups that hold their privileges. Pure.
+"""Names: the roles of the limited users, and of the groups that hold their privileges. Pure.
 
 Roles belong to the server, not to a database: their names derive from the database's name, so that two databases on
-one server do not meet in them.
+one server share none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from migrator.settings import Settings
 USER, TABLE_CREATOR, READONLY = "user", "table_creator", "readonly"
 IAM_ROLE = "rds_iam"
 ANY_MARK = "made by db_setup for database "
-SCHEMAS = "; schemas: "  # in the comment of a group, before the list that the last deploy used
+SCHEMAS = "; schemas: "  # in a group's comment, before the list of the last deploy
 MAX_BYTES = 63  # PostgreSQL cuts longer names silently, and two of them become one
 _DEFAULTS = {
     USER: ("_readwrite", "_user"),
@@ -28,7 +28,7 @@ _RESERVED_BEGINNINGS = ("pg_", "rds")
 
 
 class User(NamedTuple):
-    """One kind of limited user of a database: the group with its privileges, and how its login is known."""
+    """One kind of limited user of a database: the group with its privileges, the login and how that authenticates."""
 
     kind: str
     group: str
@@ -38,22 +38,22 @@ class User(NamedTuple):
 
     @property
     def declared(self) -> bool:
-        """Tell whether there is to be a login at all; the group is made in any case, for migrations to grant to."""
+        """Whether there is to be a login at all; the group is created in any case, for migrations to grant to."""
         return bool(self.secret or self.iam)
 
     @property
     def alternate(self) -> str:
-        """Return the login that a rotation goes to and comes back from."""
+        """The second login, which every other rotation switches to."""
         return f"{self.login}_b"
 
     @property
     def logins(self) -> tuple[str, ...]:
-        """Return the logins it may have."""
+        """The logins it may have."""
         return (self.login,) if self.iam else (self.login, self.alternate)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names of all its roles."""
+        """The names of all its roles."""
         return (self.group, *self.logins) if self.declared else (self.group,)
 
 
@@ -89,7 +89,7 @@ def chosen(users: tuple[User, ...], named: str) -> tuple[User, ...]:
 
 
 def _check_names(users: list[User], admin: str) -> None:
-    seen: dict[str, str] = {admin: "the admin's, who makes the users"}
+    seen: dict[str, str] = {admin: "the admin's, who creates the users"}
     for name, variable in _names(users):
         shown = f'the role name "{printable(name)}"'
         fix = f"set {variable} to another name"
@@ -115,7 +115,7 @@ def _problem(name: str) -> str:
     except UnicodeEncodeError:
         return "is not valid UTF-8"
     if size > MAX_BYTES:
-        return f"is {size} bytes long, and PostgreSQL has room for {MAX_BYTES}"
+        return f"is {size} bytes long, and PostgreSQL allows {MAX_BYTES}"
     if "\x00" in name:
         return "holds a NUL character"
     if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_BEGINNINGS):
@@ -124,11 +124,11 @@ def _problem(name: str) -> str:
 
 
 def mark(database: str) -> str:
-    """Return how the comment begins that tells which database a role was made for."""
+    """Return the beginning of a role's comment, which names the database that it was made for."""
     return f"{ANY_MARK}{quoted(database)}:"
 
 
 def mark_text(kind: str, database: str, more: str = "") -> str:
-    """Return the whole comment of a role as an SQL literal."""
+    """Return a role's comment as an SQL literal."""
     text = f"{mark(database)} {kind}{more}"
     return "'" + text.replace("'", "''") + "'"

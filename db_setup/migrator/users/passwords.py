@@ -1,7 +1,7 @@
 """Passwords: from a secret to a login that works, in an order that leaves a working login whenever a run dies.
 
-Stage in the secret, make it work in the database, try it by logging in, promote. What is staged and not promoted is
-carried on with by the next run, whatever that was asked for.
+Stage in the secret, set in the database, test by logging in, promote. The next run, whatever its action, finishes a
+version that was staged and not promoted.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from migrator.context import RunContext
-from migrator.database.connection import Connection, connect
+from migrator.database import Connection, connect
 from migrator.database.secrets_manager import CURRENT, UserSecret, Version
 from migrator.errors import LoginRefused, SecretError, UserRefused
 from migrator.formatting import printable, quoted
 from migrator.users.names import User
 from migrator.users.reconcile import retry_on_conflict
 
-_RANDOM_BYTES = 32  # 43 characters of the URL-safe alphabet, which RDS, libpq and URLs take as they are
+_RANDOM_BYTES = 32  # 43 characters of the URL-safe alphabet, which RDS, libpq and URLs accept unescaped
 _PLACE = ("engine", "host", "port", "dbInstanceIdentifier", "dbClusterIdentifier")
 
 
@@ -26,7 +26,7 @@ class Passwords:
     """The password of one user, and the secret that holds it."""
 
     def __init__(self, context: RunContext, user: User) -> None:
-        """Read the secret; raises SecretError for one that cannot be used. Nothing is written."""
+        """Read the secret; raises SecretError or UserRefused for one that cannot be used. Writes nothing."""
         self._context = context
         self._user = user
         self.secret = UserSecret(user.secret)
@@ -43,18 +43,18 @@ class Passwords:
                 f"the secret {secret.name} holds the name of the admin, {quoted(admin.user)}",
                 fix="name the secret that is to hold the limited user's credentials",
             )
-        secret.check_room(self._filled(self._user.alternate, "x" * 64))
+        secret.check_room(self._value(self._user.alternate, "x" * 64))
         if self._context.request.action != "rotate":
             self._refuse_other_places()
 
     def _refuse_other_places(self) -> None:
-        """Raise UserRefused for the credentials of another database, which applications of it may be using."""
+        """Raise UserRefused for the credentials of another database, whose applications may use them."""
         current = self.secret.current
         if current is None or self._staged() is not None:
             return
         if _differs(current, "dbname", self._context.credentials().name):
             where = f"the database {quoted(str(current.value['dbname']))}"
-        elif self._ours(current) and self._other_host(current) and not self._works(current):
+        elif self._is_own(current) and self._names_other_host(current) and not self._logs_in(current):
             where = f"the host {current.value['host']}, and does not log in here"
         else:
             return
@@ -63,65 +63,69 @@ class Passwords:
         fix = f"name another secret for the {kind}; {move}"
         raise UserRefused(printable(f"the secret {self.secret.name} is for {where}"), fix=fix)
 
-    def _other_host(self, version: Version) -> bool:
-        return _differs(version, "host", self._filled("", "")["host"])
+    def _names_other_host(self, version: Version) -> bool:
+        return _differs(version, "host", self._value("", "")["host"])
 
     def _staged(self) -> Version | None:
-        """Return what an earlier run has staged for this database, if it is of use here."""
+        """Return the version that an earlier run has staged for this database, if it can be used."""
         pending = self.secret.pending
-        if pending is None or not self._ours(pending) or _differs(pending, "dbname", self._context.credentials().name):
+        if (
+            pending is None
+            or not self._is_own(pending)
+            or _differs(pending, "dbname", self._context.credentials().name)
+        ):
             return None
-        return None if self._other_host(pending) and not self._works(pending) else pending
+        return None if self._names_other_host(pending) and not self._logs_in(pending) else pending
 
     @property
     def logins(self) -> frozenset[str]:
-        """Return the logins of ours that the secret holds, now or staged."""
+        """The logins of the user in the secret, current or staged."""
         versions = (self.secret.current, self.secret.pending)
-        return frozenset(str(each.value["username"]) for each in versions if each is not None and self._ours(each))
+        return frozenset(str(each.value["username"]) for each in versions if each is not None and self._is_own(each))
 
-    def proven(self, logins: Collection[str]) -> Iterator[str]:
-        """Yield those of the logins whose password is in the secret, and works."""
+    def verified_logins(self, logins: Collection[str]) -> Iterator[str]:
+        """Yield those of the logins whose password in the secret works."""
         for version in (self.secret.current, self._staged()):
             login = "" if version is None else str(version.value.get("username", ""))
-            if version is not None and login in logins and self._ours(version) and self._works(version):
+            if version is not None and login in logins and self._is_own(version) and self._logs_in(version):
                 yield login
 
     @property
-    def stranger(self) -> str:
-        """Return the user of the current version when that is not one of ours, as an earlier tool may have left it."""
+    def foreign_login(self) -> str:
+        """The login of the current version when it is not one of the user's, as an earlier tool may have left it."""
         current = self.secret.current
         name = current.value.get("username") if current is not None else ""
         return name if isinstance(name, str) and name not in self._user.logins else ""
 
     @property
-    def not_ours(self) -> str:
-        """Return what is staged in the secret and no credentials of ours, as a rotation by AWS may leave it."""
+    def foreign_version(self) -> str:
+        """A description of a staged version without credentials of the user, as a rotation by AWS may leave it."""
         pending = self.secret.pending
-        if pending is None or self._ours(pending):
+        if pending is None or self._is_own(pending):
             return self.secret.unusable
         what = f"has a staged version (AWSPENDING) that is not of {quoted(self._user.login)}"
         return f"the secret {self.secret.name} {what}"
 
     @property
-    def elsewhere(self) -> str:
-        """Return what in the current version leads to another place, as after a restore to a new server."""
-        current, ours = self.secret.current, self._filled("", "")
-        if current is None or not self._ours(current) or not self._context.admin_place(["host"]):
-            return ""
-        return "host" if current.value.get("host") != ours["host"] else ""
+    def host_is_outdated(self) -> bool:
+        """Whether the current version names another host, as after a restore to a new server."""
+        current = self.secret.current
+        if current is None or not self._is_own(current) or not self._context.admin_place(["host"]):
+            return False
+        return bool(current.value.get("host") != self._value("", "")["host"])
 
-    def settle(self, connection: Connection, make_login: Callable[[str], None]) -> str:
-        """Make the secret hold credentials that work; return the login whose password was set, if any was.
+    def ensure(self, connection: Connection, make_login: Callable[[str], None]) -> str:
+        """Make the secret hold credentials that log in; return the login whose password was set, if any was.
 
-        Credentials that work are left alone; but what is staged is finished.
+        Credentials that log in are left alone, but a staged version is finished.
         """
         current, pending = self.secret.current, self._staged()
         if pending is not None:
-            known = current is not None and current.id == pending.id and self._works(pending)
+            unchanged = current is not None and current.id == pending.id and self._logs_in(pending)
             login = self._finish(connection, pending, make_login)
-            return "" if known else login
-        if current is not None and self._ours(current):
-            if self._works(current):
+            return "" if unchanged else login
+        if current is not None and self._is_own(current):
+            if self._logs_in(current):
                 return ""
             login = str(current.value["username"])
         else:
@@ -131,49 +135,49 @@ class Passwords:
     def rotate(self, connection: Connection, make_login: Callable[[str], None], token: str) -> str:
         """Give the other login a new password and make it the current one; return its name.
 
-        With the ``token`` of a rotation that died it carries on with that one, and rotates no second time.
+        With the ``token`` of a rotation that died it finishes that one, and does not rotate a second time.
         """
-        stands, current, pending = self.secret.version(token), self.secret.current, self._staged()
-        if stands == CURRENT and current is not None:
+        stage, current, pending = self.secret.version(token), self.secret.current, self._staged()
+        if stage == CURRENT and current is not None:
             return self._finish(connection, current, make_login)
         if pending is not None and (current is None or pending.id != current.id):
             return self._finish(connection, pending, make_login)
-        was = current.value["username"] if current is not None and self._ours(current) else ""
-        login = self._user.alternate if was == self._user.login else self._user.login
-        staged = self._stage(login, _new_token() if stands else token)
+        now = current.value["username"] if current is not None and self._is_own(current) else ""
+        login = self._user.alternate if now == self._user.login else self._user.login
+        staged = self._stage(login, _new_token() if stage else token)
         return self._finish(connection, staged, make_login, new=True)
 
     def _stage(self, login: str, token: str) -> Version:
-        import secrets  # noqa: PLC0415 - a run that makes no password needs none
+        import secrets  # noqa: PLC0415 - only a run that makes a password needs it
 
-        return self.secret.stage(self._filled(login, secrets.token_urlsafe(_RANDOM_BYTES)), token)
+        return self.secret.stage(self._value(login, secrets.token_urlsafe(_RANDOM_BYTES)), token)
 
     def _finish(
         self, connection: Connection, version: Version, make_login: Callable[[str], None], *, new: bool = False
     ) -> str:
         login, password = str(version.value["username"]), str(version.value["password"])
         make_login(login)
-        if new or not self._works(version):
+        if new or not self._logs_in(version):
             verifier = connection.literal(connection.verifier(password, login))
             change = f"ALTER ROLE {quoted(login)} LOGIN PASSWORD {verifier} VALID UNTIL 'infinity'"
             retry_on_conflict(self._context.deadline, lambda: connection.run(change))
-            if not self._works(version):
+            if not self._logs_in(version):
                 raise UserRefused(
                     f"the new password of {quoted(login)} does not log in",
-                    fix="check pg_hba.conf for this user; the password stays staged, and the next run goes on with it",
+                    fix="check pg_hba.conf for this user; the password stays staged, and the next run finishes it",
                 )
         self.secret.promote(version)
         return login
 
-    def _ours(self, version: Version) -> bool:
-        """Tell whether a version holds credentials of one of our logins, complete and fit to be sent."""
+    def _is_own(self, version: Version) -> bool:
+        """Return whether a version holds complete credentials of one of the user's logins, fit to be sent."""
         if version.value.get("username") not in self._user.logins:
             return False
         password = version.value.get("password")
         return isinstance(password, str) and password.isprintable() and password.isascii() and bool(password)
 
-    def _works(self, version: Version) -> bool:
-        """Tell whether the credentials log in; raises ServerUnfit when that cannot be told."""
+    def _logs_in(self, version: Version) -> bool:
+        """Return whether the credentials log in; raises ServerUnfit when the server does not answer that."""
         credentials = self._context.credentials()._replace(
             user=str(version.value["username"]), password=str(version.value["password"])
         )
@@ -185,18 +189,18 @@ class Passwords:
             return False
         return True
 
-    def _filled(self, login: str, password: str) -> dict[str, Any]:
-        """Return the JSON that RDS understands, with what else the secret holds now."""
+    def _value(self, login: str, password: str) -> dict[str, Any]:
+        """Return the JSON in the form of RDS, with all other keys that the secret has now."""
         place, current = self._context.credentials(), self.secret.current
-        theirs: Mapping[str, Any] = current.value if current else {}
-        ours = {"engine": "postgres", "host": place.host, "port": place.port, **self._context.admin_place(_PLACE)}
-        return {**theirs, **ours, "dbname": place.name, "username": login, "password": password}
+        existing: Mapping[str, Any] = current.value if current else {}
+        server = {"engine": "postgres", "host": place.host, "port": place.port, **self._context.admin_place(_PLACE)}
+        return {**existing, **server, "dbname": place.name, "username": login, "password": password}
 
 
-def _differs(version: Version, key: str, ours: str) -> bool:
-    """Tell whether a version names a place, and not ours; what is no text names none."""
+def _differs(version: Version, key: str, expected: str) -> bool:
+    """Return whether a version has another text than the expected one under a key."""
     named = version.value.get(key)
-    return isinstance(named, str) and named not in ("", ours)
+    return isinstance(named, str) and named not in ("", expected)
 
 
 def _new_token() -> str:
@@ -206,5 +210,5 @@ def _new_token() -> str:
 
 
 def rotation_token(database: str, run_id: int, started: str, kind: str) -> str:
-    """Return the name of the version that a rotation makes: the same when a dead rotation is carried on with."""
+    """Return the name of the version that a rotation makes: the same when a rotation that died is run again."""
     return hashlib.sha256(f"{database}/{run_id}/{started}/{kind}".encode()).hexdigest()[:32]

@@ -1,13 +1,13 @@
-"""Converging: ask what is missing, do it, and ask again, until nothing is missing."""
+"""Reconciliation: read what is missing, run it, and read again, until nothing is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from migrator.database.connection import SAFE_PATH_SQL, Connection
-from migrator.database.deadline import Deadline
-from migrator.database.server_errors import TRANSIENT
+from psycopg2 import errorcodes
+
+from migrator.database import SAFE_PATH_SQL, TRANSIENT, Connection, Deadline
 from migrator.errors import ServerError
 from migrator.formatting import cut
 
@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
     _Result = TypeVar("_Result")
 
-# Roles belong to all databases of the server, and the runs of other databases work on them at the same time: catalog
-# rows that another session has just changed (XX000), and names that came or went since the look.
-_CONFLICTS = TRANSIENT | {"XX000", "23505", "42710", "42704", "42P01", "42883", "3F000"}
+# Roles belong to the whole server, and the runs of other databases change them at the same time.
+_CONFLICTS = TRANSIENT | {
+    errorcodes.INTERNAL_ERROR,  # "tuple concurrently updated": another session has just changed the catalog row
+    errorcodes.UNIQUE_VIOLATION, errorcodes.DUPLICATE_OBJECT,  # created since the catalog was read, or ...
+    errorcodes.UNDEFINED_OBJECT, errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_FUNCTION,  # dropped
+    errorcodes.INVALID_SCHEMA_NAME,
+}  # fmt: skip
 SAFELY = f"{SAFE_PATH_SQL}; "
-"""Goes before a query, so that no function or operator that a table creator has made is ever found by it."""
+"""Goes before a query, so that it never calls a function or operator that a table creator has made."""
 
 _ATTEMPTS, _ROUNDS = 12, 8
 _FIX = "let the user who runs this own the database, or be a member of the owner, with CREATEROLE"
@@ -28,20 +32,21 @@ _MOST_SHOWN = 300  # bytes
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds
 
 
-def reconcile(connection: Connection, deadline: Deadline, look: Callable[[], Sequence[str]]) -> int:
-    """Run the messages that ``look`` returns, each a transaction of its own, until it returns none.
+def reconcile(connection: Connection, deadline: Deadline, read_missing: Callable[[], Sequence[str]]) -> int:
+    """Run the messages that ``read_missing`` returns, each a transaction of its own, until it returns none.
 
     Returns how many were run. Raises ServerError when a message is refused for good.
     """
     done = 0
     for _ in range(_ROUNDS):
-        messages = retry_on_conflict(deadline, lambda: _run(connection, look()))
+        messages = retry_on_conflict(deadline, lambda: _run(connection, read_missing()))
         if not messages:
             return done
         done += len(messages)
-    refused = ServerError("01007", f"the server did nothing when it was asked for: {cut(messages[0], _MOST_SHOWN)}")
-    refused.fix = _FIX
-    raise refused
+    what = f"the server ignored: {cut(messages[0], _MOST_SHOWN)}"
+    ignored = ServerError(errorcodes.PRIVILEGE_NOT_GRANTED, what)
+    ignored.fix = _FIX
+    raise ignored
 
 
 def _run(connection: Connection, messages: Sequence[str]) -> Sequence[str]:
@@ -49,15 +54,15 @@ def _run(connection: Connection, messages: Sequence[str]) -> Sequence[str]:
         try:
             connection.run(message)
         except ServerError as error:
-            error.what += f"; it was asked for: {cut(message, _MOST_SHOWN)}"
-            busy = error.sqlstate in _CONFLICTS
-            error.fix = "others are at work on the same roles or objects: run it again" if busy else _FIX
+            error.what += f"; the statement was: {cut(message, _MOST_SHOWN)}"
+            conflict = error.sqlstate in _CONFLICTS
+            error.fix = "other sessions are changing the same roles or objects: run it again" if conflict else _FIX
             raise
     return messages
 
 
 def retry_on_conflict(deadline: Deadline, work: Callable[[], _Result]) -> _Result:
-    """Return what some work returns; do it again when another session was at the same rows of the catalog."""
+    """Return what ``work`` returns; retry it when another session has changed the same rows of the catalog."""
     pause = _FIRST_PAUSE
     for _ in range(_ATTEMPTS):
         try:

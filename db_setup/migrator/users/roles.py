@@ -1,18 +1,18 @@
-"""Users: the roles of the limited users on the server, looked at and made to be as they are declared."""
+"""Roles: those of the limited users as the server has them, and the messages that make them as configured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from migrator.database.connection import Connection
+from migrator.database import Connection
 from migrator.formatting import quoted
 from migrator.users.names import ANY_MARK, IAM_ROLE, SCHEMAS, TABLE_CREATOR, User, mark, mark_text
 from migrator.users.reconcile import SAFELY
 
-_SET_OPTION_SINCE = 160000  # PostgreSQL 16 tells INHERIT, SET and ADMIN of a membership apart
+_SET_OPTION_SINCE = 160000  # PostgreSQL 16: a membership has separate INHERIT, SET and ADMIN options
 
-_LOOK = (
+_ROLES = (
     SAFELY
     + """
 SELECT r.rolname, r.rolcanlogin, r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls,
@@ -40,7 +40,7 @@ SELECT SESSION_USER::text, current_database()::text, rolsuper OR rolcreaterole,
 FROM pg_roles WHERE rolname = SESSION_USER"""
 )
 
-_LEFT = (
+_UNCONFIGURED = (
     SAFELY
     + """
 SELECT r.rolname::text FROM pg_shdescription d JOIN pg_roles r ON r.oid = d.objoid
@@ -48,8 +48,7 @@ WHERE d.classoid = 'pg_authid'::regclass AND starts_with(d.description, {mark}) 
 ORDER BY 1"""
 )
 
-
-_FROM_ELSEWHERE = (
+_OF_OTHER_DATABASES = (
     SAFELY
     + """
 SELECT DISTINCT r.rolname::text FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
@@ -60,13 +59,13 @@ WHERE d.refclassid = 'pg_authid'::regclass AND d.dbid = (SELECT oid FROM pg_data
 
 
 class Role(NamedTuple):
-    """A role as the server has it; ``groups`` are those of ours that it may use, ``marked_members`` were made by us."""
+    """A role as the server has it; ``groups`` are our groups that it may use, ``marked_members`` bear our mark."""
 
     name: str
     can_login: bool
-    powerful: bool
+    privileged: bool
     owns: bool
-    ours_to_grant: bool
+    grantable: bool
     comment: str
     of_another_database: bool
     groups: Sequence[str]
@@ -74,29 +73,29 @@ class Role(NamedTuple):
     members: Sequence[str]
     marked_members: Sequence[str]
     settings: Sequence[str]
-    connects: bool
+    can_connect: bool
 
 
 class Admin(NamedTuple):
-    """Who makes the users, and where."""
+    """The role that creates the users, and its database."""
 
     name: str
     database: str
-    makes_roles: bool
-    knows_iam: bool
+    can_create_roles: bool
+    has_iam: bool
 
 
 def read_admin(connection: Connection) -> Admin:
-    """Return who asks; reads only."""
+    """Return the role of this session; reads only."""
     return Admin(*connection.rows(_ADMIN)[0])
 
 
 def read_roles(connection: Connection, users: Sequence[User], admin: Admin) -> dict[str, Role]:
-    """Return the roles of the users, and the admin's, by name, as far as they are there; reads only."""
+    """Return the existing roles of the users, and the admin's, by name; reads only."""
     literal, names = connection.literal, [admin.name, *(name for user in users for name in user.names)]
     newer = connection.server_version >= _SET_OPTION_SINCE
     may_grant = "pg_has_role(SESSION_USER, r.oid, 'MEMBER WITH ADMIN OPTION')" if newer else "true"
-    query = _LOOK.format(
+    query = _ROLES.format(
         admin_option=may_grant,
         member="SET" if newer else "MEMBER",
         groups=", ".join(literal(name) for name in (*(user.group for user in users), IAM_ROLE)),
@@ -107,7 +106,7 @@ def read_roles(connection: Connection, users: Sequence[User], admin: Admin) -> d
 
 
 def is_ours(role: Role, admin: Admin) -> bool:
-    """Tell whether an earlier run on this database has made, or taken, a role."""
+    """Return whether an earlier run on this database has created, or taken over, a role."""
     return role.comment.startswith(mark(admin.database))
 
 
@@ -118,11 +117,11 @@ def missing(
     alternates: frozenset[str],
     version: int,
     *,
-    proven: frozenset[str] = frozenset(),
+    verified_logins: frozenset[str] = frozenset(),
 ) -> Iterator[str]:
-    """Yield the messages that make roles and memberships what is declared; each is a transaction.
+    """Yield the messages that make roles and memberships as configured; each is a transaction.
 
-    ``alternates`` are second logins that are to be there, too; ``proven`` are logins whose passwords are in a secret.
+    ``alternates`` are second logins that are to exist, too; ``verified_logins`` have a working password in a secret.
     """
     for user in users:
         if user.group not in roles:
@@ -130,15 +129,17 @@ def missing(
         elif not is_ours(roles[user.group], admin):
             yield _comment(user.group, user, admin)
         elif user.kind == TABLE_CREATOR and user.group not in roles[admin.name].groups:
-            yield _grant(user.group, admin.name, version)  # to give and to take away what the creators own
-        if user.group in roles and not roles[user.group].connects:  # a new password is tried before the other grants
+            yield _grant(user.group, admin.name, version)  # to grant and revoke on what the creators own
+        if (
+            user.group in roles and not roles[user.group].can_connect
+        ):  # a new password is tested before the other grants
             yield f"GRANT CONNECT ON DATABASE {quoted(admin.database)} TO {quoted(user.group)}"
         for login in user.logins if user.declared else ():
             if login == user.login or login in alternates or login in roles:
                 role = roles.get(login)
                 if role is not None and not is_ours(role, admin):
-                    unknown = "" if login in proven else f"ALTER ROLE {quoted(login)} PASSWORD NULL; "
-                    yield unknown + _comment(login, user, admin)  # somebody may know the password that it came with
+                    reset = "" if login in verified_logins else f"ALTER ROLE {quoted(login)} PASSWORD NULL; "
+                    yield reset + _comment(login, user, admin)  # its password may be known to others
                 yield from _missing_login(login, user, admin, role, version)
 
 
@@ -150,11 +151,11 @@ def _missing_login(login: str, user: User, admin: Admin, role: Role | None, vers
     if role is None or user.group not in role.groups:
         inherit = f"ALTER ROLE {quoted(login)} INHERIT; "
         yield inherit + _grant(user.group, login, version)
-    if user.iam and admin.knows_iam and (role is None or IAM_ROLE not in role.groups):
+    if user.iam and admin.has_iam and (role is None or IAM_ROLE not in role.groups):
         yield f"ALTER ROLE {quoted(login)} PASSWORD NULL; GRANT {IAM_ROLE} TO {quoted(login)}"
     if not user.iam and role is not None and IAM_ROLE in role.groups:
-        yield f"REVOKE {IAM_ROLE} FROM {quoted(login)}"  # it would forbid passwords
-    # The group is the owner of what either login makes, so that both may change it, and the grants reach it.
+        yield f"REVOKE {IAM_ROLE} FROM {quoted(login)}"  # it forbids passwords
+    # The group owns what either login creates, so that both may change it, and the default privileges apply.
     setting = f"role={user.group}"
     if user.kind == TABLE_CREATOR and (role is None or setting not in role.settings):
         yield f"ALTER ROLE {quoted(login)} SET role = {quoted(user.group)}"
@@ -164,15 +165,15 @@ def _comment(name: str, user: User, admin: Admin, more: str = "") -> str:
     return f"COMMENT ON ROLE {quoted(name)} IS {mark_text(user.kind, admin.database, more)}"
 
 
-def remembered_schemas(user: User, admin: Admin, roles: dict[str, Role]) -> tuple[str, ...]:
-    """Return the list of schemas that the last deploy used, as the comment of a group keeps it; none means all."""
+def recorded_schemas(user: User, admin: Admin, roles: dict[str, Role]) -> tuple[str, ...]:
+    """Return the list of schemas of the last deploy, which is in the comment of a group; none means all."""
     role = roles.get(user.group)
-    kept = role.comment.removeprefix(mark(admin.database)).partition(SCHEMAS)[2] if role else ""
-    return tuple(kept.split(", ")) if kept else ()
+    schemas = role.comment.removeprefix(mark(admin.database)).partition(SCHEMAS)[2] if role else ""
+    return tuple(schemas.split(", ")) if schemas else ()
 
 
-def remember_schemas(user: User, admin: Admin, schemas: Sequence[str]) -> str:
-    """Return the message that lets a group's comment keep the list of schemas."""
+def record_schemas(user: User, admin: Admin, schemas: Sequence[str]) -> str:
+    """Return the message that records the list of schemas in a group's comment."""
     return _comment(user.group, user, admin, f"{SCHEMAS}{', '.join(schemas)}" if schemas else "")
 
 
@@ -181,26 +182,26 @@ def _grant(group: str, member: str, version: int) -> str:
     return f"GRANT {quoted(group)} TO {quoted(member)}{options}"
 
 
-def from_elsewhere(connection: Connection, database: str) -> list[str]:
-    """Return a warning of roles made for another database that have rights in this one, as in a copy; reads only."""
+def of_other_databases(connection: Connection, database: str) -> list[str]:
+    """Return a warning of roles made for another database that have privileges in this one; reads only."""
     literal = connection.literal
-    query = _FROM_ELSEWHERE.format(any_mark=literal(ANY_MARK), mark=literal(mark(database)))
+    query = _OF_OTHER_DATABASES.format(any_mark=literal(ANY_MARK), mark=literal(mark(database)))
     names = ", ".join(quoted(name) for (name,) in connection.rows(query))
-    what = f"{names}: made for another database, with privileges in this one, as in a copy of that"
+    what = f"{names}: made for another database, with privileges in this one (database copy?)"
     return [f"{what}; REVOKE_PUBLIC_CONNECT=true keeps their logins out"] if names else []
 
 
-def left_over(connection: Connection, users: Sequence[User], database: str) -> list[str]:
-    """Return a warning of roles that earlier deploys made and that are declared no more; reads only."""
+def unconfigured(connection: Connection, users: Sequence[User], database: str) -> list[str]:
+    """Return a warning of roles that earlier deploys created and that are no longer configured; reads only."""
     names = [name for user in users if user.declared for name in user.names]
     if names:
-        names += [user.group for user in users]  # groups are there as long as there is any user
+        names += [user.group for user in users]  # all groups exist as long as there is any user
     wanted = ", ".join(map(connection.literal, (*names, "none")))
-    rows = connection.rows(_LEFT.format(mark=connection.literal(mark(database)), names=wanted))
+    rows = connection.rows(_UNCONFIGURED.format(mark=connection.literal(mark(database)), names=wanted))
     if not rows:
         return []
     names = [quoted(name) for (name,) in rows]
-    left = ", ".join(names)
-    owned = "".join(f"DROP OWNED BY {name}; " for name in names)  # of several at once the server stumbles (XX000)
-    recipe = f"REASSIGN OWNED BY {left} TO CURRENT_USER; {owned}DROP ROLE {left}"
-    return [f"declared no more, and still there: {left}; to drop them: GRANT {left} TO CURRENT_USER; {recipe}"]
+    listed = ", ".join(names)
+    owned = "".join(f"DROP OWNED BY {name}; " for name in names)  # of several at once it fails (internal error)
+    recipe = f"GRANT {listed} TO CURRENT_USER; REASSIGN OWNED BY {listed} TO CURRENT_USER; {owned}DROP ROLE {listed}"
+    return [f"no longer configured, still exists: {listed}; to drop them: {recipe}"]
