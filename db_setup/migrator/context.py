@@ -66,15 +66,6 @@ class RunContext:
             )  # good for 15 minutes
         return connect(found, self.settings.lock_timeout, self.deadline, self.request_id)
 
-    def lock(self, connection: Connection) -> bool:
-        """Take the run lock; return whether it had to be waited for. Raises RunLockTimeout, which names the holder."""
-        from migrator.history import acquire_run_lock  # noqa: PLC0415 - for runs that write
-
-        return acquire_run_lock(connection, self.deadline, self._waiting)
-
-    def _waiting(self, holder: str) -> None:
-        self.listen("lock.waiting", {"holder": holder})
-
     @property
     def admin_secret_name(self) -> str:
         """The name or ARN of the secret that this run connects with, if there is one."""

@@ -18,6 +18,8 @@ def late(package: str, modules: dict[str, str]) -> Callable[[str], Any]:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module = f"{package}.{modules[name]}"
         __import__(module)
-        return getattr(sys.modules[module], name)
+        value = getattr(sys.modules[module], name)
+        setattr(sys.modules[package], name, value)  # so that it is asked for once
+        return value
 
     return load

@@ -122,7 +122,7 @@ class _Deploy:
 
         context, provisioner = self._context, self._provisioner
         with supervised(context, connection) as run:
-            waited = context.lock(connection)
+            waited = run.lock()
             inspection = inspect(context, self._folder, connection, earlier=self._inspection)
             inspection.plan.refuse_problems()
             nothing = inspection.nothing_to_do and not self._runs

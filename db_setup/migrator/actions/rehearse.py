@@ -34,7 +34,7 @@ def rehearse(context: RunContext) -> Report:
             return report._replace(details=_NOTHING)
         read_scripts(item.migration for item in inspection.plan.pending)  # refuses before anything is touched
         with supervised(context, connection) as run:
-            context.lock(connection)
+            run.lock()
             inspection = inspect(context, folder, connection, earlier=inspection)
             inspection.plan.refuse_problems()
             if inspection.history.exists:

@@ -70,7 +70,7 @@ class _Repair:
         """Accept the files as they are, under the run lock and in one transaction."""
         context = self._context
         with supervised(context, connection) as run:
-            context.lock(connection)
+            run.lock()
             earlier = self._changes
             inspection = self._find_changes(connection)
             statements = [change.sql for change in self._changes if change.sql]

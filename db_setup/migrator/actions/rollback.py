@@ -68,7 +68,7 @@ class _Rollback:
         """Roll back under the run lock."""
         context, begun = self._context, self._plan is not None
         with supervised(context, connection) as run:
-            waited = context.lock(connection)
+            waited = run.lock()
             if waited and not begun and (report := self._done_meanwhile(connection)):
                 return report
             inspection, plan, downs = self._inspect(connection)

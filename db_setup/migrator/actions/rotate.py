@@ -38,7 +38,7 @@ class _Rotation:
         """Rotate under the run lock, record it, and report."""
         context = self._context
         with supervised(context, connection) as run:
-            context.lock(connection)
+            run.lock()
             self._provisioner.check(connection)
             run.history.create()
             self._row = self._row or run.history.unfinished_rotation(context.request_id)

@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any
 
 from migrator.context import RunContext
-from migrator.database import DEFAULTS_SQL, Connection, Deadline, Readable, Row
+from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
 from migrator.execution.checks import rows_sql
 from migrator.execution.indexes import IndexBuild
@@ -210,8 +210,8 @@ class _Export:
         for item, script in zip(pending, scripts, strict=True):
             self._write(f"\n-- {script.migration.name}\n{self._reset};\n\\encoding UTF8\n")
             self._file(item, script)
-            if script.sets_defaults and DEFAULTS_SQL not in self._reset:
-                self._reset += f"; {DEFAULTS_SQL}"
+            if script.sets_defaults and Tape.DEFAULTS_SQL not in self._reset:
+                self._reset += f"; {Tape.DEFAULTS_SQL}"
         self._write(f"\n{self._reset};\n")
         history.end_run_unsealed(RUN_ID, "succeeded")
         self._write(_UNLOCK)

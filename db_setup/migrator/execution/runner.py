@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from psycopg2 import errorcodes
 
-from migrator.database import DEFAULTS_SQL, TRANSIENT, Connection, lock_lost, migration_error
+from migrator.database import TRANSIENT, Connection, lock_lost, migration_error
 from migrator.errors import (
     DbSetupError,
     DeadlineReached,
@@ -171,7 +171,7 @@ class Runner:
             self._trace.end_file()
 
     def _reset_sql(self) -> str:
-        defaults = f"; {DEFAULTS_SQL}" if self._new_defaults else ""
+        defaults = f"; {self._connection.DEFAULTS_SQL}" if self._new_defaults else ""
         return f"{self._connection.reset_sql()}{defaults};"
 
     def _may_replay(self, error: ServerError, seconds: float) -> bool:

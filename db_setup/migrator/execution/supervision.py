@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from psycopg2 import errorcodes
 
 from migrator.context import RunContext
-from migrator.database import TRANSIENT, Connection, Deadline, why_over
+from migrator.database import TRANSIENT, Connection, Deadline
 from migrator.errors import ConnectionLost, DbSetupError, RunLockTimeout, ServerError
 from migrator.execution.blockers import Blockers
 from migrator.execution.watchdog import Watchdog
-from migrator.history import History
+from migrator.history import History, acquire_run_lock
 
 STATEMENT_TIMEOUT_SLACK = 0.25  # seconds: statement_timeout, set to the time left, may be a little early
 _TO_RECORD_THE_END = 10.0  # seconds, beyond the run's own time
@@ -42,6 +42,12 @@ class Supervision:
         self._context = context
         self._record_end: RecordEnd | None = None
 
+    def lock(self) -> bool:
+        """Take the run lock; return whether it had to be waited for. Raises RunLockTimeout, which names the holder."""
+        return acquire_run_lock(
+            self.connection, self.deadline, lambda holder: self._context.listen("lock.waiting", {"holder": holder})
+        )
+
     def begin(self, action: str, message: str = "") -> int:
         """Record that the run has begun; its end is recorded, too, and seals the history."""
         self.run_id = self.history.begin_run(action, self._context.request_id, message)
@@ -65,7 +71,7 @@ class Supervision:
 
     def reason(self) -> DbSetupError:
         """Return the error that says why the run was ended, and who blocked it."""
-        over = why_over(self.deadline)
+        over = self.deadline.why_over()
         return over.replace(what=over.what + self.blockers.names())
 
     def end(self, outcome: str, message: str) -> None:

@@ -19,7 +19,7 @@ _SECOND_CANCEL = 2.0  # seconds; user SQL can swallow a cancel
 _LONGEST_WAIT = 3600.0  # seconds
 _STOP = b"\x00"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_INTERRUPTIONS = tuple(bytes([number]) for number in _SIGNALS)
+_INTERRUPTIONS = (bytes([signal.SIGINT]), bytes([signal.SIGTERM]))
 
 
 class Watchdog:

@@ -158,7 +158,8 @@ class History:
             f"WHERE id OPERATOR(pg_catalog.=) {run_id}"
         )
         if changed:
-            names, ms, chains, previous = (literal(_array(column)) for column in zip(*changed, strict=True))
+            columns = [_array(column) for column in zip(*changed, strict=True)]
+            names, ms, chains, previous = map(literal, columns)
             sql += (
                 f"; UPDATE {SCHEMA}.history h SET duration_ms = d.ms, chain = d.chain, previous = d.previous FROM ROWS "
                 f"FROM (pg_catalog.unnest({names}::text[]), pg_catalog.unnest({ms}::integer[]), "

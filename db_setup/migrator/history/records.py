@@ -117,14 +117,12 @@ class ApplyRecord(Record):
             f"{again}INSERT INTO {SCHEMA}.history AS h "
             "(name, number, checksum, state, mode, run_id, package_version, down_sql) "
             f"VALUES ({connection.literals(name, number, checksum)}, CASE WHEN {HELD_SQL} THEN '{state}' END, "
-            f"'{mode}', {self._run_id}, '{VERSION}', {text_literal(self._down)})"
+            f"'{mode}', {self._run_id}, '{VERSION}', {'NULL' if self._down is None else text_literal(self._down)})"
         )
 
 
-def text_literal(text: str | None) -> str:
+def text_literal(text: str) -> str:
     """Return a long text as a literal that means the same whatever the file at hand does to backslashes."""
-    if text is None:
-        return "NULL"
     doubled = text.replace("'", "''")
     return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
 

@@ -174,13 +174,15 @@ def _pending(match: Match, files: Sequence[Migration], applied: Sequence[Applied
     numbered = [
         Pending(file, split_name(file.name)[0], late=number < highest)
         for file in match.new
-        if (number := file.number) is not None
+        if (number := number_of(file.name)) is not None
     ]
-    unnumbered = sorted(file.name for file in match.new if file.number is None)
-    by_name = {file.name: file for file in match.new}
+    in_order = sorted(resumed + numbered, key=lambda item: item.order)
+    unnumbered = {file.name: file for file in match.new if number_of(file.name) is None}
+    if not unnumbered:
+        return tuple(in_order)
     numbers = free_numbers([file.name for file in files], [row.number for row in applied], len(unnumbered))
-    given = [Pending(by_name[name], number) for name, number in zip(unnumbered, numbers, strict=True)]
-    return (*sorted(resumed + numbered, key=lambda item: item.order), *given)
+    given = (Pending(unnumbered[name], number) for name, number in zip(sorted(unnumbered), numbers, strict=True))
+    return (*in_order, *given)
 
 
 def _duplicates(files: Sequence[Migration], pending: Sequence[Pending]) -> list[PlanError]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from psycopg2 import errorcodes
 
-from migrator.database import DEFAULTS_SQL, TRANSIENT, migration_error
+from migrator.database import TRANSIENT, migration_error
 from migrator.errors import ConnectionLost, Progress, ServerError
 from migrator.events import Listener
 from migrator.execution.runner import is_of_the_check, needs_steps
@@ -148,7 +148,7 @@ class Rehearsal:
         if deferred:
             self._connection.run(f"SET CONSTRAINTS {', '.join(deferred)} DEFERRED")
         if script.sets_defaults:
-            self._connection.run(DEFAULTS_SQL)
+            self._connection.run(self._connection.DEFAULTS_SQL)
 
     def _stop(self, work: Work, position: int, why: str) -> None:
         after = listed([item.migration.name for item, _ in work[position + 1 :]])
