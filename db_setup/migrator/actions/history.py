@@ -40,11 +40,13 @@ def history(context: RunContext) -> Report:
     with closing(context.connect()) as connection:
         inspection = inspect(context, folder, connection)
         if inspection.history.exists:
-            found, sealed = History(connection).check()
+            checked = History(connection)
+            found, sealed = checked.check()
+            context.warnings += checked.warnings
             rows, count = _read(connection), len(inspection.history.applied)
     details = {"history": rows, "history_left_out": max(0, count - len(rows)), "history_sealed": sealed}
     report = describe(context, inspection, (*folder.warnings, *context.warnings), action="history")
-    report = with_problems(report._replace(pending=(), details=details), [row.message for row in found])
+    report = with_problems(report._replace(pending=(), details=details), found)
     return report._replace(remark=_remark(count, sealed, whole=not found))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.history import TAMPERING_FIX, History
+from migrator.history import TAMPERING_FIX, History, TamperedRow
 from migrator.planning.inspection import Inspection
 from migrator.planning.plan import AHEAD, INCONSISTENT, UNTRACKED, Pending
 from migrator.report import Report, ReportedMigration
@@ -21,15 +21,19 @@ _ADOPTION = (
 )
 
 
-def tampered_rows(connection: Connection, inspection: Inspection) -> list[str]:
-    """Return what was done to the history by hand, each in a sentence; reads only."""
+def tampered_rows(context: RunContext, connection: Connection, inspection: Inspection) -> list[TamperedRow]:
+    """Return the rows of the history that were changed by hand; adds the history's warnings to the context's."""
     if not inspection.history.exists:
         return []
-    return [row.message for row in History(connection).tampered_rows()]
+    history = History(connection)
+    found = history.tampered_rows()
+    context.warnings += history.warnings
+    return found
 
 
-def with_problems(report: Report, texts: Sequence[str]) -> Report:
+def with_problems(report: Report, found: Sequence[TamperedRow]) -> Report:
     """Add problems to a report; where the database is ahead of these files, they are for the newer ones to solve."""
+    texts = [row.message for row in found]
     if report.state == AHEAD or not texts:
         return report._replace(warnings=(*report.warnings, *texts))
     return report._replace(
