@@ -19,7 +19,7 @@ from migrator.files.directives import _KNOWN_DIRECTIVES
 from migrator.files.migration import is_migration, looks_like_a_mistake, number_of
 from migrator.planning import plan
 from migrator.report import Report
-from migrator.request import _REQUEST_KEYS, ACTIONS, Request
+from migrator.request import _REQUEST_KEYS, ACTIONS, KEYS_OF_ACTIONS, KEYS_OF_ALL, Request
 from migrator.scripts import script
 from migrator.settings import KINDS, Settings
 from migrator.users import grants
@@ -71,12 +71,19 @@ def test_defaults() -> None:
 
 def test_events() -> None:
     """The keys of an event are those that are understood; the defaults are those of an empty event."""
-    rows = {key: default for key, _, default in table(REFERENCE, "Events")}
+    rows = {key: default for key, _, default, _ in table(REFERENCE, "Events")}
     assert tuple(rows) == _REQUEST_KEYS
     said: dict[str, object] = {key: default for key, default in rows.items() if default}
     said |= {key: json.loads(rows[key]) for key in ("dry_run", "confirm")}
     assert Request.parse(said)._replace(by_deploy=True) == Request.parse({})
     assert [action for action in ACTIONS if action not in table(REFERENCE, "Events")[0][1]] == []
+
+
+def test_keys_of_actions() -> None:
+    """Each key of an event is accepted by the actions that the table names, in their order."""
+    said = {key: actions.split(", ") for key, _, _, actions in table(REFERENCE, "Events")}
+    known = {key: [action for action in ACTIONS if key in KEYS_OF_ACTIONS[action]] for key in said}
+    assert said == known | dict.fromkeys(KEYS_OF_ALL, ["all"])
 
 
 def test_answer() -> None:

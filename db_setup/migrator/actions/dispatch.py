@@ -12,7 +12,7 @@ def perform(context: RunContext) -> Report:
         from migrator.actions.status import status  # noqa: PLC0415
 
         return status(context)
-    if context.request.action == "plan" or context.request.dry_run:
+    if context.request.action == "plan":
         from migrator.actions.plan import plan  # noqa: PLC0415
 
         return plan(context)
