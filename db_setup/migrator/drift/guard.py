@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from migrator.scripts.script import STEPWISE, Script
-from migrator.sql.effects import _SPEAKS_OF_SHARED, effect_outside
+from migrator.sql.effects import effect_outside, mentions_shared_objects
 from migrator.sql.statements import Statement
 
 CHANGES_THE_SERVER = "DBS01"
@@ -31,7 +31,7 @@ def kept_inside(script: Script, note: Callable[[Statement, str], None], *, block
             found = effect_outside(statement)
             strict |= statement.words[:2] == ("set", "constraints")
             if not found and strict and statement.words[:1] in {("do",), ("call",)}:
-                found = "block" if _SPEAKS_OF_SHARED.search(statement.text) else ""
+                found = "block" if mentions_shared_objects(statement) else ""
             if not found:
                 yield statement
             elif statement.line not in told:
