@@ -12,6 +12,7 @@ from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Invoke
 
+
 @pytest.mark.parametrize("event", [None, {}], ids=["none", "empty"])
 def test_no_payload_is_a_deploy(event: object) -> None:
     """What the CDK Trigger sends means: migrate everything, as part of a deploy."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from migrator.sql import effects
 from migrator.sql.effects import acts_outside, effect_outside
 from migrator.sql.statements import Statement, split
 
