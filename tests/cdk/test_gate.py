@@ -51,7 +51,7 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
     site.initializer(migrations=_folder(tmp_path, _001_a="SELECT 'x;", _002_b="\\q\n", _003_c="SELECT 1;"))
     errors = errors_of(site.stack)
     assert "ERROR 001_a.sql:1:8  a string opened here is never closed" in errors
-    assert "ERROR 002_b.sql:1:1  \\q is a command of psql" in errors
+    assert "ERROR 002_b.sql:1:1  \\q is a psql meta-command" in errors
 
 
 def test_remarks_are_warnings(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from migrator.planning.inspection import Inspection
 from migrator.planning.matching import match
 from migrator.planning.plan import AHEAD, INCONSISTENT
 from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import text_to_store
+from migrator.scripts.companions import down_text
 from migrator.sql.decode import read_text
 
 _AHEAD = "Nothing to repair: the database is ahead of these files; repair it with the newer ones."
@@ -161,7 +161,7 @@ def _lines(file: Migration) -> str:
 
 def _down_sql(file: Migration) -> str:
     """Return what stores the way back anew, where there is one here."""
-    text = text_to_store(file)
+    text = down_text(file)
     return "" if text is None else f", down_sql = {text_literal(text)}"
 
 

@@ -139,7 +139,7 @@ class _Rollback:
             path = companion_name(paths.get(name, os.path.join(self._folder.path, row.name)), DOWN_SUFFIX)
             if os.path.isfile(path):
                 work.append((row, script := read_down(down, path)))
-                if row.position in stored and differs(script.migration, stored[row.position]):
+                if row.position in stored and differs(script, stored[row.position]):
                     self._warn(f"{down} differs from what was stored when {row.name} was applied; the file is used")
             elif row.position in stored:
                 work.append((row, stored_down(down, stored[row.position])))
