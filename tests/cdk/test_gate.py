@@ -31,7 +31,7 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "check": ({"_001_a": "SELECT 1;", "_001_a.check": "SELECT 1;\nCOMMIT;"}, "001_a.check.sql:2:1"),
     "environment": ({"_001_a": "SELECT 1;", "env/dev/002_b": "SELECT 'x;"}, "env/dev/002_b.sql:1:8"),
     "repeatable": ({"_001_a": "SELECT 1;", "repeatable/v": "SELECT 'x;"}, "repeatable/v.sql:1:8"),
-    "duplicate": ({"_001_a": "SELECT 1;", "_001_b": "SELECT 2;"}, "001_b.sql:1:1: one number, 2 files: 001_a.sql"),
+    "duplicate": ({"_001_a": "SELECT 1;", "_001_b": "SELECT 2;"}, "001_b.sql:1:1: duplicate number 1: 001_a.sql"),
     "duplicate of an environment": ({"_001_a": "SELECT 1;", "env/dev/001_b": "SELECT 2;"}, "env/dev/001_b.sql:1:1"),
 }
 

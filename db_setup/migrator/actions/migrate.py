@@ -83,7 +83,7 @@ class _Attempt:
         if inspection.history.exists and not nothing:
             integrity.refuse_changes(connection)
         if self._caretaker:
-            self._caretaker.check(connection, inspection.plan.pending)
+            self._caretaker.check(connection, self.read_scripts(inspection))
         if not inspection.history.exists or inspection.imported:
             runs.create(connection)  # before the grants, which close it
         if self._caretaker and nothing:

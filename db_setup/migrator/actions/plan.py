@@ -25,7 +25,7 @@ def plan(context: RunContext) -> Report:
         if context.settings.declares_users:
             from migrator.users.provision import UserProvisioner  # noqa: PLC0415 - for those who have such users
 
-            UserProvisioner(context).check(connection, inspection.plan.pending)
+            UserProvisioner(context).check(connection, scripts)
     modes = {script.migration.name: script.mode for script in scripts}
     lines = tuple(
         ReportedMigration(item.number, item.migration.name, modes[item.migration.name])

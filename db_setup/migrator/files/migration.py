@@ -8,7 +8,6 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -97,15 +96,6 @@ def parse_number(text: str) -> Number:
     while len(parts) > 1 and parts[-1] == 0:
         parts.pop()
     return tuple(parts)
-
-
-def free_numbers(names: Sequence[str], given: Sequence[str], count: int) -> list[str]:
-    """Return the next ``count`` numbers after those in file names and those given, padded like the highest."""
-    spelled = [text for text in (*(split_name(name)[0] for name in names), *given) if text]
-    highest = max(spelled, key=parse_number, default="000")
-    first = parse_number(highest)[0]
-    width = len(highest) if highest.isdigit() else 3
-    return [f"{first + step:0{width}d}" for step in range(1, count + 1)]
 
 
 def checksum(content: bytes) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from migrator.errors import DuplicateNumber, InconsistentHistory, OutOfOrder, PlanError, UnknownTarget
-from migrator.files.migration import Migration, Number, free_numbers, number_of, parse_number, split_name
+from migrator.files.migration import Migration, Number, number_of, parse_number, split_name
 from migrator.history.rows import AppliedMigration
 from migrator.planning.matching import Match, Rename, come_after, half_rolled_back, match
+from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers
 
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
@@ -170,17 +171,13 @@ def _duplicates(files: Sequence[Migration], pending: Sequence[Pending]) -> list[
     if not pending:
         return []
     due = {item.migration.name for item in pending}
-    groups: dict[Number, list[str]] = {}
-    for file in files:
-        if (number := file.number) is not None:
-            groups.setdefault(number, []).append(file.name)
     return [
         DuplicateNumber(
-            f"one number, {len(names)} files: {', '.join(names)}",
+            describe_duplicate(names),
             fix="give one of them the next free number; the files that are applied already keep theirs",
         )
-        for names in groups.values()
-        if len(names) > 1 and due.intersection(names)
+        for names in duplicates(files)
+        if due.intersection(names)
     ]
 
 
@@ -188,10 +185,7 @@ def _late(pending: Sequence[Pending], strict: bool) -> tuple[list[str], list[Pla
     late = [item.migration.name for item in pending if item.late]
     if not strict:
         return [f"{name} comes before migrations that are applied already; it runs now" for name in late], []
-    return [], [
-        OutOfOrder(f"{name} comes before migrations that are applied already", fix="give it the next free number")
-        for name in late
-    ]
+    return [], [OutOfOrder(f"{name} comes before migrations that are applied already", fix=TAKE_NEXT) for name in late]
 
 
 def _rename_warnings(renames: Sequence[Rename]) -> list[str]:

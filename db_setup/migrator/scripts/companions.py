@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from migrator.errors import UnreadableFile, UnusableCheck
@@ -22,16 +22,22 @@ _NOT_IN_A_CHECK = ENDS | {Kind.BEGIN, Kind.SAVEPOINT, Kind.SET_TRANSACTION, Kind
 
 def read_scripts(migrations: Iterable[Migration]) -> list[Script]:
     """Read pending files, so that what can be refused is refused before anything is touched."""
-    left = _KEPT_IN_ALL
     scripts = []
-    for migration in migrations:
-        keep = migration.size <= min(MAX_KEPT, left)
-        left -= migration.size if keep else 0
+    for migration, keep in kept(migrations):
         script = read_script(migration, keep=keep)
         if migration.down or migration.check:
             script = with_companions(script)
         scripts.append(script)
     return scripts
+
+
+def kept(migrations: Iterable[Migration]) -> Iterator[tuple[Migration, bool]]:
+    """Yield each file and whether it is kept in memory: small ones, until all that are kept reach a limit."""
+    left = _KEPT_IN_ALL
+    for migration in migrations:
+        keep = migration.size <= min(MAX_KEPT, left)
+        left -= migration.size if keep else 0
+        yield migration, keep
 
 
 def with_companions(script: Script) -> Script:

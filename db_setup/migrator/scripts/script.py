@@ -52,6 +52,17 @@ class Script(NamedTuple):
         inside = _inside(statements)
         return list(inside) if isinstance(statements, list) else inside
 
+    def mentions(self, name: str) -> bool:
+        """Return whether the file has a name in it, in any case; a large file is read again piece by piece."""
+        wanted, before = name.lower(), ""
+        migration = self.migration
+        for piece in read_text(migration.name, migration.path, migration.size) if self.text is None else (self.text,):
+            here = before + piece.lower()
+            if wanted in here:
+                return True
+            before = here[-len(wanted) :]
+        return False
+
     def steps(self) -> Iterator[Statement]:
         """Yield what a stepwise run needs: code, and transaction statements that do something.
 
