@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
@@ -18,7 +19,7 @@ from migrator.files.migration import checksum
 from migrator.sql.decode import read_text
 
 BOM = b"\xef\xbb\xbf"
-WINDOW, WHOLE = folder._WINDOW, folder._WHOLE
+WINDOW, WHOLE = folder._PIECE, folder._WHOLE
 
 
 def names(path: Path) -> list[str]:
@@ -193,6 +194,41 @@ def test_subfolder_without_permission_is_left_alone(ordinary_user: Path) -> None
     (ordinary_user / "001_a.sql").write_text("select 1;")
     (ordinary_user / "lost+found").mkdir(0)
     assert names(ordinary_user) == ["001_a.sql"]
+
+
+INSIDE = ("env", "env/dev", "env/prod", "repeatable")
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_folder_inside_without_permission_is_refused(ordinary_user: Path, name: str) -> None:
+    """A folder with a meaning that cannot be listed is an error that names it, whichever environment it is for."""
+    path = ordinary_user / name
+    path.mkdir(parents=True)
+    path.chmod(0)
+    try:
+        with pytest.raises(UnreadableFile, match=f"the folder {name} cannot be read \\(Permission denied\\)") as caught:
+            read_folder(ordinary_user, "dev")
+    finally:
+        path.chmod(0o700)
+    assert "permission" in caught.value.fix
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_folder_inside_that_fails_while_it_is_listed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The same for whoever may read everything, where the file system refuses."""
+    (tmp_path / name).mkdir(parents=True)
+    scan = os.scandir
+
+    def refuse(path: str | os.PathLike[str]) -> object:
+        if Path(path) == tmp_path / name:
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UnreadableFile, match=f"the folder {name} cannot be read"):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["missing", "file"])

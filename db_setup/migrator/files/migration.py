@@ -1,4 +1,4 @@
-"""A migration: one .sql file, what its name and first lines say, and its checksum.
+"""A migration: one .sql file, what its name says, and its checksum.
 
 Pure: names and bytes in, values out. The rules of names are in db_setup/README.md, "Files and numbers".
 """
@@ -17,15 +17,15 @@ DOWN_SUFFIX = ".down.sql"
 CHECK_SUFFIX = ".check.sql"
 REPEATABLE = "repeatable/"
 """What the names of repeatable files begin with."""
-_BESIDE = (DOWN_SUFFIX, CHECK_SUFFIX)
+_COMPANIONS = (DOWN_SUFFIX, CHECK_SUFFIX)
 _UP = ".up"  # what other tools put before .sql where there is a .down.sql
 
 
 class Migration(NamedTuple):
     """A file of the migrations folder: its name, path, SHA-256 of the normalised text, and size in bytes.
 
-    ``down`` and ``check`` are the paths of its way back and its check, empty where it has none; ``environments`` those
-    that it is for, none where it is for all.
+    ``down`` and ``check`` are the paths of its down migration and its check, empty where it has none; ``environments``
+    those that it is for, none where it is for all.
     """
 
     name: str
@@ -54,21 +54,21 @@ def _grammar() -> re.Pattern[str]:
 
 
 def is_migration(file_name: str) -> bool:
-    """Tell whether a file name is a migration's: it ends in .sql, is not hidden, no way back, no check."""
+    """Return whether a file name is a migration's: it ends in .sql, is not hidden, no down migration, no check."""
     if not file_name.endswith(_SUFFIX) or file_name.startswith("."):
         return False
-    return not file_name.lower().endswith(_BESIDE)
+    return not file_name.lower().endswith(_COMPANIONS)
 
 
 def companion_name(file_name: str, suffix: str) -> str:
-    """Return the name of the file that goes with a migration: its way back, or its check."""
+    """Return the name of a companion file of a migration: its down migration, or its check."""
     return file_name.removesuffix(_SUFFIX).removesuffix(_UP) + suffix
 
 
 def looks_like_a_mistake(file_name: str) -> bool:
-    """Tell whether somebody may believe that a file is run although it is not (003_x.SQL, 003_x.sql.txt)."""
+    """Return whether somebody may believe that a file is run although it is not (003_x.SQL, 003_x.sql.txt)."""
     lower = file_name.lower()
-    misspelt = lower.endswith(_BESIDE) and not file_name.endswith(_BESIDE)
+    misspelt = lower.endswith(_COMPANIONS) and not file_name.endswith(_COMPANIONS)
     return ".sql" in lower and not file_name.startswith(".") and (misspelt or not file_name.endswith(_SUFFIX))
 
 
