@@ -9,7 +9,7 @@ from pathlib import Path
 import aws_cdk
 from aws_cdk import aws_lambda
 from constructs import Construct
-from migrator.files.folder import default_path
+from migrator.files import default_path
 
 from cdk import DB_SETUP, asset, gate
 from cdk.drivers import PYTHONS, Target

@@ -13,7 +13,7 @@ from migrator.database.credentials import Credentials
 from migrator.database.deadline import Deadline
 from migrator.errors import InvalidSetting
 from migrator.events import Listener
-from migrator.files.folder import Folder, default_path, read_folder
+from migrator.files import Folder, default_path, read_folder
 from migrator.request import Request
 from migrator.settings import Settings
 

@@ -13,7 +13,7 @@ from migrator.adoption.adoption import BASELINE, Adoption, adoptable, find, reco
 from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.errors import AdoptionNeeded
-from migrator.files.folder import Folder
+from migrator.files import Folder
 from migrator.formatting import counted, listed
 from migrator.history import run_lock
 from migrator.planning.inspection import Inspection

@@ -17,16 +17,14 @@ from migrator.execution.blockers import Blockers
 from migrator.execution.reconnect import RECONNECTIONS, server_is_back
 from migrator.execution.runner import Runner
 from migrator.execution.watchdog import Watchdog
-from migrator.files.folder import Folder
-from migrator.files.migration import parse_number
+from migrator.files import Folder, parse_number
 from migrator.formatting import listed
 from migrator.history import integrity, legacy, run_lock, runs
 from migrator.planning.inspection import Inspection
 from migrator.planning.plan import AHEAD, PENDING, UNTRACKED, UP_TO_DATE
 from migrator.rehearsal.lock_trace import LockReport
 from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import read_scripts
-from migrator.scripts.script import Script
+from migrator.scripts import Script, read_scripts
 
 if TYPE_CHECKING:
     from migrator.users.provision import UserProvisioner

@@ -10,7 +10,7 @@ from migrator.database.connection import Connection
 from migrator.history import integrity
 from migrator.planning.inspection import Inspection
 from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import read_scripts
+from migrator.scripts import read_scripts
 
 
 def plan(context: RunContext) -> Report:

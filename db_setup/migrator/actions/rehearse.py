@@ -11,14 +11,14 @@ from migrator.database.deadline import Deadline
 from migrator.events import Details
 from migrator.execution.blockers import Blockers
 from migrator.execution.watchdog import Watchdog
-from migrator.files.folder import Folder
+from migrator.files import Folder
 from migrator.formatting import counted
 from migrator.history import integrity, run_lock
 from migrator.planning.inspection import Inspection
 from migrator.rehearsal.lock_report import LockEntries
 from migrator.rehearsal.rehearsal import Rehearsal
 from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import read_scripts
+from migrator.scripts import read_scripts
 
 _NOTHING: Details = {"rehearsal": [], "statements_left_out": 0, "not_rehearsed": []}
 

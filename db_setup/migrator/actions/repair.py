@@ -15,8 +15,7 @@ from migrator.actions.summary import describe
 from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.execution.reconnect import retry_on_lost_connection
-from migrator.files.folder import Folder
-from migrator.files.migration import Migration, split_name
+from migrator.files import Folder, Migration, split_name
 from migrator.formatting import counted
 from migrator.history import integrity, reader, run_lock, runs
 from migrator.history.hash_chain import TamperedRow
@@ -27,8 +26,8 @@ from migrator.planning.inspection import Inspection
 from migrator.planning.matching import match
 from migrator.planning.plan import AHEAD, INCONSISTENT
 from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import down_text
-from migrator.sql.decode import read_text
+from migrator.scripts import down_text
+from migrator.sql import read_text
 
 _AHEAD = "Nothing to repair: the database is ahead of these files; repair it with the newer ones."
 

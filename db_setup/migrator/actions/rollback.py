@@ -14,8 +14,7 @@ from migrator.execution.blockers import Blockers
 from migrator.execution.reconnect import retry_on_lost_connection
 from migrator.execution.runner import Applied, Runner
 from migrator.execution.watchdog import Watchdog
-from migrator.files.folder import Folder
-from migrator.files.migration import DOWN_SUFFIX, companion_name
+from migrator.files import Folder, down_name
 from migrator.formatting import counted, listed
 from migrator.history import integrity, rollback_records, run_lock, runs
 from migrator.history.rollback_records import RollbackRecords
@@ -25,8 +24,7 @@ from migrator.planning.matching import match
 from migrator.planning.plan import Pending
 from migrator.planning.rollback import RollbackPlan, plan_back_to, plan_rollback
 from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import differs, read_down, stored_down
-from migrator.scripts.script import Script
+from migrator.scripts import Script, differs, read_down, stored_down
 
 Work = list[tuple[Recorded, Script]]
 
@@ -135,8 +133,8 @@ class _Rollback:
         missing = []
         for row in rows:
             name = here.get(row.name, row.name)
-            down = companion_name(name, DOWN_SUFFIX)
-            path = companion_name(paths.get(name, os.path.join(self._folder.path, row.name)), DOWN_SUFFIX)
+            down = down_name(name)
+            path = down_name(paths.get(name, os.path.join(self._folder.path, row.name)))
             if os.path.isfile(path):
                 work.append((row, script := read_down(down, path)))
                 if row.position in stored and differs(script, stored[row.position]):

@@ -14,8 +14,7 @@ from migrator.drift.build import Build, building
 from migrator.drift.diff import changed, compare, in_words, truncated, without
 from migrator.drift.snapshot import Catalog, Key
 from migrator.errors import DbSetupError, InconsistentHistory, NothingProven
-from migrator.files.folder import Folder
-from migrator.files.migration import REPEATABLE
+from migrator.files import REPEATABLE, Folder
 from migrator.formatting import counted
 from migrator.history import integrity
 from migrator.history.rows import AppliedMigration

@@ -12,7 +12,7 @@ from migrator.database.connection import Connection
 from migrator.database.server_errors import lock_lost
 from migrator.drift.diff import in_words, truncated
 from migrator.errors import ContradictoryEvidence, NothingProven, ServerError
-from migrator.files.migration import REPEATABLE, Migration
+from migrator.files import REPEATABLE, Migration
 from migrator.formatting import listed
 from migrator.history import integrity, legacy, runs
 from migrator.history.rows import AppliedMigration

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from migrator.database.connection import Connection
 from migrator.drift.snapshot import query_catalog
 from migrator.errors import ContradictoryEvidence
-from migrator.files.migration import Migration, parse_number, split_name
+from migrator.files import Migration, parse_number, split_name
 from migrator.formatting import quoted
 from migrator.planning.plan import Pending
 

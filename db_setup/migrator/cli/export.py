@@ -28,10 +28,8 @@ from migrator.history.run_lock import KEY
 from migrator.history.schema import SCHEMA
 from migrator.planning.inspection import Inspection
 from migrator.planning.plan import Pending
-from migrator.scripts.companions import read_scripts
-from migrator.scripts.script import ENDS, STEPWISE, Script, terminated
-from migrator.sql.classify import Kind
-from migrator.sql.statements import Statement
+from migrator.scripts import ENDS, STEPWISE, Script, read_scripts, terminated
+from migrator.sql import Kind, Statement
 
 _COPY_CHUNK = 1 << 16  # characters
 _HEAD = """\

@@ -56,7 +56,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
         Request.parse(event)  # what makes no sense is refused here already
         return _finish(arguments, terminal, run_function(arguments, event, terminal), "")
     if arguments.action == "lint":
-        from migrator.cli.lint.command import lint  # noqa: PLC0415
+        from migrator.cli.lint import lint  # noqa: PLC0415
 
         return DONE if lint(arguments, _settings(arguments), _base()) else FAILED
     if arguments.action == "new":

@@ -11,16 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator.errors import FileInTheWay, InconsistentHistory, NoDatabase, UsageError
-from migrator.files.folder import default_path
-from migrator.files.migration import (
-    CHECK_SUFFIX,
-    DOWN_SUFFIX,
-    Migration,
-    companion_name,
-    is_migration,
-    number_of,
-    parse_number,
-)
+from migrator.files import Migration, check_name, default_path, down_name, is_migration, number_of, parse_number
 from migrator.planning.numbering import free_numbers, numbered_name, numbers_in_order, on_date
 from migrator.settings import Settings
 
@@ -128,8 +119,5 @@ def _moves(file: Migration, name: str) -> list[tuple[Path, Path]]:
     """Return the paths of a file and its companions with those that they get."""
     path = Path(file.path)
     new = path.with_name(name.rpartition("/")[2])
-    companions = ((file.down, DOWN_SUFFIX), (file.check, CHECK_SUFFIX))
-    return [
-        (path, new),
-        *((Path(old), new.with_name(companion_name(new.name, suffix))) for old, suffix in companions if old),
-    ]
+    companions = ((file.down, down_name(new.name)), (file.check, check_name(new.name)))
+    return [(path, new), *((Path(old), new.with_name(name)) for old, name in companions if old)]

@@ -16,9 +16,9 @@ from migrator.execution.runner import Runner
 from migrator.execution.watchdog import Watchdog
 from migrator.history import runs
 from migrator.planning.plan import Pending
-from migrator.scripts.script import Script, read_script
+from migrator.scripts import Script, read_script
+from migrator.sql import Statement
 from migrator.sql.effects import new_role
-from migrator.sql.statements import Statement
 
 _KEPT_FILE = 1 << 16  # bytes; larger files are read again when they run
 _MAX_NOTES = 20

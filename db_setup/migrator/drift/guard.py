@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from migrator.scripts.script import STEPWISE, Script
+from migrator.scripts import STEPWISE, Script
+from migrator.sql import Statement
 from migrator.sql.effects import effect_outside, mentions_shared_objects
-from migrator.sql.statements import Statement
 
 CHANGES_THE_SERVER = "DBS01"
 """The SQLSTATE with which the guard refuses a transaction."""

@@ -20,8 +20,8 @@ from migrator.formatting import listed
 from migrator.history import runs
 from migrator.history.records import APPLY, Records
 from migrator.planning.plan import Pending
-from migrator.scripts.script import PLAIN_OPENING, STEPWISE, Script
-from migrator.sql.statements import Statement
+from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
+from migrator.sql import Statement
 
 if TYPE_CHECKING:
     from migrator.rehearsal.lock_trace import LockTrace

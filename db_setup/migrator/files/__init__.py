@@ -1,0 +1,38 @@
+"""The migrations folder: names, numbers and checksums of its files, their companions and their environments.
+
+It only reads: a file for its checksum, piece by piece, and nothing of its SQL. Imports errors and formatting only,
+since a deploy with nothing to do loads this and not the lexer. ``files.directives`` is imported from its module, late,
+by those who have found a directive.
+"""
+
+from __future__ import annotations
+
+from migrator.files.folder import Folder, default_path, read_folder
+from migrator.files.migration import (
+    REPEATABLE,
+    Migration,
+    Number,
+    check_name,
+    checksum,
+    down_name,
+    is_migration,
+    number_of,
+    parse_number,
+    split_name,
+)
+
+__all__ = [
+    "REPEATABLE",
+    "Folder",
+    "Migration",
+    "Number",
+    "check_name",
+    "checksum",
+    "default_path",
+    "down_name",
+    "is_migration",
+    "number_of",
+    "parse_number",
+    "read_folder",
+    "split_name",
+]

@@ -14,8 +14,9 @@ from migrator.files.migration import (
     DOWN_SUFFIX,
     REPEATABLE,
     Migration,
+    check_name,
     checksum,
-    companion_name,
+    down_name,
     is_migration,
     looks_like_a_mistake,
     normalised,
@@ -177,8 +178,7 @@ def _read_migration(name: str, path: str, companions: Mapping[str, str]) -> Migr
     found = _read_file(name, path)
     if not companions:
         return found
-    down, check = (companions.get(companion_name(name, suffix), "") for suffix in (DOWN_SUFFIX, CHECK_SUFFIX))
-    return found._replace(down=down, check=check)
+    return found._replace(down=companions.get(down_name(name), ""), check=companions.get(check_name(name), ""))
 
 
 def _read_file(name: str, path: str) -> Migration:

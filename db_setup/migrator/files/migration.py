@@ -60,9 +60,18 @@ def is_migration(file_name: str) -> bool:
     return not file_name.lower().endswith(_COMPANIONS)
 
 
-def companion_name(file_name: str, suffix: str) -> str:
-    """Return the name of a companion file of a migration: its down migration, or its check."""
-    return file_name.removesuffix(_SUFFIX).removesuffix(_UP) + suffix
+def down_name(file_name: str) -> str:
+    """Return the name of a file's down migration."""
+    return _bare(file_name) + DOWN_SUFFIX
+
+
+def check_name(file_name: str) -> str:
+    """Return the name of a file's check."""
+    return _bare(file_name) + CHECK_SUFFIX
+
+
+def _bare(file_name: str) -> str:
+    return file_name.removesuffix(_SUFFIX).removesuffix(_UP)
 
 
 def looks_like_a_mistake(file_name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from migrator.database.connection import Connection
-from migrator.files.migration import Migration, split_name
+from migrator.files import Migration, split_name
 from migrator.history import runs
 from migrator.history.rows import AppliedMigration
 

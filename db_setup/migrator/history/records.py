@@ -14,12 +14,12 @@ from typing import NamedTuple, Protocol
 
 from migrator.database.connection import Connection
 from migrator.errors import RunLockLost
-from migrator.files.migration import REPEATABLE
+from migrator.files import REPEATABLE
 from migrator.history.rows import AppliedMigration
 from migrator.history.run_lock import HELD_SQL
 from migrator.history.schema import SCHEMA
 from migrator.planning.plan import Pending
-from migrator.scripts.script import Script
+from migrator.scripts import Script
 from migrator.version import PACKAGE_VERSION
 
 AS_OWNER = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "

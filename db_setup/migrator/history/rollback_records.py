@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from migrator.database.connection import Connection
 from migrator.errors import RunLockLost
-from migrator.files.migration import REPEATABLE
+from migrator.files import REPEATABLE
 from migrator.history.records import AS_OWNER, StepProgress
 from migrator.history.rows import Recorded
 from migrator.history.run_lock import HELD_SQL
 from migrator.history.schema import SCHEMA
 from migrator.planning.plan import Pending
-from migrator.scripts.script import Script
+from migrator.scripts import Script
 
 _REPEAT = (
     f"UPDATE {SCHEMA}.history SET checksum = '' WHERE pg_catalog.starts_with(name, '{REPEATABLE}') "

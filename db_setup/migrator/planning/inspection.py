@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from migrator.context import RunContext
 from migrator.database.connection import Connection
-from migrator.files.folder import Folder
+from migrator.files import Folder
 from migrator.history import reader
 from migrator.history.rows import AppliedMigration
 from migrator.planning.plan import Plan, Policy, make_plan

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from migrator.errors import PlanError, UnfinishedRollback
-from migrator.files.migration import REPEATABLE, Migration, split_name
+from migrator.files import REPEATABLE, Migration, split_name
 from migrator.history.rows import AppliedMigration
 
 

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from migrator.errors import DuplicateNumber
-from migrator.files.migration import Migration, Number, number_of, parse_number, split_name
+from migrator.files import Migration, Number, number_of, parse_number, split_name
 from migrator.formatting import listed
 
 if TYPE_CHECKING:

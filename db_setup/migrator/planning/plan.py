@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from migrator.errors import DuplicateNumber, InconsistentHistory, OutOfOrder, PlanError, UnknownTarget
-from migrator.files.migration import Migration, Number, number_of, parse_number, split_name
+from migrator.files import Migration, Number, number_of, parse_number, split_name
 from migrator.history.rows import AppliedMigration
 from migrator.planning.matching import Match, Rename, come_after, half_rolled_back, match
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers

@@ -30,8 +30,7 @@ from migrator.rehearsal.lock_report import (
     conflicts,
     statement_locks,
 )
-from migrator.sql.classify import Kind
-from migrator.sql.statements import Statement
+from migrator.sql import Kind, Statement
 
 
 class LockReport:

@@ -18,9 +18,9 @@ from migrator.history import runs
 from migrator.planning.plan import Pending
 from migrator.rehearsal.lock_report import MET_A_LOCK, OUT_OF_TIME, statement_locks
 from migrator.rehearsal.lock_trace import LockTrace
-from migrator.scripts.script import PLAIN_OPENING, STEPWISE, Script
+from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
+from migrator.sql import Statement
 from migrator.sql.effects import acts_outside, notifies
-from migrator.sql.statements import Statement
 
 _KEPT = "nothing: a rehearsal is rolled back"
 _SLACK = 0.05  # seconds

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from migrator.errors import UnreadableFile, UnusableCheck
-from migrator.files.migration import CHECK_SUFFIX, DOWN_SUFFIX, Migration, checksum, companion_name
+from migrator.files import Migration, check_name, checksum, down_name
 from migrator.scripts.script import ENDS, Script, place, read_script
-from migrator.sql.classify import Kind, first_code
-from migrator.sql.decode import read_text
+from migrator.sql import Kind, first_code, read_text
 
 MAX_STORED = 1 << 18
 """Bytes of a down migration that the history stores; a larger one is read from its file only."""
@@ -48,13 +47,13 @@ def with_companions(script: Script) -> Script:
     added: dict[str, Any] = {}
     migration = script.migration
     if migration.down:
-        down = companion(companion_name(migration.name, DOWN_SUFFIX), migration.down)
+        down = companion(down_name(migration.name), migration.down)
         added["down"] = _storable(down)
         read_script(down, keep=False, text=added["down"])
         if added["down"] is None:
             added["warnings"] = (*script.warnings, _too_large(down))
     if migration.check:
-        check = companion(companion_name(migration.name, CHECK_SUFFIX), migration.check)
+        check = companion(check_name(migration.name), migration.check)
         added["check"] = _refuse_transactions(read_script(check, keep=True))
     return script._replace(**added)
 
@@ -71,7 +70,7 @@ def companion(name: str, path: str) -> Migration:
 
 def down_text(migration: Migration) -> str | None:
     """Return the text of a migration's down migration, None where it has none, or one too large to be stored."""
-    return _storable(companion(companion_name(migration.name, DOWN_SUFFIX), migration.down)) if migration.down else None
+    return _storable(companion(down_name(migration.name), migration.down)) if migration.down else None
 
 
 def _storable(down: Migration) -> str | None:

@@ -12,11 +12,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from migrator.errors import UnclosedTransaction
-from migrator.files.migration import Migration
+from migrator.files import Migration
 from migrator.formatting import Location, mask_passwords
-from migrator.sql.classify import Kind
-from migrator.sql.decode import read_text
-from migrator.sql.statements import Statement, split, split_chunks
+from migrator.sql import Kind, Statement, read_text, split, split_chunks
 
 TRANSACTION = "transaction"
 STEPWISE = "stepwise"

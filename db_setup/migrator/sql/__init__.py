@@ -1,0 +1,22 @@
+"""SQL text into statements, as psql cuts them, and what a statement does.
+
+A statement's text is a piece of the file as it stands, so places in the one are places in the other; a large file is
+read piece by piece. Imports errors and formatting only. ``sql.effects`` is imported from its module, by those who ask
+what a statement does outside its transaction: a deploy does not need it.
+"""
+
+from __future__ import annotations
+
+from migrator.sql.classify import Kind, first_code, without_comments
+from migrator.sql.decode import read_text
+from migrator.sql.statements import Statement, split, split_chunks
+
+__all__ = [
+    "Kind",
+    "Statement",
+    "first_code",
+    "read_text",
+    "split",
+    "split_chunks",
+    "without_comments",
+]

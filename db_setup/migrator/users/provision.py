@@ -12,7 +12,7 @@ from migrator.context import RunContext
 from migrator.database.connection import Connection
 from migrator.errors import UserRefused
 from migrator.formatting import printable, quoted
-from migrator.scripts.script import Script
+from migrator.scripts import Script
 from migrator.users import grants, role_checks
 from migrator.users import roles as server_roles
 from migrator.users.names import User, users_of
