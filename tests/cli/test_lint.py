@@ -268,7 +268,7 @@ def test_squawk(folder: Folder, git: Git) -> None:
 
 @needs_squawk
 def test_squawk_looks_at_what_would_run(folder: Folder, git: Git) -> None:
-    """New files of every environment and edited repeatable ones are looked at; what is as on the base is not."""
+    """New files of every environment and edited repeatable ones are read by squawk; what is as on the base is not."""
     danger = "ALTER TABLE a DROP COLUMN b;\n"
     names = ["001_a.sql", "env/dev/002_b.sql", "repeatable/v.sql", "repeatable/w.sql"]
     write_all(folder, *names)
@@ -284,7 +284,7 @@ def test_squawk_looks_at_what_would_run(folder: Folder, git: Git) -> None:
 
 @needs_squawk
 def test_squawk_leaves_old_files_alone_when_asked(folder: Folder, git: Git) -> None:
-    """With only_new nothing is looked at where no branch tells which files are new."""
+    """With only_new squawk reads nothing where no branch shows which files are new."""
     folder.write("001_a.sql", "ALTER TABLE a DROP COLUMN b;\n")
     assert "ban-drop-column" in [item.rule for item in find(folder)]
     assert [item.rule for item in find(folder, only_new=True)] == ["no_branch"]

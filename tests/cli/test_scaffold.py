@@ -1,7 +1,9 @@
-"""files: the next migration for a developer, and numbers for files that have none."""
+"""scaffold: the next migration for a developer, and numbers for files that have none."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -13,10 +15,12 @@ from migrator.errors import DbSetupError, FolderError, UsageError
 from migrator.request import Request
 from migrator.settings import Settings
 
+from tests.plugins.runs import PRODUCT
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty migrations folder beside a drop-in folder; the project is the current folder."""
+    """Return an empty migrations folder next to a drop-in folder; the project is the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "db_setup").mkdir()
     (tmp_path / "migrations").mkdir()
@@ -141,15 +145,15 @@ def test_unnumbered_files_are_given_the_numbers_they_would_get(folder: Path, the
     assert number(folder) == []
 
 
-def test_what_was_renamed_is_told_and_keeps_its_text(folder: Path) -> None:
-    """Each renaming is told as old and new name, and the text is the same."""
+def test_what_was_renamed_is_reported_and_keeps_its_text(folder: Path) -> None:
+    """Each renaming is reported as old and new name, and the text is the same."""
     fill(folder, "001_a orders")
     assert number(folder) == ["orders.sql -> 002_orders.sql"]
     assert (folder / "002_orders.sql").read_text() == "select 'orders';"
 
 
 def test_nothing_else_is_renamed(folder: Path) -> None:
-    """Ways back, hidden files and other files keep their names."""
+    """Down migrations, hidden files and other files keep their names."""
     fill(folder, "001_a orders.down .hidden")
     (folder / "README.md").write_text("")
     assert number(folder) == []
@@ -183,3 +187,9 @@ def test_nothing_is_renamed_where_one_name_is_taken(folder: Path) -> None:
     with pytest.raises(FolderError, match="003_zebra"):
         number(folder)
     assert listed(folder) == ["001_a", "003_zebra", "orders", "zebra"]
+
+
+def test_no_driver_is_needed() -> None:
+    """The next file is made, and files are numbered without a database, on a machine without psycopg2."""
+    code = "import sys; sys.modules['psycopg2'] = None; from migrator.cli.scaffold import make_next_file, number_files"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PRODUCT)

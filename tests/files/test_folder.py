@@ -7,6 +7,8 @@ import os
 import pwd
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ from migrator.files import folder
 from migrator.files.folder import default_path, read_folder
 from migrator.files.migration import checksum
 from migrator.sql.decode import read_text
+
+from tests.plugins.runs import PRODUCT
 
 BOM = b"\xef\xbb\xbf"
 WINDOW, WHOLE = folder._PIECE, folder._WHOLE
@@ -82,14 +86,14 @@ def test_file_that_looks_like_a_mistake_is_named_in_a_warning(tmp_path: Path, na
     "name", ["003_x.down.sql", "README.md", ".003_x.sql", ".gitkeep", "._003_x.sql", "seed.py", ".003_x.sql.swp"]
 )
 def test_other_files_are_left_alone(tmp_path: Path, name: str) -> None:
-    """Ways back, hidden files and files of other kinds are neither run nor remarked upon."""
+    """Down migrations, hidden files and files of other kinds are neither run nor remarked upon."""
     (tmp_path / name).write_text("this is no SQL")
     assert read_folder(tmp_path)[1:3] == ((), ())
 
 
 @pytest.mark.parametrize("name", ["003_x.Down.sql", "003_x.DOWN.sql"])
 def test_way_back_is_never_run_however_it_is_spelled(tmp_path: Path, name: str) -> None:
-    """A way back spelled in another case is not mistaken for a migration."""
+    """A down migration spelled in another case is not mistaken for a migration."""
     (tmp_path / name).write_text("drop table users;")
     assert names(tmp_path) == []
 
@@ -101,7 +105,7 @@ def test_way_back_is_never_run_however_it_is_spelled(tmp_path: Path, name: str) 
     ids=["named-like-a-migration", "holds-migrations", "holds-others", "holds-nothing", "holds-ways-back"],
 )  # fmt: skip
 def test_subfolder_is_not_run(tmp_path: Path, folder: str, inner: str, warned: bool) -> None:
-    """A subfolder is left alone; one that looks as if it held migrations is named in a warning."""
+    """A subfolder is left alone; one that seems to hold migrations is named in a warning."""
     (tmp_path / folder).mkdir()
     if inner:
         (tmp_path / folder / inner).write_text("select 1;")
@@ -242,7 +246,7 @@ def test_no_folder_is_refused_with_its_path(tmp_path: Path, name: str) -> None:
 
 
 def test_default_folder_is_inside_the_package_or_beside_it(tmp_path: Path) -> None:
-    """In a Lambda the migrations lie beside initializer.py, in a project beside db_setup/."""
+    """In a Lambda the migrations lie next to initializer.py, in a project next to db_setup/."""
     base = tmp_path / "db_setup"
     base.mkdir()
     assert Path(default_path(base)) == tmp_path / "migrations"
@@ -282,3 +286,13 @@ def test_text_comes_in_pieces_of_a_fixed_window(tmp_path: Path) -> None:
     pieces = list(read_text(file.name, file.path, file.size))
     assert max(len(piece.encode()) for piece in pieces) <= WINDOW + 4
     assert "".join(pieces) == text
+
+
+def test_reading_a_folder_loads_no_lexer() -> None:
+    """A deploy with nothing to do reads the folder: neither SQL, nor directives, nor the driver is loaded for that."""
+    code = (
+        "import sys; import migrator.files; "
+        "loaded = {'migrator.sql', 'migrator.scripts', 'migrator.files.directives', 'psycopg2'} & set(sys.modules); "
+        "sys.exit(str(loaded) if loaded else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PRODUCT)

@@ -117,7 +117,7 @@ def test_rank_of_a_row_is_its_number_in_comparable_form() -> None:
     ],
     ids=ascii,
 )  # fmt: skip
-def test_migration_is_a_visible_sql_file_that_is_no_way_back(name: str, expected: bool) -> None:
+def test_migration_is_a_visible_sql_file_that_is_no_down_migration(name: str, expected: bool) -> None:
     """Only names in .sql are migrations; hidden files and .down.sql files never are."""
     assert is_migration(name) is expected
 
@@ -131,8 +131,8 @@ def test_migration_is_a_visible_sql_file_that_is_no_way_back(name: str, expected
     ],
     ids=ascii,
 )  # fmt: skip
-def test_file_that_somebody_may_believe_is_run_is_told_from_others(name: str, expected: bool) -> None:
-    """A name with .sql in it that is no migration's looks like a mistake; others do not."""
+def test_file_that_somebody_may_believe_is_run_is_recognised(name: str, expected: bool) -> None:
+    """A name with .sql in it that is no migration's may be a mistake; others are none."""
     assert looks_like_a_mistake(name) is expected
 
 

@@ -43,7 +43,7 @@ def test_every_variable_is_read() -> None:
 
 
 def test_other_variables_are_nobody_elses_business() -> None:
-    """A variable that is not ours is not looked at."""
+    """A variable that is not ours is not read."""
     assert Settings.from_env({"PATH": "/bin", "DB_UNKNOWN": "x"}) == Settings()
 
 
