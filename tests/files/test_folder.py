@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 from migrator.errors import FolderNotFound, InvalidFileName, UnreadableFile
 from migrator.files import folder
-from migrator.files.folder import default_path, read_folder
-from migrator.files.migration import checksum
+from migrator.files.folder import checksum, default_path, read_folder
 from migrator.sql.decode import read_text
 
 from tests.plugins.runs import PRODUCT

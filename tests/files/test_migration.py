@@ -7,9 +7,9 @@ import hashlib
 import pytest
 from migrator.errors import UnknownDirective
 from migrator.files.directives import parse_directives
+from migrator.files.folder import checksum
 from migrator.files.migration import (
     Migration,
-    checksum,
     is_migration,
     looks_like_a_mistake,
     number_of,

@@ -14,7 +14,8 @@ from migrator.errors import (
     UnknownDirective,
     UnterminatedText,
 )
-from migrator.files.migration import Migration, checksum
+from migrator.files.folder import checksum
+from migrator.files.migration import Migration
 from migrator.scripts.script import Script, read_script
 
 

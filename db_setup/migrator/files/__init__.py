@@ -7,13 +7,12 @@ by those who have found a directive.
 
 from __future__ import annotations
 
-from migrator.files.folder import Folder, default_path, read_folder
+from migrator.files.folder import Folder, checksum, default_path, read_folder
 from migrator.files.migration import (
     REPEATABLE,
     Migration,
     Number,
     check_name,
-    checksum,
     down_name,
     is_migration,
     number_of,

@@ -15,11 +15,9 @@ from migrator.files.migration import (
     REPEATABLE,
     Migration,
     check_name,
-    checksum,
     down_name,
     is_migration,
     looks_like_a_mistake,
-    normalised,
 )
 
 _PIECE = 1 << 18  # bytes; a text is never held in larger pieces
@@ -103,8 +101,10 @@ def _read_part(path: str | os.PathLike[str], prefix: str) -> tuple[list[Migratio
     warnings: list[str] = []
     companions: dict[str, str] = {}
     inside: list[str] = []
-    for entry in _listed(path, prefix.removesuffix("/")):  # companions come before their file: 1.down.sql, 1.sql
-        if is_migration(entry.name) and _is_file(entry):
+    listed = _listed(path, prefix.removesuffix("/"))
+    named = [is_migration(entry.name) for entry in listed]
+    for entry, may_be in zip(listed, named, strict=True):  # companions come before their file: 1.down.sql, 1.sql
+        if may_be and _is_file(entry):
             files.append(_read_migration(prefix + entry.name, entry.path, companions))
         elif entry.name.endswith((DOWN_SUFFIX, CHECK_SUFFIX)) and not entry.name.startswith(".") and _is_file(entry):
             companions[prefix + entry.name] = entry.path
@@ -216,8 +216,20 @@ def _read_large(name: str, path: str, descriptor: int, start: bytes) -> Migratio
     while piece:
         piece = held + piece
         held = b"\r" if piece.endswith(b"\r") else b""  # the \n of this \r may come with the next piece
-        digest.update(normalised(piece.removesuffix(held)))
+        digest.update(_normalised(piece.removesuffix(held)))
         piece = os.read(descriptor, _PIECE)
         size += len(piece)
-    digest.update(normalised(held))
+    digest.update(_normalised(held))
     return Migration(name, path, digest.hexdigest(), size)
+
+
+def checksum(content: bytes) -> str:
+    """Return the SHA-256 of the text without BOM and with LF line ends, in hexadecimal (contract 11)."""
+    return hashlib.sha256(_normalised(content.removeprefix(codecs.BOM_UTF8))).hexdigest()
+
+
+def _normalised(content: bytes) -> bytes:
+    """Return the bytes with CRLF and lone CR turned into LF, so that a checkout on Windows is no edit."""
+    if b"\r" not in content:
+        return content
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -1,12 +1,10 @@
-"""A migration: one .sql file, what its name says, and its checksum.
+"""A migration: one .sql file and what its name says. Pure.
 
-Pure: names and bytes in, values out. The rules of names are in db_setup/README.md, "Files and numbers".
+The rules of names are in db_setup/README.md, "Files and numbers".
 """
 
 from __future__ import annotations
 
-import codecs
-import hashlib
 import re
 from functools import cache
 from typing import NamedTuple
@@ -105,15 +103,3 @@ def parse_number(text: str) -> Number:
     while len(parts) > 1 and parts[-1] == 0:
         parts.pop()
     return tuple(parts)
-
-
-def checksum(content: bytes) -> str:
-    """Return the SHA-256 of the text without BOM and with LF line ends, in hexadecimal (contract 11)."""
-    return hashlib.sha256(normalised(content.removeprefix(codecs.BOM_UTF8))).hexdigest()
-
-
-def normalised(content: bytes) -> bytes:
-    """Return the bytes with CRLF and lone CR turned into LF, so that a checkout on Windows is no edit."""
-    if b"\r" not in content:
-        return content
-    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -51,6 +51,8 @@ def is_late(name: str, last: Number) -> bool:
 
 def free_numbers(names: Sequence[str], given: Sequence[str], count: int) -> list[str]:
     """Return the next ``count`` numbers after those in file names and those given, spelled like the highest."""
+    if not count:
+        return []
     spelled = [text for text in (*(split_name(name)[0] for name in names), *given) if text]
     return list(islice(_following(max(spelled, key=parse_number, default="")), count))
 

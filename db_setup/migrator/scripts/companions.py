@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from migrator.errors import UnreadableFile, UnusableCheck
@@ -30,13 +30,15 @@ def read_scripts(migrations: Iterable[Migration]) -> list[Script]:
     return scripts
 
 
-def kept(migrations: Iterable[Migration]) -> Iterator[tuple[Migration, bool]]:
-    """Yield each file and whether it is kept in memory: small ones, until all that are kept reach a limit."""
+def kept(migrations: Iterable[Migration]) -> list[tuple[Migration, bool]]:
+    """Return each file and whether it is kept in memory: small ones, until all that are kept reach a limit."""
     left = _KEPT_IN_ALL
+    found = []
     for migration in migrations:
         keep = migration.size <= min(MAX_KEPT, left)
         left -= migration.size if keep else 0
-        yield migration, keep
+        found.append((migration, keep))
+    return found
 
 
 def with_companions(script: Script) -> Script:
