@@ -10,7 +10,7 @@ from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.formatting import counted
 from migrator.history import SCHEMA, History, TamperedRow
-from migrator.planning.inspection import inspect
+from migrator.planning import inspect
 from migrator.report import Report
 
 MOST_ROWS = 1000  # an answer of Lambda has at most 6 MB, and a row about 500 bytes

@@ -8,9 +8,9 @@ from migrator.actions.summary import adoption_warnings, describe, tampered_rows,
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.history import History
-from migrator.planning.inspection import Inspection, inspect
+from migrator.planning import Inspection, inspect
 from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import read_scripts
+from migrator.scripts import read_scripts
 
 
 def plan(context: RunContext) -> Report:
@@ -25,7 +25,7 @@ def plan(context: RunContext) -> Report:
         if context.provisions_users:
             from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
 
-            UserProvisioner(context).check(connection, inspection.plan.pending)
+            UserProvisioner(context).check(connection, scripts)
     modes = {script.migration.name: script.mode for script in scripts}
     lines = tuple(
         ReportedMigration(item.number, item.migration.name, modes[item.migration.name])

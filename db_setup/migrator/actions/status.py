@@ -6,7 +6,7 @@ from contextlib import closing
 
 from migrator.actions.summary import adoption_warnings, describe, tampered_rows, users_summary, with_problems
 from migrator.context import RunContext
-from migrator.planning.inspection import inspect
+from migrator.planning import inspect
 from migrator.report import Report
 
 
