@@ -50,7 +50,7 @@ clean: ## stop the local server; remove its data, the environment and the caches
 	@rm -rf .local .db_setup cdk.out $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp tells what is installed; it is older than the lock when the lock has changed.
+# A stamp records what is installed; it is older than the lock when the lock has changed.
 $(VENV)/.run: $(LOCKS)/run.lock | venv
 	@$(PY) $(INSTALL) -r $(LOCKS)/run.lock
 	@touch $@

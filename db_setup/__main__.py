@@ -1,4 +1,4 @@
-"""The door for people: ``python db_setup ACTION``.
+"""The command line: ``python db_setup ACTION``.
 
 Running the folder puts it on sys.path exactly as Lambda does: same imports, same code.
 """

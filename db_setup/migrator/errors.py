@@ -81,10 +81,6 @@ class DbSetupError(Exception):
         """Return the same error of a run that had come so far."""
         return self.replace(progress=progress, applied=str(progress))
 
-    def in_file(self, name: str) -> Self:
-        """Return the same error with the name of the file that its place is in."""
-        return self if self.where is None else self.replace(where=self.where._replace(file=name))
-
     def __str__(self) -> str:
         """Return the whole message, the cause first, at most ``MAX_MESSAGE_BYTES`` long in UTF-8."""
         head = f"{self.where}  {self.what}" if self.where else self.what
@@ -270,7 +266,7 @@ class UnsuitablePooler(ServerUnfit):
 
 
 class ConnectionLost(ServerUnfit):
-    """The connection ended while it was in use; the history tells what was committed."""
+    """The connection ended while it was in use; the history records what was committed."""
 
     code = "connection_lost"
 
@@ -406,7 +402,7 @@ class UnusableCheck(TextError):
 
 
 class CheckFailed(RunError):
-    """A check found what must not be; the file is not kept."""
+    """A check found what must not be; the file is rolled back."""
 
     code = "check_failed"
 
@@ -448,7 +444,7 @@ class LocalServerError(DbSetupError):
 
 
 class UnfinishedRollback(PlanError):
-    """A stepwise way back was begun and has not reached its end."""
+    """A stepwise rollback was begun and has not reached its end."""
 
     code = "unfinished_rollback"
 
@@ -458,7 +454,7 @@ class LoginRefused(ServerUnfit):
 
 
 class MissingDownFile(PlanError):
-    """A migration that is to be rolled back has no way back, neither here nor in the history."""
+    """A migration that is to be rolled back has no down migration, neither here nor in the history."""
 
     code = "missing_down_file"
 

@@ -192,12 +192,6 @@ def test_cut_counts_bytes_and_leaves_whole_characters(text: str, size: int, expe
     assert cut(text, size) == expected
 
 
-def test_place_gets_its_file_name_from_whoever_knows_it() -> None:
-    """A reader of text that does not know the file leaves its name to be filled in."""
-    error = errors.NulByte("a NUL byte", where=Location("", 3, 7)).in_file("003_x.sql")
-    assert str(error).startswith("003_x.sql:3:7  a NUL byte")
-    assert errors.NulByte("a NUL byte").in_file("003_x.sql").where is None
-
 
 def test_server_error_says_sqlstate_and_message() -> None:
     """What the server said stands with its SQLSTATE, and its fields are kept."""

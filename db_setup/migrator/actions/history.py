@@ -55,9 +55,9 @@ def _read(connection: Connection) -> list[dict[str, Any]]:
 
 
 def _remark(count: int, sealed: bool, *, whole: bool) -> str:
-    told = f"{counted(count)} in the history"
+    said = f"{counted(count)} in the history"
     if not count and not sealed:
-        return f"{told}."
+        return f"{said}."
     if not sealed:
-        return f"{told}; the last run did not seal it, so whether it was changed by hand is not known."
-    return f"{told}, as the last run left it." if whole else f"{told}."
+        return f"{said}; the last run did not seal it, so whether it was changed by hand is not known."
+    return f"{said}, as the last run left it." if whole else f"{said}."

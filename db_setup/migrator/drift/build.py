@@ -91,9 +91,9 @@ def _refused_by_guard(error: DbSetupError) -> bool:
 
 
 @contextmanager
-def building(context: RunContext, live: Connection, tell: Callable[[str], None]) -> Iterator[Build]:
-    """Make a scratch database beside the live one for the files to be built in; it is dropped at the end."""
-    with scratch_database(live, tell) as name, closing(context.connect(name)) as connection:
+def building(context: RunContext, live: Connection, warn: Callable[[str], None]) -> Iterator[Build]:
+    """Make a scratch database on the server of the live one for the files to be built in; it is dropped at the end."""
+    with scratch_database(live, warn) as name, closing(context.connect(name)) as connection:
         history = History(connection)
         history.create()
         connection.run(guard_sql())

@@ -105,7 +105,7 @@ class StepwiseRun:
         )
 
     def _block(self, statements: Iterator[Statement]) -> Iterator[Statement]:
-        """Yield the statements of a block; how it ends is kept in ``_end``."""
+        """Yield the statements of a block; ``_end`` holds how it ends."""
         for statement in statements:
             self._chain(statement)
             self._end = statement

@@ -75,7 +75,7 @@ class Transaction:
             self._connection.rollback()
             raise
         if not self._connection.idle:
-            raise RunError("the transaction did not end where it had to; nothing of it is kept")
+            raise RunError("the transaction did not end where it had to; it was rolled back")
 
     def _in_one_message(self, opening: str, batch: Batch, closing: str) -> None:
         if not self._careful:
@@ -181,7 +181,7 @@ def _travels_alone(batch: Batch) -> bool:
 
 
 def _copies_out(statement: Statement) -> bool:
-    """Return whether a statement sends data to the client, which the driver takes only where it is told so."""
+    """Return whether a statement sends data to the client, which the driver takes only where it is asked to."""
     return statement.words[:1] == ("copy",) and "stdout" in statement.words and statement.data is None
 
 

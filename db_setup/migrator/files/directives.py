@@ -104,17 +104,17 @@ class Chosen(NamedTuple):
 
 def choose(files: Sequence[Migration], others: Sequence[str], folders: Sequence[str], environment: str) -> Chosen:
     """Leave out what is for other environments; ``others`` are names in the folders of those."""
-    kept, skipped, known = [], list(others), set(folders)
+    chosen, skipped, known = [], list(others), set(folders)
     for file in files:
         known.update(file.environments)
         if file.environments and environment not in file.environments:
             skipped.append(file.name)
         else:
-            kept.append(file)
+            chosen.append(file)
     warnings = []
     if environment and environment not in known and (alike := _alike(environment, known)):
         warnings.append(f'MIGRATION_ENV is "{environment}", and no file is for that; is "{alike}" meant?')
-    return Chosen(tuple(kept), tuple(sorted(skipped)), tuple(sorted(known)), tuple(warnings))
+    return Chosen(tuple(chosen), tuple(sorted(skipped)), tuple(sorted(known)), tuple(warnings))
 
 
 def _alike(environment: str, known: Iterable[str]) -> str:

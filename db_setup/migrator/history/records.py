@@ -1,7 +1,7 @@
 """What a file that is applied leaves in the history: its row, written inside its transaction or step by step.
 
 The row is also the fence. It is written only while nobody else has the run lock, and only once for a name; where that
-does not hold, the statement fails, and nothing of the file's transaction is kept.
+does not hold, the statement fails, and the file's transaction is rolled back.
 
 Each record of a step sets aside the role that the file may have set, for its own transaction only.
 """

@@ -58,7 +58,7 @@ class Rehearsal:
         self.limits: list[str] = []
 
     def run(self, work: Work, *, history_exists: bool) -> None:
-        """Run all that one transaction can hold; raises the error that migrate would raise. Nothing is kept."""
+        """Run all that one transaction can hold; raises the error that migrate would raise. All is rolled back."""
         try:
             self._connection.run(PLAIN_OPENING)
             if not history_exists:
