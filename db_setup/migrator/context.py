@@ -10,7 +10,7 @@ from typing import Any
 from migrator.database import Connection, Credentials, Deadline, connect, credentials
 from migrator.errors import InvalidSetting
 from migrator.events import Listener
-from migrator.files.folder import Folder, default_path, read_folder
+from migrator.files import Folder, default_path, read_folder
 from migrator.request import Request
 from migrator.settings import Settings
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from migrator.formatting import counted, listed
-from migrator.planning import plan
+from migrator.planning import states
 
 _AFFECTED = {
     "rollback": "rolled_back_migrations",
@@ -116,8 +116,8 @@ class Report(NamedTuple):
 
 
 _NOTHING = {
-    plan.EMPTY: "The database is empty, and there is nothing to apply.",
-    plan.UNTRACKED: "The database has tables, and there is nothing to apply.",
-    plan.UP_TO_DATE: "Nothing to do: the database is up to date.",
-    plan.AHEAD: "Nothing to do: the database is ahead of these files.",
+    states.EMPTY: "The database is empty, and there is nothing to apply.",
+    states.UNTRACKED: "The database has tables, and there is nothing to apply.",
+    states.UP_TO_DATE: "Nothing to do: the database is up to date.",
+    states.AHEAD: "Nothing to do: the database is ahead of these files.",
 }

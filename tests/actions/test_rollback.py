@@ -157,7 +157,7 @@ def test_large_way_back_is_not_stored(invoke: Invoke, folder: Folder, database: 
     ("event", "error", "said"),
     [({"target_revision": "007"}, UnknownTarget, '"007" is not applied'), ({"steps": 4}, UnknownTarget, "3 migrations applied"),
      ({"steps": 0}, InvalidRequest, 'steps is "0"'), ({"steps": "2"}, InvalidRequest, 'steps is "2"'),
-     ({"steps": 1, "target_revision": "1"}, InvalidRequest, "two things"), ({"dry_run": True}, InvalidRequest, "dry_run")],
+     ({"steps": 1, "target_revision": "1"}, InvalidRequest, "mutually exclusive"), ({"dry_run": True}, InvalidRequest, "dry_run")],
 )  # fmt: skip
 def test_wishes_that_make_no_sense(
     invoke: Invoke, three: Database, event: dict[str, object], error: type[Exception], said: str

@@ -14,10 +14,10 @@ from migrator.adoption import baseline as find_baseline
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.errors import AdoptionNeeded
-from migrator.execution.supervision import supervised
-from migrator.files.folder import Folder
+from migrator.execution import supervised
+from migrator.files import Folder
 from migrator.formatting import counted, listed
-from migrator.planning.inspection import Inspection, inspect
+from migrator.planning import Inspection, inspect
 from migrator.report import Report
 
 _UNPROVEN = (

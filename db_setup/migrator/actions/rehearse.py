@@ -8,14 +8,13 @@ from migrator.actions.summary import adoption_warnings, describe
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline
 from migrator.events import Details
-from migrator.execution.supervision import supervised
-from migrator.files.folder import Folder
+from migrator.execution import supervised
+from migrator.files import Folder
 from migrator.formatting import counted
-from migrator.planning.inspection import Inspection, inspect
-from migrator.rehearsal.lock_report import LockEntries
-from migrator.rehearsal.rehearsal import Rehearsal
+from migrator.planning import Inspection, inspect
+from migrator.rehearsal import LockEntries, Rehearsal
 from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import read_scripts
+from migrator.scripts import read_scripts
 
 _NOTHING: Details = {"rehearsal": [], "statements_left_out": 0, "not_rehearsed": []}
 

@@ -10,20 +10,13 @@ from migrator.actions.summary import describe, provisioner_of
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.errors import MissingDownFile
-from migrator.execution.reconnect import retry_on_lost_connection
-from migrator.execution.runner import Runner, Work
-from migrator.execution.supervision import Supervision, supervised
-from migrator.files.folder import Folder
-from migrator.files.migration import DOWN_SUFFIX, companion_name
+from migrator.execution import Runner, Supervision, Work, retry_on_lost_connection, supervised
+from migrator.files import Folder, down_name
 from migrator.formatting import counted, listed
 from migrator.history import Recorded, RollbackHistory, RollbackRecord, goal_note
-from migrator.planning.inspection import Inspection, inspect
-from migrator.planning.matching import match
-from migrator.planning.plan import Pending
-from migrator.planning.rollback import RollbackPlan, plan_back_to, plan_rollback
+from migrator.planning import Inspection, Pending, RollbackPlan, inspect, match, plan_back_to, plan_rollback
 from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import differs, read_down, stored_down
-from migrator.scripts.script import Script
+from migrator.scripts import Script, differs, read_down, stored_down
 
 _NOTHING = "Nothing to roll back."
 
@@ -129,11 +122,11 @@ class _Rollback:
         missing = []
         for row in rows:
             name = here.get(row.name, row.name)
-            down = companion_name(name, DOWN_SUFFIX)
-            path = companion_name(paths.get(name, os.path.join(self._folder.path, row.name)), DOWN_SUFFIX)
+            down = down_name(name)
+            path = down_name(paths.get(name, os.path.join(self._folder.path, row.name)))
             if os.path.isfile(path):
                 downs.append((row, script := read_down(down, path)))
-                if row.position in stored and differs(script.migration, stored[row.position]):
+                if row.position in stored and differs(script, stored[row.position]):
                     self._warn(f"{down} differs from what was stored when {row.name} was applied; the file is used")
             elif row.position in stored:
                 downs.append((row, stored_down(down, stored[row.position])))

@@ -12,11 +12,10 @@ from migrator.context import RunContext
 from migrator.database import Connection, lock_lost
 from migrator.drift import difference_fields, in_words
 from migrator.errors import ContradictoryEvidence, NothingProven, ServerError
-from migrator.files.migration import REPEATABLE, Migration
+from migrator.files import REPEATABLE, Migration
 from migrator.formatting import listed
 from migrator.history import FIRST_GENERATION, AppliedMigration, History, fence_failed
-from migrator.planning.inspection import Inspection
-from migrator.planning.plan import UNTRACKED, Pending, up_to
+from migrator.planning import Inspection, Pending, states, up_to
 
 ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
 NONE = "none"
@@ -49,7 +48,7 @@ class Adoption(NamedTuple):
 
 def adoptable(inspection: Inspection) -> bool:
     """Return whether a database has tables, files that may be applied, and no history of ours."""
-    return bool(inspection.imported) or (inspection.plan.state == UNTRACKED and bool(inspection.plan.pending))
+    return bool(inspection.imported) or (inspection.plan.state == states.UNTRACKED and bool(inspection.plan.pending))
 
 
 def baseline(context: RunContext, inspection: Inspection) -> Adoption:

@@ -13,16 +13,12 @@ from typing import Any
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
-from migrator.execution.checks import rows_sql
-from migrator.execution.indexes import IndexBuild
-from migrator.execution.stepwise import StepwiseRun
+from migrator.execution import IndexBuild, StepwiseRun, rows_sql
 from migrator.formatting import counted
 from migrator.history import RUN_LOCK_KEY, SCHEMA, AppliedMigration, ApplyRecord, History, Record
-from migrator.planning.inspection import Inspection, inspect
-from migrator.planning.plan import Pending
-from migrator.scripts.companions import read_scripts
-from migrator.scripts.script import STEPWISE, Script, terminated
-from migrator.sql.statements import Statement
+from migrator.planning import Inspection, Pending, inspect
+from migrator.scripts import STEPWISE, Script, read_scripts, terminated
+from migrator.sql import Statement
 from migrator.version import VERSION
 
 _COPY_CHUNK = 1 << 16  # characters

@@ -51,6 +51,7 @@ class Supervision:
     def begin(self, action: str, message: str = "") -> int:
         """Record that the run has begun; its end is recorded, too, and seals the history."""
         self.run_id = self.history.begin_run(action, self._context.request_id, message)
+        self._context.warnings += self.history.warnings
         return self.record_end_with(
             lambda outcome, text: self.history.end_run(self.run_id, outcome, text, self.durations)
         )

@@ -40,9 +40,10 @@ FROM {_MISSING}, LATERAL (
         pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(down_sql, 'UTF8')), 'hex'))::text AS facts
     FROM {SCHEMA}.history) h"""
 _HEAD = f"""
-SELECT NULL::bigint, '', '', '', NULL::integer, r.history_head, NULL::text
+SELECT NULL::bigint, r.package_version, '', '', NULL::integer, r.history_head, NULL::text
 FROM {_MISSING}, LATERAL (
-    SELECT history_head FROM {SCHEMA}.runs WHERE action <> 'rotate' AND id <> {{but}} ORDER BY id DESC LIMIT 1) r"""
+    SELECT history_head, package_version FROM {SCHEMA}.runs WHERE action <> 'rotate' AND id <> {{but}}
+    ORDER BY id DESC LIMIT 1) r"""
 _PATIENCE = "SET statement_timeout = '10s'"  # the time of the run may be over, and this is to be recorded
 _TABLES = f"""
 SELECT pg_catalog.count(*) > 0, pg_catalog.bool_or(
@@ -64,11 +65,16 @@ TAMPERING_FIX = (
 )
 
 
+_TAKE_NEWER = "take the newer folder, since this one does not know what has changed"
+
+
 class History:
     """The history of the database that a connection is to."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.warnings: list[str] = []
+        """What a check has found that is no reason to refuse."""
 
     def read(self, *, dates: bool = False) -> HistorySnapshot:
         """Return what is applied, in the order of application; reads only, whatever it finds."""
@@ -206,12 +212,18 @@ class History:
         found = self._connection.rows(f"{_HEAD.format(but=0)} UNION ALL {_ROWS} ORDER BY 1 NULLS FIRST")
         if not found or found[0][0] is not None:
             return [], False  # without any run
-        head = found[0][5]
+        version, head = found[0][1], found[0][5]
+        if _numbers(version) > _numbers(VERSION):
+            self.warnings = [f"the history was written by db_setup {version}, and this is {VERSION}: {_TAKE_NEWER}"]
         return examine(list(map(ChainRow._make, found[1:])), head), head is not None
 
     def refuse_tampering(self) -> None:
         """Raise InconsistentHistory that names what was changed by hand, if anything was; before a run writes."""
-        if found := self.tampered_rows():
+        self.refuse(self.tampered_rows())
+
+    def refuse(self, found: Sequence[TamperedRow]) -> None:
+        """Raise InconsistentHistory for rows that were found to be changed by hand, if there are any."""
+        if found:
             what = "; ".join(row.message for row in found)
             raise InconsistentHistory(what, fix=TAMPERING_FIX, applied="nothing was run")
 
@@ -252,6 +264,12 @@ class History:
             f"UPDATE {SCHEMA}.runs SET lock_report = {self._connection.literal(report)}::pg_catalog.jsonb "
             f"WHERE id OPERATOR(pg_catalog.=) {run_id}"
         )
+
+
+def _numbers(version: str) -> list[int]:
+    """Return a version in comparable form; one that is not made of numbers is older than all."""
+    parts = version.split(".")
+    return list(map(int, parts)) if all(part.isdecimal() for part in parts) else []
 
 
 def _array(values: Iterable[object]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from migrator.database import Connection
-from migrator.files.migration import Migration, split_name
+from migrator.files import Migration, split_name
 from migrator.history.rows import AppliedMigration
 
 FIRST_GENERATION = "named in public.schema_migrations, the history of an earlier version of this tool"

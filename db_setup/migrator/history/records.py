@@ -15,7 +15,7 @@ from psycopg2 import errorcodes
 
 from migrator.database import Connection
 from migrator.errors import RunLockLost, ServerError
-from migrator.files.migration import REPEATABLE
+from migrator.files import REPEATABLE
 from migrator.history.rows import SCHEMA, AppliedMigration
 from migrator.history.run_lock import HELD_SQL
 from migrator.version import VERSION

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from migrator.database import Connection
 from migrator.errors import RunLockLost
-from migrator.files.migration import REPEATABLE
+from migrator.files import REPEATABLE
 from migrator.history.history import History
 from migrator.history.records import AS_OWNER, Record, StepProgress
 from migrator.history.rows import SCHEMA, Recorded

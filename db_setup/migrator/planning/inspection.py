@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.files.folder import Folder
+from migrator.files import Folder
 from migrator.history import AppliedMigration, History, HistorySnapshot
 from migrator.planning.plan import Plan, Policy, make_plan
 

@@ -1,4 +1,4 @@
-"""A text that is read through a window: the part in memory, its line numbers, and the data of COPY."""
+"""A text that is read in pieces: the part in memory, its line numbers, and the data of COPY."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ def _end_of_data() -> re.Pattern[str]:
 
 
 class Buffer:
-    """The part of the text that is in memory; ``at`` is the place of the reader."""
+    """The part of the text that is in memory; ``at`` is the place of the reader.
 
-    def __init__(self, chunks: Iterable[str]) -> None:
+    ``complete``: nothing follows ``text`` any more.
+    """
+
+    def __init__(self, text: str, chunks: Iterable[str] = (), file_name: str = "") -> None:
+        self._file_name = file_name
         self._chunks = iter(chunks)
-        self._started = False  # a byte order mark at the very beginning is no part of the text
-        self.text = ""
+        self._started = text != ""  # a byte order mark at the very beginning is no part of the text
+        self.text = text.removeprefix("\ufeff")
+        self.complete = chunks == ()
         self.at = 0
         self._line, self._line_start, self._counted = 1, 0, 0
         self._jump = 0  # lines of COPY data between a rest of line that was put back and what follows it
@@ -36,22 +41,10 @@ class Buffer:
             size += len(chunk)
             if size > len(self.text):
                 break
+        else:
+            self.complete = True
         self.text = "".join(pieces)
         return size > 0
-
-    def whole(self, pattern: re.Pattern[str], at: int) -> re.Match[str]:
-        """Match what the edge of the window does not cut; the pattern is one that always matches."""
-        while True:
-            match = pattern.match(self.text, at)
-            assert match is not None
-            if match.end() < len(self.text) or not self.more():
-                return match
-
-    def char(self, at: int) -> str:
-        """Return the character at ``at``, or nothing at the end of the text."""
-        while at >= len(self.text) and self.more():
-            pass
-        return self.text[at : at + 1]
 
     def place(self, at: int) -> tuple[int, int]:
         """Return line and column of ``at``, which never goes back."""
@@ -68,10 +61,10 @@ class Buffer:
         end = self.text.find("\n", at)
         end = end if end >= 0 else len(self.text)
         text = self.text[self._line_start : end] if self._line_start >= 0 else ""
-        return Location("", line, column, text.rstrip("\r")[:_MAX_LINE])
+        return Location(self._file_name, line, column, text.rstrip("\r")[:_MAX_LINE])
 
     def trim(self) -> None:
-        """Forget what lies before the current line, once it is more than half of the window."""
+        """Forget what lies before the current line, once it is more than half of the text in memory."""
         if self.at * 2 < len(self.text):
             return
         self.place(self.at)
@@ -91,44 +84,44 @@ class Buffer:
 class CopyData:
     """The lines after COPY ... FROM STDIN, up to the line that holds a backslash and a dot."""
 
-    def __init__(self, window: Buffer) -> None:
-        self._window = window
-        self._stop = window.at  # up to here the window holds nothing but data
+    def __init__(self, buffer: Buffer) -> None:
+        self._buffer = buffer
+        self._stop = buffer.at  # up to here the text is nothing but data
         self._next = -1  # where the text goes on after the data, once known
 
     def read(self, size: int = -1) -> str:
         """Return up to ``size`` characters, all of them for -1, none at the end."""
         pieces: list[str] = []
-        window = self._window
+        buffer = self._buffer
         while size and self._ready():
-            stop = self._stop if size < 0 else min(self._stop, window.at + size)
-            pieces.append(window.text[window.at : stop])
-            size -= stop - window.at if size > 0 else 0
-            window.at = stop
+            stop = self._stop if size < 0 else min(self._stop, buffer.at + size)
+            pieces.append(buffer.text[buffer.at : stop])
+            size -= stop - buffer.at if size > 0 else 0
+            buffer.at = stop
         return "".join(pieces)
 
     def drain(self) -> None:
-        """Pass over what was not read, and leave the window behind the data."""
+        """Pass over what was not read, and go on behind the data."""
         while self._ready():
-            self._window.at = self._stop
-        self._window.at = self._next
+            self._buffer.at = self._stop
+        self._buffer.at = self._next
 
     def _ready(self) -> bool:
-        """Look for more data; False when there is none."""
-        while self._window.at >= self._stop and self._next < 0:
-            self._look()
-        return self._window.at < self._stop
+        """Find more data; False when there is none."""
+        while self._buffer.at >= self._stop and self._next < 0:
+            self._advance()
+        return self._buffer.at < self._stop
 
-    def _look(self) -> None:
-        window = self._window
-        window.trim()
-        self._stop = window.at
-        end = _end_of_data().search(window.text, window.at - 1)
-        if end and (end[0].endswith("\n") or not window.more()):
+    def _advance(self) -> None:
+        buffer = self._buffer
+        buffer.trim()
+        self._stop = buffer.at
+        end = _end_of_data().search(buffer.text, buffer.at - 1)
+        if end and (end[0].endswith("\n") or not buffer.more()):
             self._stop, self._next = end.start() + 1, end.end()
         elif not end:
-            last = window.text.rfind("\n", window.at - 1)
-            cut = "\n\\.\r".startswith(window.text[last:]) if last >= 0 else False
-            self._stop = last + 1 if cut else len(window.text)
-            if self._stop <= window.at and not window.more():
-                self._stop = self._next = len(window.text)
+            last = buffer.text.rfind("\n", buffer.at - 1)
+            cut = "\n\\.\r".startswith(buffer.text[last:]) if last >= 0 else False
+            self._stop = last + 1 if cut else len(buffer.text)
+            if self._stop <= buffer.at and not buffer.more():
+                self._stop = self._next = len(buffer.text)
