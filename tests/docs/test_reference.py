@@ -24,6 +24,7 @@ from migrator.scripts import script
 from migrator.settings import KINDS, Settings
 from migrator.users import grants
 from migrator.users.names import users_of
+from migrator.version import VERSION
 
 from tests.docs.documents import REFERENCE, column, only, table
 from tests.plugins.databases import Database
@@ -200,3 +201,13 @@ def test_secret() -> None:
     del secret["port"]
     assert found == credentials.from_secret(secret, "shown", Settings())
     assert (found.host, found.name, found.user) == ("db.example", "shop", "admin")
+
+
+def test_newer_history(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The warning of an older folder on a newer history is the one that is shown, with these versions."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    invoke()
+    (shown,) = only(REFERENCE, "text newer history").splitlines()
+    (newer,) = set(re.findall(r"\d+\.\d+\.\d+", shown)) - {VERSION}
+    database.execute(f"UPDATE db_setup.runs SET package_version = '{newer}'")
+    assert [f"warning: {text}" for text in invoke({"action": "status"})["warnings"]] == [shown]
