@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from migrator.cli.lint.findings import find
 from migrator.files.folder import read_folder
-from migrator.scripts.companions import MAX_STORED, differs, read_down, read_scripts
+from migrator.scripts.companions import MAX_STORED, differs, read_down
+from migrator.scripts.script import read_scripts
 
 
 @pytest.fixture

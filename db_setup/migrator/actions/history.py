@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from migrator.actions.summary import describe, with_problems
+from migrator.actions.summary import with_problems
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.formatting import counted
 from migrator.history import SCHEMA, History, TamperedRow
 from migrator.planning import inspect
-from migrator.report import Report
+from migrator.report import Report, describe
 
 MOST_ROWS = 1000  # an answer of Lambda has at most 6 MB, and a row about 500 bytes
 _MOST_EVIDENCE = 500  # characters

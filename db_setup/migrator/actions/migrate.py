@@ -26,19 +26,20 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from migrator.actions.summary import describe, provisioner_of, reported, users_summary
+from migrator.actions.summary import users_summary
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.files import Folder, parse_number
 from migrator.formatting import listed
 from migrator.planning import Inspection, inspect, states
-from migrator.report import Report, ReportedMigration
+from migrator.report import Report, ReportedMigration, describe
 
 if TYPE_CHECKING:
     from migrator.adoption import Adoption
     from migrator.execution import Runner, Supervision, Trace
     from migrator.rehearsal import LockReport
     from migrator.scripts import Script
+    from migrator.users import UserProvisioner
 
 USERS_LEFT = "the users are left as they are, for the package that knows the newer migrations"
 
@@ -80,7 +81,11 @@ class _Deploy:
         self._before = inspection.plan.revision
         self._adoption: Adoption | None = None
         self._scripts: dict[str, Script] = {}
-        self._provisioner = provisioner_of(context)
+        self._provisioner: UserProvisioner | None = None
+        if context.provisions_users:
+            from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
+
+            self._provisioner = UserProvisioner(context)
         self._runs: list[int] = []  # a run on a lost connection keeps its row
         self._locks: LockReport | None = None
 
@@ -194,7 +199,7 @@ class _Deploy:
         return report._replace(
             state=states.PENDING if plan.held_back else states.UP_TO_DATE,
             applied=applied,
-            pending=tuple(map(reported, plan.held_back)),
+            pending=tuple(map(ReportedMigration.of_pending, plan.held_back)),
             previous_revision=self._before,
             final_revision=max(revisions, key=parse_number, default=""),
             warnings=(*report.warnings, *runner.warnings),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from migrator.actions.summary import adoption_warnings, describe, tampered_rows, users_summary
+from migrator.actions.summary import adoption_warnings, tampered_rows, users_summary
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.history import History
 from migrator.planning import Inspection, inspect
-from migrator.report import Report, ReportedMigration
+from migrator.report import Report, ReportedMigration, describe
 from migrator.scripts import read_scripts
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from migrator.actions.summary import describe
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.execution import retry_on_lost_connection, supervised
@@ -19,7 +18,7 @@ from migrator.files import Folder, Migration, split_name
 from migrator.formatting import counted
 from migrator.history import SCHEMA, AppliedMigration, History, TamperedRow, text_literal
 from migrator.planning import Inspection, inspect, match, states
-from migrator.report import Report, ReportedMigration
+from migrator.report import Report, ReportedMigration, describe
 from migrator.scripts import down_text
 from migrator.sql import read_text
 

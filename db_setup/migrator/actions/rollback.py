@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import closing
+from typing import TYPE_CHECKING
 
-from migrator.actions.summary import describe, provisioner_of
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.errors import MissingDownFile
@@ -15,8 +15,11 @@ from migrator.files import Folder, down_name
 from migrator.formatting import counted, listed
 from migrator.history import Recorded, RollbackHistory, RollbackRecord, goal_note
 from migrator.planning import Inspection, Pending, RollbackPlan, inspect, match, plan_back_to, plan_rollback
-from migrator.report import Report, ReportedMigration
+from migrator.report import Report, ReportedMigration, describe
 from migrator.scripts import Script, differs, read_down, stored_down
+
+if TYPE_CHECKING:
+    from migrator.users import UserProvisioner
 
 _NOTHING = "Nothing to roll back."
 
@@ -47,7 +50,11 @@ class _Rollback:
         self._continues = False  # where a rollback that did not succeed was going
         self._warnings: list[str] = []
         self._done: dict[str, ReportedMigration] = {}  # by the name of the migration
-        self._provisioner = provisioner_of(context)
+        self._provisioner: UserProvisioner | None = None
+        if context.provisions_users:
+            from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
+
+            self._provisioner = UserProvisioner(context)
 
     def preview(self, connection: Connection) -> Report:
         """Report what would be rolled back; writes nothing, takes no lock."""

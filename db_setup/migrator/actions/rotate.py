@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from migrator.actions.summary import describe
 from migrator.context import OTHER_SECRET, RunContext
 from migrator.database import Connection
 from migrator.errors import InvalidRequest
 from migrator.execution import retry_on_lost_connection, supervised
 from migrator.planning import Inspection, inspect
-from migrator.report import Report
+from migrator.report import Report, describe
 from migrator.users import UserProvisioner, chosen, rotation_token
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from migrator.actions.summary import adoption_warnings, describe, tampered_rows, users_summary, with_problems
+from migrator.actions.summary import adoption_warnings, tampered_rows, users_summary, with_problems
 from migrator.context import RunContext
 from migrator.planning import inspect
-from migrator.report import Report
+from migrator.report import Report, describe
 
 
 def status(context: RunContext) -> Report:

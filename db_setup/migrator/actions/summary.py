@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.history import TAMPERING_FIX, History, TamperedRow
-from migrator.planning import Inspection, Pending, states
-from migrator.report import Report, ReportedMigration
+from migrator.planning import Inspection, states
+from migrator.report import Report
 
 if TYPE_CHECKING:
-    from migrator.users import UserProvisioner
+    pass
 
 _ADOPTION = (
     "the database has tables and no history: migrate first finds out which of these files are applied already, "
@@ -59,35 +59,3 @@ def users_summary(context: RunContext, connection: Connection) -> tuple[str, tup
 
         return UserProvisioner(context).preview(connection)
     return "", ()
-
-
-def describe(context: RunContext, inspection: Inspection, warnings: tuple[str, ...], *, action: str) -> Report:
-    """Return the report of an inspection."""
-    plan = inspection.plan
-    return Report(
-        action=action,
-        state=plan.state,
-        pending=tuple(reported(item) for item in (*plan.pending, *plan.held_back)),
-        previous_revision=plan.revision,
-        final_revision=plan.revision,
-        target=context.request.target,
-        warnings=(*warnings, *plan.warnings),
-        problems=tuple(problem.what for problem in plan.problems),
-        fixes=tuple(dict.fromkeys(problem.fix for problem in plan.problems)),
-        duration_ms=context.elapsed_ms(),
-        skipped=inspection.skipped,
-    )
-
-
-def reported(item: Pending) -> ReportedMigration:
-    """Return a pending migration as a line of a report."""
-    return ReportedMigration(item.number, item.migration.name, "resumed" if item.resumed else "")
-
-
-def provisioner_of(context: RunContext) -> UserProvisioner | None:
-    """Return what provisions limited users, where there are any."""
-    if not context.provisions_users:
-        return None
-    from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
-
-    return UserProvisioner(context)

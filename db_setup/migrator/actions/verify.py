@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from migrator.actions.summary import describe
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.drift import Build, Catalog, building, compare, difference_fields, in_words, read_catalog
@@ -15,7 +14,7 @@ from migrator.files import REPEATABLE, Folder
 from migrator.formatting import counted
 from migrator.history import SCHEMA, AppliedMigration, History
 from migrator.planning import Inspection, Pending, inspect, match, states
-from migrator.report import Report
+from migrator.report import Report, describe
 
 
 def verify(context: RunContext) -> Report:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator.execution.reconnect import retry_on_lost_connection
 from migrator.execution.runner import Runner, Trace, Work, needs_steps, work_of
 from migrator.execution.stepwise import StepwiseRun
-from migrator.execution.supervision import Supervision, supervised
+from migrator.execution.supervision import Supervision, retry_on_lost_connection, supervised
 from migrator.execution.transaction import run_statement
 from migrator.lazy import late
 

@@ -125,7 +125,7 @@ class Runner:
                 if error.sqlstate not in TRANSIENT or not waits or self._run.is_over(error):
                     raise
                 self._listen("migration.blocked", {"migration": item.name, "attempt": attempt})
-                self._run.blockers.watch(self._connection.pid)
+                self._run.watch_blockers()
                 if not self._run.deadline.pause(pause, self._connection.lock_timeout + STATEMENT_TIMEOUT_SLACK):
                     raise
                 pause, attempt = min(pause * 2, _LONGEST_PAUSE), attempt + 1
@@ -194,7 +194,7 @@ class Runner:
         if isinstance(error, ServerError):
             error = lock_lost(name) if fence_failed(error) else migration_error(error, name, untracked=self._untracked)
         if isinstance(error, LockTimeout):
-            error = error.replace(what=error.what + self._run.blockers.names())
+            error = error.replace(what=error.what + self._run.blocked_by())
         return error.after(progress)
 
     def _progress(self, statement: Statement) -> None:

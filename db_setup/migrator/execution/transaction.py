@@ -170,7 +170,7 @@ def _place_in_message(offset: int, batch: Batch) -> Location | None:
 
 
 def _joined(batch: Batch) -> str:
-    return "\n".join(terminated(statement.text) for statement in batch)
+    return "\n".join(map(terminated, [statement.text for statement in batch]))
 
 
 def _travels_alone(batch: Batch) -> bool:

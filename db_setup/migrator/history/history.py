@@ -213,7 +213,7 @@ class History:
         if not found or found[0][0] is not None:
             return [], False  # without any run
         version, head = found[0][1], found[0][5]
-        if _numbers(version) > _numbers(VERSION):
+        if version != VERSION and _numbers(version) > _numbers(VERSION):
             self.warnings = [f"the history was written by db_setup {version}, and this is {VERSION}: {_TAKE_NEWER}"]
         return examine(list(map(ChainRow._make, found[1:])), head), head is not None
 

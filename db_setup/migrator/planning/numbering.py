@@ -40,7 +40,7 @@ def describe_duplicate(names: Sequence[str]) -> str:
 
 def highest(names: Iterable[str]) -> Number:
     """Return the highest number in file names, () for none."""
-    return max((number for name in names if (number := number_of(name)) is not None), default=())
+    return max(filter(None, map(number_of, names)), default=())
 
 
 def is_late(name: str, last: Number) -> bool:

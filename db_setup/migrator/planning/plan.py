@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from migrator.errors import (
@@ -21,7 +22,7 @@ from migrator.files import Migration, Number, number_of, parse_number, split_nam
 from migrator.history import AppliedMigration
 from migrator.planning import states
 from migrator.planning.matching import Match, Rename, come_after, match
-from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers
+from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers, highest
 
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
@@ -102,7 +103,8 @@ def make_plan(
 
 def _revision(applied: Sequence[AppliedMigration]) -> str:
     done = [row for row in applied if row.state == "applied"]
-    return max(done, key=lambda row: parse_number(row.number)).number if done else ""
+    ranked = zip(map(parse_number, [row.number for row in done]), done, strict=True)
+    return max(ranked, key=itemgetter(0))[1].number if done else ""
 
 
 def _ahead_warnings(match: Match) -> tuple[str, ...]:
@@ -163,24 +165,24 @@ def _pending(match: Match, files: Sequence[Migration], applied: Sequence[Applied
     ]
     if not match.new and not resumed:
         return ()
-    known = (*match.rows, *(row.name for row in match.missing))
-    highest = max((number for name in known if (number := number_of(name))), default=())
+    last = highest([*match.rows, *[row.name for row in match.missing]])
+    numbers = list(map(number_of, [file.name for file in match.new]))
+    new = list(zip(match.new, numbers, strict=True))
     numbered = [
-        Pending(file, split_name(file.name)[0], late=number < highest)
-        for file in match.new
-        if (number := number_of(file.name)) is not None
+        Pending(file, split_name(file.name)[0], late=number < last) for file, number in new if number is not None
     ]
     in_order = sorted(resumed + numbered, key=lambda item: item.order)
-    unnumbered = {file.name: file for file in match.new if number_of(file.name) is None}
+    unnumbered = {file.name: file for file, number in new if number is None}
     if not unnumbered:
         return tuple(in_order)
-    numbers = free_numbers([file.name for file in files], [row.number for row in applied], len(unnumbered))
-    given = (Pending(unnumbered[name], number) for name, number in zip(sorted(unnumbered), numbers, strict=True))
+    free = free_numbers([file.name for file in files], [row.number for row in applied], len(unnumbered))
+    given = (Pending(unnumbered[name], number) for name, number in zip(sorted(unnumbered), free, strict=True))
     return (*in_order, *given)
 
 
 def _duplicates(files: Sequence[Migration], pending: Sequence[Pending]) -> list[PlanError]:
-    if not pending:
+    numbers = [number_of(file.name) for file in files] if pending else []
+    if len(set(numbers)) == len(numbers):
         return []
     due = {item.migration.name for item in pending}
     return [

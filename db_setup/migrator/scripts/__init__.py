@@ -6,8 +6,29 @@ small file is kept in memory; a large one is read again, piece by piece, when it
 
 from __future__ import annotations
 
-from migrator.scripts.companions import differs, down_text, kept, read_down, read_scripts, stored_down, with_companions
-from migrator.scripts.script import ENDS, PLAIN_OPENING, STEPWISE, TRANSACTION, Script, place, read_script, terminated
+from typing import TYPE_CHECKING
+
+from migrator.lazy import late
+from migrator.scripts.script import (
+    ENDS,
+    PLAIN_OPENING,
+    STEPWISE,
+    TRANSACTION,
+    Script,
+    kept,
+    place,
+    read_script,
+    read_scripts,
+    terminated,
+)
+
+if TYPE_CHECKING:
+    from migrator.scripts.companions import differs, down_text, read_down, stored_down, with_companions
+else:
+    __getattr__ = late(
+        __name__,
+        dict.fromkeys(("differs", "down_text", "read_down", "stored_down", "with_companions"), "companions"),
+    )
 
 __all__ = [
     "ENDS",

@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import Any
 
 from migrator.errors import UnreadableFile, UnusableCheck
 from migrator.files import Migration, check_name, checksum, down_name
-from migrator.scripts.script import ENDS, Script, place, read_script
+from migrator.scripts.script import ENDS, MAX_KEPT, Script, place, read_script
 from migrator.sql import Kind, first_code, read_text
 
 MAX_STORED = 1 << 18
 """Bytes of a down migration that the history stores; a larger one is read from its file only."""
-MAX_KEPT = 1 << 16
-"""Bytes of a file that is kept in memory; a larger one is read again when it runs."""
-_KEPT_IN_ALL = 1 << 24  # bytes
 _NOT_IN_A_CHECK = ENDS | {Kind.BEGIN, Kind.SAVEPOINT, Kind.SET_TRANSACTION, Kind.COPY_IN, Kind.OUTSIDE}
-
-
-def read_scripts(migrations: Iterable[Migration]) -> list[Script]:
-    """Read pending files, so that what can be refused is refused before anything is touched."""
-    scripts = []
-    for migration, keep in kept(migrations):
-        script = read_script(migration, keep=keep)
-        if migration.down or migration.check:
-            script = with_companions(script)
-        scripts.append(script)
-    return scripts
-
-
-def kept(migrations: Iterable[Migration]) -> list[tuple[Migration, bool]]:
-    """Return each file and whether it is kept in memory: small ones, until all that are kept reach a limit."""
-    left = _KEPT_IN_ALL
-    found = []
-    for migration in migrations:
-        keep = migration.size <= min(MAX_KEPT, left)
-        left -= migration.size if keep else 0
-        found.append((migration, keep))
-    return found
 
 
 def with_companions(script: Script) -> Script:

@@ -20,6 +20,9 @@ TRANSACTION = "transaction"
 STEPWISE = "stepwise"
 PLAIN_OPENING = "BEGIN;"
 
+MAX_KEPT = 1 << 16
+"""Bytes of a file that is kept in memory; a larger one is read again when it runs."""
+_KEPT_IN_ALL = 1 << 24  # bytes
 ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.PREPARE_TRANSACTION})
 _WRAPPER = ENDS | {Kind.EMPTY, Kind.ENCODING, Kind.BEGIN}
 _DOWN_MARKS = ("-- +goose Down", "-- migrate:down", "-- +migrate Down", "--//@UNDO")
@@ -87,6 +90,30 @@ def _inside(statements: Iterable[Statement]) -> Iterator[Statement]:
             continue
         leading = False
         yield statement
+
+
+def read_scripts(migrations: Iterable[Migration]) -> list[Script]:
+    """Read pending files, so that what can be refused is refused before anything is touched."""
+    scripts = []
+    for migration, keep in kept(migrations):
+        script = read_script(migration, keep=keep)
+        if migration.down or migration.check:
+            from migrator.scripts.companions import with_companions  # noqa: PLC0415 - for files that have some
+
+            script = with_companions(script)
+        scripts.append(script)
+    return scripts
+
+
+def kept(migrations: Iterable[Migration]) -> list[tuple[Migration, bool]]:
+    """Return each file and whether it is kept in memory: small ones, until all that are kept reach a limit."""
+    left = _KEPT_IN_ALL
+    found = []
+    for migration in migrations:
+        keep = migration.size <= min(MAX_KEPT, left)
+        left -= migration.size if keep else 0
+        found.append((migration, keep))
+    return found
 
 
 def read_script(migration: Migration, *, keep: bool, text: str | None = None) -> Script:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from migrator.errors import PsqlCommand, UnterminatedText
-from migrator.sql.buffer import Buffer
+
+if TYPE_CHECKING:
+    from migrator.sql.statements import Buffer
 
 # Characters of names, all beyond ASCII among them; as complements, since those are compiled 50 times as fast.
 _START, _CONT = r"[^\x00-@\[-^`{-\x7f]", r"[^\x00-/:-@\[-^`{-\x7f]"
