@@ -8,10 +8,13 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from tests.docs.documents import CONTRIBUTING, PROJECT, blocks, commands, only, table
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Invoke
 
 MIGRATOR = PROJECT / "db_setup" / "migrator"
 LAYERS = "The map"
@@ -115,3 +118,29 @@ def test_make_targets() -> None:
     targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE))
     text = CONTRIBUTING.read_text(encoding="utf-8")
     assert {*only(CONTRIBUTING, "text make").replace("make ", "").split(), *re.findall(r"`make ([a-z]+)`", text)} <= targets
+
+
+ASIDE = {"users/provision.py", "execution/stepwise.py", "database/server_errors.py"}
+"""Files on the path for users, steps and failures, which a plain deploy does not have."""
+
+
+def test_path_of_a_deploy(invoke: Invoke, folder: Folder) -> None:
+    """A deploy of one file to a new database runs code in each file that its path names."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    ran: set[str] = set()
+
+    def note(frame: FrameType, *_: object) -> None:
+        ran.add(frame.f_code.co_filename)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        invoke()
+    finally:
+        sys.setprofile(before)
+    text = CONTRIBUTING.read_text(encoding="utf-8").partition("## The path of a deploy")[2].partition("\n## ")[0]
+    shown = {words.partition("::")[0] for words in _CODE.findall(text) if _PATH.fullmatch(words.partition("::")[0])}
+    assert len(shown) > 15
+    # Constants are read, and run nothing.
+    missed = {path for path in shown - ASIDE - {"history/schema.py"} if str(place_of(path)) not in ran}
+    assert missed == set()
