@@ -20,7 +20,7 @@ ELSEWHERE = frozenset(
     {
         "python construct", "python users", "sql shop", "text diff", "text synth", "sql deploy", "text deploy",
         "console own stack", "typescript own stack", "python own stack", "text not run",
-        "console lint", "yaml pre-commit", "yaml workflow", "text newer history",
+        "console lint", "yaml pre-commit", "yaml workflow", "text newer history", "json failure",
     }
 )  # fmt: skip
 
