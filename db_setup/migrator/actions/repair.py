@@ -16,7 +16,7 @@ from migrator.database import Connection
 from migrator.execution import retry_on_lost_connection, supervised
 from migrator.files import Folder, Migration, split_name
 from migrator.formatting import counted
-from migrator.history import SCHEMA, AppliedMigration, History, TamperedRow, text_literal
+from migrator.history import SCHEMA, AppliedMigration, History, TamperedRow
 from migrator.planning import Inspection, inspect, match, states
 from migrator.report import Report, ReportedMigration, describe
 from migrator.scripts import down_text
@@ -120,7 +120,8 @@ def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[
         Change(
             row, "edited",
             f"{_was(row)} was edited: checksum {row.checksum[:12]} then, {file.checksum[:12]} now{_lines(file)}",
-            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(file)} WHERE {same} {literal(row.name)}",
+            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(connection, file)} "
+            f"WHERE {same} {literal(row.name)}",
         )
         for file, row in found.edited
     ]  # fmt: skip
@@ -150,10 +151,10 @@ def _lines(file: Migration) -> str:
     return f" ({sum(piece.count(chr(10)) for piece in read_text(file.name, file.path, file.size))} lines)"
 
 
-def _down_sql(file: Migration) -> str:
+def _down_sql(connection: Connection, file: Migration) -> str:
     """Return what stores the down migration anew, where there is one here."""
     text = down_text(file)
-    return "" if text is None else f", down_sql = {text_literal(text)}"
+    return "" if text is None else f", down_sql = {connection.literal(text)}"
 
 
 def _successor(row: AppliedMigration, new: Sequence[Migration]) -> str:

@@ -13,7 +13,7 @@ from migrator.errors import MissingDownFile
 from migrator.execution import Runner, Supervision, Work, retry_on_lost_connection, supervised
 from migrator.files import Folder, down_name
 from migrator.formatting import counted, listed
-from migrator.history import Recorded, RollbackHistory, RollbackRecord, goal_note
+from migrator.history import Recorded, RollbackHistory, RollbackRecord
 from migrator.planning import Inspection, Pending, RollbackPlan, inspect, match, plan_back_to, plan_rollback
 from migrator.report import Report, ReportedMigration, describe
 from migrator.scripts import Script, differs, read_down, stored_down
@@ -76,7 +76,7 @@ class _Rollback:
                 return self._report(inspection)._replace(remark=_NOTHING)
             if self._provisioner:
                 self._provisioner.check(connection)
-            run.failure_note = "" if context.request.target else goal_note(self._steps, plan.goal)
+            run.failure_note = "" if context.request.target else RollbackHistory.goal_note(self._steps, plan.goal)
             run.message = f"rolled back {listed([row.name for row, _ in downs], 20) or 'nothing more'}"
             run.begin("rollback", run.failure_note)
             self._apply(run, downs)

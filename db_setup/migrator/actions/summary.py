@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.history import TAMPERING_FIX, History, TamperedRow
+from migrator.history import History, TamperedRow
 from migrator.planning import Inspection, states
 from migrator.report import Report
 
@@ -36,7 +36,7 @@ def with_problems(report: Report, found: Sequence[TamperedRow]) -> Report:
     if report.state == states.AHEAD or not texts:
         return report._replace(warnings=(*report.warnings, *texts))
     return report._replace(
-        state=states.INCONSISTENT, problems=(*report.problems, *texts), fixes=(*report.fixes, TAMPERING_FIX)
+        state=states.INCONSISTENT, problems=(*report.problems, *texts), fixes=(*report.fixes, History.TAMPERING_FIX)
     )
 
 

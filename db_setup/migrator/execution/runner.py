@@ -22,7 +22,7 @@ from migrator.events import Listener
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
 from migrator.execution.supervision import STATEMENT_TIMEOUT_SLACK, Supervision
 from migrator.execution.transaction import Transaction
-from migrator.history import AppliedMigration, ApplyRecord, Record, fence_failed
+from migrator.history import AppliedMigration, ApplyRecord, Record
 from migrator.planning import Pending
 from migrator.report import ReportedMigration
 from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
@@ -192,7 +192,8 @@ class Runner:
         if isinstance(error, DeadlineReached | RunInterrupted):
             return error.after(progress._replace(left=tuple(item.name for item in left)))
         if isinstance(error, ServerError):
-            error = lock_lost(name) if fence_failed(error) else migration_error(error, name, untracked=self._untracked)
+            lost = Record.is_fence(error)
+            error = lock_lost(name) if lost else migration_error(error, name, untracked=self._untracked)
         if isinstance(error, LockTimeout):
             error = error.replace(what=error.what + self._run.blocked_by())
         return error.after(progress)

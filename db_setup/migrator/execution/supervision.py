@@ -20,7 +20,7 @@ from psycopg2 import errorcodes
 from migrator.context import RunContext
 from migrator.database import TRANSIENT, Connection, Deadline
 from migrator.errors import ConnectionLost, DbSetupError, RunLockTimeout, ServerError, ServerUnfit
-from migrator.history import History, acquire_run_lock
+from migrator.history import History, RunLock
 from migrator.report import Report
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Supervision:
 
     def lock(self) -> bool:
         """Take the run lock; return whether it had to be waited for. Raises RunLockTimeout, which names the holder."""
-        return acquire_run_lock(
+        return RunLock.acquire(
             self.connection, self.deadline, lambda holder: self._context.listen("lock.waiting", {"holder": holder})
         )
 
