@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import FrameType
 
@@ -60,6 +61,20 @@ def test_map_is_complete() -> None:
     there = [path for path in MIGRATOR.iterdir() if path.name not in {"__init__.py", "__pycache__"}]
     shown = [row[0] for row in table(CONTRIBUTING, LAYERS)]
     assert sorted(shown) == sorted(path.name if path.is_file() else f"{path.name}/" for path in there)
+
+
+def test_order_is_that_of_the_contract() -> None:
+    """The layers stand in the order in which import-linter holds them, from the lowest."""
+    (contract,) = [
+        each for each in tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+        if each["type"] == "layers"
+    ]  # fmt: skip
+    left = list(layers())
+    for group in reversed(contract["layers"]):
+        names = set(group.split(" | "))
+        assert set(left[: len(names)]) == names
+        left = left[len(names) :]
+    assert left == []
 
 
 @pytest.mark.parametrize("layer", layers())
