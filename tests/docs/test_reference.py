@@ -7,6 +7,7 @@ import json
 import re
 from argparse import Namespace
 from collections.abc import Iterator
+from unittest.mock import ANY
 
 import pytest
 from migrator.adoption.adoption import ADOPTED, BASELINE, IMPORTED
@@ -14,7 +15,7 @@ from migrator.adoption.other_tools import TOOLS
 from migrator.cli import main
 from migrator.cli.arguments import parser
 from migrator.database import credentials
-from migrator.errors import DbSetupError, UsageError
+from migrator.errors import DbSetupError, MigrationFailed, UsageError
 from migrator.files.directives import _KNOWN_DIRECTIVES
 from migrator.files.migration import is_migration, looks_like_a_mistake, number_of
 from migrator.planning import states
@@ -24,6 +25,7 @@ from migrator.scripts import script
 from migrator.settings import KINDS, Settings
 from migrator.users import grants
 from migrator.users.names import users_of
+from migrator.version import VERSION
 
 from tests.docs.documents import REFERENCE, column, only, table
 from tests.plugins.databases import Database
@@ -200,3 +202,24 @@ def test_secret() -> None:
     del secret["port"]
     assert found == credentials.from_secret(secret, "shown", Settings())
     assert (found.host, found.name, found.user) == ("db.example", "shop", "admin")
+
+
+def test_newer_history(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The warning of an older folder on a newer history is the one that is shown, with these versions."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    invoke()
+    (shown,) = only(REFERENCE, "text newer history").splitlines()
+    (newer,) = set(re.findall(r"\d+\.\d+\.\d+", shown)) - {VERSION}
+    database.execute(f"UPDATE db_setup.runs SET package_version = '{newer}'")
+    assert [f"warning: {text}" for text in invoke({"action": "status"})["warnings"]] == [shown]
+
+
+def test_failure(invoke: Invoke, folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    """The failure that is shown is what the log has of it, but for the time it took."""
+    folder.write("001_orders.sql", "CREATE TABLE orders (i int);")
+    folder.write("002_items.sql", "SELECT nope;")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    logged = json.loads(capsys.readouterr().out.splitlines()[-1])
+    shown = json.loads(only(REFERENCE, "json failure"))
+    assert logged == {"event": "run.finished", "request_id": ANY, **shown, "duration_ms": ANY}
