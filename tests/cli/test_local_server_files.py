@@ -7,10 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from migrator.cli.local_server import binaries
-from migrator.cli.local_server.binaries import find_binaries
+from migrator.cli.local_server import LocalServer, binaries, find_binaries, local_database_url, project_data_folder
 from migrator.cli.local_server.process import remove_stale_lock_files, server_process
-from migrator.cli.local_server.server import LocalServer, local_database_url, project_data_folder
 from migrator.errors import DbSetupError, LocalServerError
 
 

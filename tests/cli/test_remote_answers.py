@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from migrator.cli.lambda_function import LambdaFunction, Reply
-from migrator.cli.remote import FailedThere, _body, _remark
+from migrator.cli.remote import FailedThere, _body, _event
 from migrator.errors import DbSetupError, FunctionFailed, InvalidRequest, MigrationFailed, NoDatabase, RunInterrupted
 from migrator.report import Report
 
@@ -122,5 +122,5 @@ def test_body_is_that_of_the_report() -> None:
 )
 def test_line_of_the_log(line: str, event: str | None) -> None:
     """Whole lines of ours are events; what Lambda writes, or cuts, is not."""
-    found: tuple[str, dict[str, Any]] | None = _remark(line)
+    found: tuple[str, dict[str, Any]] | None = _event(line)
     assert (found[0] if found else None) == event

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 
 from tests.docs.conftest import MakeReader
 from tests.docs.documents import DOCUMENTS, GUIDE, README, REFERENCE, blocks

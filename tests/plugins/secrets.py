@@ -14,8 +14,8 @@ import boto3
 import initializer
 import psycopg2
 import pytest
+from migrator.cli.local_server import LocalServer
 from migrator.cli.local_server.process import run_as, server_account
-from migrator.cli.local_server.server import LocalServer
 from moto.server import ThreadedMotoServer
 from psycopg2.extensions import make_dsn
 

@@ -6,13 +6,15 @@ import os
 import re
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from migrator.context import RunContext
 from migrator.errors import FileInTheWay, NoDatabase, UsageError
 from migrator.files.folder import default_path
 from migrator.files.migration import free_numbers, is_migration, number_of, parse_number
-from migrator.planning.inspection import inspect
 from migrator.settings import Settings
+
+if TYPE_CHECKING:
+    from migrator.context import RunContext
 
 _MAX_NAME_BYTES = 200
 _TEMPLATE = "-- {title}\n\n"
@@ -60,6 +62,8 @@ def _given_numbers(context: RunContext) -> dict[str, str]:
     """Return the numbers that the history has given, or the plan would give, by file name."""
     try:
         with closing(context.connect()) as connection:
+            from migrator.planning.inspection import inspect  # noqa: PLC0415 - like the driver, for those with a database
+
             inspection = inspect(context, context.read_folder(), connection)
     except NoDatabase:
         return {}

@@ -4,19 +4,19 @@ Invariants: a row is written in the transaction of its migration, or step by ste
 allows; it is written only by the holder of the run lock; what runs next to a migration's own statements qualifies its
 names and operators. May import database, files and what is below them.
 
-``History`` and the rows are loaded with the package; the rest, which only a run that writes needs, when it is used.
+The rows are loaded with the package; the rest, which needs the driver, when it is used.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator.history.history import TAMPERING_FIX, History
 from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot, Recorded
 from migrator.lazy import late
 
 if TYPE_CHECKING:
     from migrator.history.hash_chain import TamperedRow
+    from migrator.history.history import TAMPERING_FIX, History
     from migrator.history.legacy import FIRST_GENERATION, read_first_generation
     from migrator.history.records import ApplyRecord, Record, StepProgress, fence_failed, text_literal
     from migrator.history.rollback_records import RollbackHistory, RollbackRecord, goal_note
@@ -27,7 +27,9 @@ else:
         {
             "FIRST_GENERATION": "legacy",
             "RUN_LOCK_KEY": "run_lock",
+            "TAMPERING_FIX": "history",
             "ApplyRecord": "records",
+            "History": "history",
             "Record": "records",
             "RollbackHistory": "rollback_records",
             "RollbackRecord": "rollback_records",
