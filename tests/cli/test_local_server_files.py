@@ -75,7 +75,7 @@ def test_pgbin_of_another_kind(tmp_path: Path) -> None:
     """Programs that cannot run on this machine are an error too."""
     folder = fake_programs(tmp_path / "pg", "16.4")
     (folder / "postgres").write_bytes(b"\x7fELF of another machine")
-    with pytest.raises(LocalServerError, match="does not tell its version"):
+    with pytest.raises(LocalServerError, match="does not report its version"):
         find_binaries({"PGBIN": str(folder)})
 
 

@@ -363,8 +363,10 @@ def test_no_question_where_it_is_not_needed(endpoint: Endpoint, folder: Folder) 
     assert actions(endpoint) == ["plan", "migrate", "migrate", "migrate"]
 
 
-def test_ctrl_c_says_that_the_function_goes_on(endpoint: Endpoint) -> None:
-    """Ctrl-C ends the waiting, not the function, and says so."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_interruption_says_that_the_function_goes_on(endpoint: Endpoint, number: int, options: list[str]) -> None:
+    """Ctrl-C and SIGTERM end the waiting, not the function, and say so."""
     called, released = threading.Event(), threading.Event()
 
     def respond(_event: Any) -> Answer | None:
@@ -374,15 +376,19 @@ def test_ctrl_c_says_that_the_function_goes_on(endpoint: Endpoint) -> None:
 
     endpoint.respond = respond
     environ = {**os.environ, **CREDENTIALS, "AWS_ENDPOINT_URL_LAMBDA": endpoint.url}
-    words = command("migrate", *FUNCTION)
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environ) as process:
+    words = command("migrate", *FUNCTION, *options)
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+    ) as process:
         assert called.wait(30)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
     released.set()
-    assert (process.returncode, err) == (
-        130, f"error: interrupted; the function goes on: python db_setup status --function {NAME}\n",
-    )  # fmt: skip
+    said = f"interrupted; the function goes on: python db_setup status --function {NAME}"
+    assert (process.returncode, err) == (130, "" if options else f"error: {said}\n")
+    if options:
+        check_output(options, out)
+        assert (json.loads(out)["code"], said in json.loads(out)["message"]) == ("interrupted", True)
 
 
 def without(package: str, *words: str, **environ: str) -> Done:

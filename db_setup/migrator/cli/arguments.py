@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from migrator.errors import UsageError
 from migrator.formatting import mask_passwords
@@ -52,6 +53,12 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         super().error(mask_passwords(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            sys.stdout.write(message)  # argparse would ignore a closed pipe
+        else:
+            super()._print_message(message, file)
 
 
 class _RaisingParser(_Parser):
