@@ -74,7 +74,7 @@ class Supervision:
             return
         watchdog = Watchdog(self.connection, Deadline(_TO_RECORD_THE_END))
         try:
-            with watchdog.watching():
+            with watchdog.watching(interruptible=False):
                 self.connection.rollback()
                 self.connection.run(self.connection.reset_sql())
                 self._record_end(outcome, message)
@@ -94,14 +94,15 @@ def supervised(
     and stays "running". Raises DeadlineReached or RunInterrupted in place of the error that this has led to.
     """
     run = Supervision(context, connection, deadline or context.deadline)
-    try:
-        with run.watchdog.watching():
-            yield run
-    except DbSetupError as error:
-        ended = run.reason() if run.is_over(error) else error
-        if not isinstance(error, ConnectionLost):
-            run.end("failed", f"{ended}\n{run.failure_note}".rstrip())
-        raise ended from (error.__cause__ if ended is error else error)
-    finally:
-        run.blockers.close()
-    run.end("succeeded", run.message)
+    with run.watchdog.taking_signals():  # to the record of the end, which they do not interrupt
+        try:
+            with run.watchdog.watching():
+                yield run
+        except DbSetupError as error:
+            ended = run.reason() if run.is_over(error) else error
+            if not isinstance(error, ConnectionLost):
+                run.end("failed", f"{ended}\n{run.failure_note}".rstrip())
+            raise ended from (error.__cause__ if ended is error else error)
+        finally:
+            run.blockers.close()
+        run.end("succeeded", run.message)
