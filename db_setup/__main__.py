@@ -6,9 +6,8 @@ Running the folder puts it on sys.path exactly as Lambda does: same imports, sam
 from __future__ import annotations
 
 import os
+import signal
 import sys
-
-from migrator.cli.main import main
 
 _PROJECT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
@@ -22,4 +21,7 @@ def _use_environment_of_the_project() -> None:
 
 
 if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # until main handles them
+    from migrator.cli.main import main
+
     sys.exit(main(sys.argv[1:], _use_environment_of_the_project))

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,11 +19,22 @@ from migrator import history
 from tests.plugins.answers import check_answer
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Done, command
+from tests.plugins.runs import PRODUCT, Done, command
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 JSON = pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
-RUN_LOCK_KEY = "SELECT objid::int8 + (classid::int8 << 32) FROM pg_locks WHERE locktype = 'advisory'"
+RUN_LOCKS = (
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    """Wait until a point is reached."""
+    end = time.monotonic() + 30
+    while not reached():
+        assert time.monotonic() < end, "the point was never reached"
+        time.sleep(0.01)
 
 
 def interrupted(environ: dict[str, str], number: int, reached: Callable[[], bool], *words: str) -> Done:
@@ -31,11 +43,8 @@ def interrupted(environ: dict[str, str], number: int, reached: Callable[[], bool
         command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, **environ},
     ) as process:  # fmt: skip
-        end = time.monotonic() + 30
-        while not reached():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < end, "the point was never reached"
-            time.sleep(0.01)
+        wait_until(lambda: reached() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
         sent = time.monotonic()
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
@@ -72,12 +81,8 @@ def error_of(done: Done, options: list[str]) -> str:
 
 def assert_nothing_locked(database: Database) -> None:
     """Nobody holds the run lock, and no session of ours is left."""
-    end = time.monotonic() + 5
-    while sessions(database, "true"):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    assert database.query(f"SELECT count(*) FROM ({RUN_LOCK_KEY} AND database = "
-                          "(SELECT oid FROM pg_database WHERE datname = current_database())) l") == [(0,)]  # fmt: skip
+    wait_until(lambda: not sessions(database, "true"))
+    assert database.query(RUN_LOCKS) == [(0,)]
 
 
 @SIGNALS
@@ -180,6 +185,40 @@ def test_in_a_read(database: Database, folder: Folder, number: int) -> None:
         "error: interrupted", "Fix: run it again: what was committed is recorded, and a re-run carries on from there",
         "[interrupted]",
     ]  # fmt: skip
+
+
+@SIGNALS
+def test_while_the_end_is_recorded(database: Database, folder: Folder, number: int) -> None:
+    """A run that has applied everything records that, also when it is interrupted at that moment."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int); SELECT pg_sleep(1);")
+    environ = {**os.environ, **environment(database, folder), "LOCK_TIMEOUT": "60s"}
+    with subprocess.Popen(command("migrate"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as run:
+        wait_until(lambda: sessions(database, "wait_event = 'PgSleep'"))
+        with holding(database, "BEGIN; SELECT 1 FROM db_setup.runs FOR UPDATE"):
+            wait_until(lambda: sessions(database, "wait_event_type = 'Lock'"))
+            run.send_signal(number)
+            time.sleep(0.5)
+            assert sessions(database, "wait_event_type = 'Lock'")
+        out, err = run.communicate(timeout=30)
+    assert (run.returncode, err, "Applied 1 migration" in out) == (0, "", True)
+    assert database.query("SELECT outcome FROM db_setup.runs") == [("succeeded",)]
+
+
+@SIGNALS
+def test_while_the_program_is_loaded(tmp_path: Path, number: int) -> None:
+    """A signal that comes before the command line is read has its JSON object and its exit status, too."""
+    program = (
+        "import builtins, os, runpy\n"
+        "load = builtins.__import__\n"
+        "def strike(name, *rest):\n"
+        f"    name == 'migrator.cli.terminal' and os.kill(os.getpid(), {int(number)})\n"
+        "    return load(name, *rest)\n"
+        "builtins.__import__ = strike\n"
+        f"runpy.run_path({str(PRODUCT)!r}, run_name='__main__')"
+    )
+    words = [sys.executable, "-c", program, "migrate", "--json", "--migrations", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    error_of(Done(done.returncode, done.stdout, done.stderr), ["--json"])
 
 
 def test_signals_of_the_caller_come_back(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 _GRACE = 1.0  # seconds for Python code to end; a statement that is not part of a run mostly does so by itself
 _STOP = b"\0"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -20,16 +20,20 @@ def interruptible(give_up: Callable[[], int]) -> Iterator[None]:
 
     The driver connects inside C code, which no exception ends: there a thread calls ``give_up`` and ends the process
     with the status it returns. Only a supervised run writes more than one statement can, and it takes the signals
-    itself, so nothing is left half done.
+    itself, so nothing is left half done. Signals that a caller has blocked are delivered in the block, and then blocked
+    again.
     """
     if threading.current_thread() is not threading.main_thread():  # the system delivers no signal here
         yield
         return
     interruption = _Interruption(give_up)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         yield
     finally:
         interruption.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 class _Interruption:
@@ -43,7 +47,7 @@ class _Interruption:
         self._received, self._sent = socket.socketpair()
         self._sent.setblocking(False)
         self._earlier_socket = signal.set_wakeup_fd(self._sent.fileno(), warn_on_full_buffer=False)
-        self._earlier_handlers = {number: signal.signal(number, self._interrupt) for number in _SIGNALS}
+        self._earlier_handlers = {number: signal.signal(number, self._interrupt) for number in SIGNALS}
         self._thread = threading.Thread(target=self._watch, name="db_setup interruption", daemon=True)
         self._thread.start()
 

@@ -24,7 +24,17 @@ from migrator.request import Request
 from migrator.settings import Settings
 
 DONE, FAILED, PENDING, DRIFT, INTERRUPTED, CLOSED_PIPE = 0, 1, 3, 4, RunInterrupted.exit_status, 141
-_INTERRUPTED = RunInterrupted(
+
+
+class _Interrupted(RunInterrupted):
+    """A signal outside a supervised run."""
+
+    def body(self) -> dict[str, Any]:
+        """Return the failure for JSON; whether a run has been made, here or by a function, is not known."""
+        return super().body() | {"applied_migrations": None, "pending_migrations": None}
+
+
+_INTERRUPTED = _Interrupted(
     "interrupted", fix="run it again: what was committed is recorded, and a re-run carries on from there"
 )
 
@@ -38,6 +48,9 @@ def main(words: Sequence[str], find_packages: Callable[[], None] = lambda: None)
     try:
         with interruptible(lambda: _flushed(failures.report(_INTERRUPTED))):
             status = _carry_out(words, failures, find_packages)
+    except KeyboardInterrupt as interrupt:
+        text = str(interrupt)
+        status = failures.report(_Interrupted(text) if text else _INTERRUPTED, text)
     except BrokenPipeError:  # whoever read the output has read enough
         status = CLOSED_PIPE
     return _flushed(status)
@@ -52,9 +65,6 @@ def _carry_out(words: Sequence[str], failures: _Failures, find_packages: Callabl
         not_installed = _missing_package(missing, words)
         find_packages()
         return failures.report(not_installed)
-    except KeyboardInterrupt as interrupt:
-        text = str(interrupt)
-        return failures.report(RunInterrupted(text) if text else _INTERRUPTED, text)
     except SystemExit as end:  # the parser has printed the help, the version, or what is wrong
         return int(end.code or DONE)
     finally:
