@@ -83,11 +83,14 @@ class _Failures:
     def report(self, error: DbSetupError, text: str = "") -> int:
         """Print an error, people get another ``text`` if there is one; return the exit status."""
         self.terminal.close()
-        if self._json:
-            duration_ms = int((time.monotonic() - self._started) * 1000)
-            print(json.dumps({"success": False, "action": self._action, **error.body(), "duration_ms": duration_ms}))
-        else:
+        if not self._json:
             self.terminal.error(text or str(error))
+            return error.exit_status
+        duration_ms = int((time.monotonic() - self._started) * 1000)
+        try:
+            print(json.dumps({"success": False, "action": self._action, **error.body(), "duration_ms": duration_ms}))
+        except BrokenPipeError:
+            return CLOSED_PIPE
         return error.exit_status
 
 
