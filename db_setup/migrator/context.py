@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.database import Credentials, Deadline, credentials
 from migrator.errors import InvalidSetting
 from migrator.events import Listener
-from migrator.files.folder import Folder, default_path, read_folder
+from migrator.files import Folder, default_path, read_folder
 from migrator.request import Request
 from migrator.settings import Settings
 
@@ -70,15 +70,6 @@ class RunContext:
         from migrator.database import connect  # noqa: PLC0415 - the driver, for those who have a database
 
         return connect(found, self.settings.lock_timeout, self.deadline, self.request_id)
-
-    def lock(self, connection: Connection) -> bool:
-        """Take the run lock; return whether it had to be waited for. Raises RunLockTimeout, which names the holder."""
-        from migrator.history import acquire_run_lock  # noqa: PLC0415 - for runs that write
-
-        return acquire_run_lock(connection, self.deadline, self._waiting)
-
-    def _waiting(self, holder: str) -> None:
-        self.listen("lock.waiting", {"holder": holder})
 
     @property
     def admin_secret_name(self) -> str:

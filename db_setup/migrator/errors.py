@@ -89,13 +89,10 @@ class DbSetupError(Exception):
     def __str__(self) -> str:
         """Return the whole message, the cause first, at most ``MAX_MESSAGE_BYTES`` long in UTF-8."""
         head = f"{self.where}  {self.what}" if self.where else self.what
-        parts = (
-            self.where.excerpt() if self.where and self.where.text.strip() else "",
-            cut(f"Applied: {self.applied}", _MAX_APPLIED) if self.applied else "",
-            cut(f"Fix: {self.fix}", _MAX_FIX) if self.fix else "",
-            f"[{self.code}]",
-        )
-        tail = printable("\n".join(part for part in parts if part))
+        excerpt = self.where.excerpt() if self.where and self.where.text.strip() else ""
+        applied = cut(f"Applied: {self.applied}", _MAX_APPLIED) if self.applied else ""
+        fix = cut(f"Fix: {self.fix}", _MAX_FIX) if self.fix else ""
+        tail = printable("\n".join(filter(None, (excerpt, applied, fix, f"[{self.code}]"))))
         return f"{cut(head, MAX_MESSAGE_BYTES - len(tail.encode()) - 1)}\n{tail}"
 
     def body(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from migrator.cli.arguments import ACTIONS
 from migrator.errors import FunctionUnreachable, MigrationFailed, OutcomeUnknown
 from migrator.formatting import Location
-from migrator.planning import plan
+from migrator.planning import states
 from migrator.report import Report, ReportedMigration
 
 from tests.plugins.answers import SCHEMA, check_answer, wrong_with
@@ -96,8 +96,8 @@ def test_names_of_the_schema_are_those_of_the_code() -> None:
     definitions = schema["$defs"]
     assert schema["else"]["properties"]["action"]["enum"] == list(ACTIONS)
     assert definitions["failure"]["properties"]["action"]["enum"] == [*ACTIONS, None]
-    states = {plan.EMPTY, plan.UNTRACKED, plan.PENDING, plan.UP_TO_DATE, plan.INCONSISTENT, plan.AHEAD, plan.DRIFTED}
-    assert set(definitions["report"]["properties"]["state"]["enum"]) == states
+    known = {states.EMPTY, states.UNTRACKED, states.PENDING, states.UP_TO_DATE, states.INCONSISTENT, states.AHEAD, states.DRIFTED}
+    assert set(definitions["report"]["properties"]["state"]["enum"]) == known
 
 
 def test_failure_of_a_run(cli: Cli, folder: Folder) -> None:

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from migrator import history
+from migrator.history import RunLock
 
 from tests.plugins.answers import check_answer
 from tests.plugins.databases import Database
@@ -120,7 +120,7 @@ def holding(database: Database, sql: str) -> Iterator[None]:
 def test_while_waiting_for_the_run_lock(database: Database, folder: Folder, number: int, options: list[str]) -> None:
     """A run that waits for another one ends without having begun."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
-    with holding(database, f"SELECT pg_advisory_lock({history.RUN_LOCK_KEY})"):
+    with holding(database, f"SELECT pg_advisory_lock({RunLock.KEY})"):
         waits = "query LIKE '%%pg_try_advisory_lock%%'"
         done = interrupted(environment(database, folder), number, lambda: sessions(database, waits), "migrate", *options)
     assert "interrupted" in error_of(done, options)

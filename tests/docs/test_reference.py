@@ -17,9 +17,9 @@ from migrator.database import credentials
 from migrator.errors import DbSetupError, UsageError
 from migrator.files.directives import _KNOWN_DIRECTIVES
 from migrator.files.migration import is_migration, looks_like_a_mistake, number_of
-from migrator.planning import plan
+from migrator.planning import states
 from migrator.report import Report
-from migrator.request import _REQUEST_KEYS, ACTIONS, Request
+from migrator.request import _REQUEST_KEYS, ACTIONS, KEYS_OF_ACTIONS, KEYS_OF_ALL, Request
 from migrator.scripts import script
 from migrator.settings import KINDS, Settings
 from migrator.users import grants
@@ -72,7 +72,7 @@ def test_defaults() -> None:
 
 def test_events() -> None:
     """The keys of an event are those that are understood; the defaults are those of an empty event."""
-    rows = {key: default for key, _, default in table(REFERENCE, "Events")}
+    rows = {key: default for key, _, default, _ in table(REFERENCE, "Events")}
     assert tuple(rows) == _REQUEST_KEYS
     said: dict[str, object] = {key: default for key, default in rows.items() if default}
     said |= {key: json.loads(rows[key]) for key in ("dry_run", "confirm")}
@@ -80,9 +80,16 @@ def test_events() -> None:
     assert [action for action in ACTIONS if action not in table(REFERENCE, "Events")[0][1]] == []
 
 
+def test_keys_of_actions() -> None:
+    """Each key of an event is accepted by the actions that the table names, in their order."""
+    said = {key: actions.split(", ") for key, _, _, actions in table(REFERENCE, "Events")}
+    known = {key: [action for action in ACTIONS if key in KEYS_OF_ACTIONS[action]] for key in said}
+    assert said == known | {key: ["all"] for key in KEYS_OF_ALL}
+
+
 def test_answer() -> None:
     """The fields of the answer are those of the report, in their order."""
-    assert column(REFERENCE, "Answer") == list(Report("status", plan.EMPTY).body())
+    assert column(REFERENCE, "Answer") == list(Report("status", states.EMPTY).body())
     check_answer(json.loads(only(REFERENCE, "json answer"))["body"])
 
 
@@ -124,13 +131,13 @@ def test_exit_status() -> None:
     """The exit statuses are those of the command line and of the errors."""
     known = {main.DONE, main.FAILED, main.PENDING, main.DRIFT, main.INTERRUPTED, main.CLOSED_PIPE, DbSetupError.exit_status, UsageError.exit_status}
     assert {int(status) for status in column(REFERENCE, "Exit status")} == known
-    assert main._status(Namespace(action="status", check=False), Report("status", plan.INCONSISTENT).body()) == 0
+    assert main._status(Namespace(action="status", check=False), Report("status", states.INCONSISTENT).body()) == 0
 
 
 def test_states() -> None:
     """The states are those of the plan."""
-    states = {plan.EMPTY, plan.UNTRACKED, plan.PENDING, plan.UP_TO_DATE, plan.INCONSISTENT, plan.AHEAD, plan.DRIFTED}
-    assert set(column(REFERENCE, "States")) == states
+    known = {states.EMPTY, states.UNTRACKED, states.PENDING, states.UP_TO_DATE, states.INCONSISTENT, states.AHEAD, states.DRIFTED}
+    assert set(column(REFERENCE, "States")) == known
 
 
 def test_modes_and_directives() -> None:

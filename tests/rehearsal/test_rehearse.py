@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from migrator.errors import CheckFailed, DbSetupError, MigrationFailed, RunLockTimeout
-from migrator.history import RUN_LOCK_KEY
+from migrator.history import RunLock
 
 from tests.plugins.databases import Database, Dump
 from tests.plugins.folders import Folder
@@ -273,7 +273,7 @@ def test_not_beside_a_run(invoke: Invoke, folder: Folder, database: Database) ->
     """While a run is at work, a rehearsal waits; it gives up when its own time is over."""
     folder.write("001_a.sql", "SELECT 1;")
     with closing(database.connect()) as runner, runner.cursor() as cursor:
-        cursor.execute(f"SELECT pg_advisory_lock({RUN_LOCK_KEY})")
+        cursor.execute(f"SELECT pg_advisory_lock({RunLock.KEY})")
         with pytest.raises(RunLockTimeout):
             invoke(REHEARSE, MIGRATION_TIMEOUT="300ms")
 

@@ -6,18 +6,22 @@ names it.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import cast
 
 from migrator.context import RunContext
-from migrator.lazy import late
 from migrator.report import Report
-from migrator.request import ACTIONS
 
 __all__ = ["perform"]
 
-_find = late(__name__, {action: "adopt" if action == "baseline" else action for action in ACTIONS})
+_MODULES = {"baseline": "adopt"}
+"""Actions that are in the module of another one."""
 
 
 def perform(context: RunContext) -> Report:
-    """Carry out what the request asks for: the function of the action's name in the action's module."""
-    return cast("Report", _find(context.request.action)(context))
+    """Carry out what the request asks for: the function of the action's name, in the module of that name."""
+    action = context.request.action
+    module = f"{__name__}.{_MODULES.get(action, action)}"
+    __import__(module)
+    return cast("Callable[[RunContext], Report]", getattr(sys.modules[module], action))(context)

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 
-from migrator.actions.summary import describe
 from migrator.adoption import ADOPTED, BASELINE, IMPORTED, Adoption, adoptable, find_applied, record_adoption
 from migrator.adoption import baseline as find_baseline
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.errors import AdoptionNeeded
-from migrator.files.folder import Folder
+from migrator.execution import supervised
+from migrator.files import Folder
 from migrator.formatting import counted, listed
-from migrator.planning.inspection import Inspection, inspect
-from migrator.report import Report
+from migrator.planning import Inspection, inspect
+from migrator.report import Report, describe
 
 _UNPROVEN = (
     "a baseline compares nothing: whether the tables, columns, functions, grants and rows are what the files make is "
@@ -40,9 +40,9 @@ def baseline(context: RunContext) -> Report:
 
 def _adopt(context: RunContext, found: Callable[[Connection, Inspection], Adoption]) -> Report:
     folder, action = context.read_folder(), context.request.action
-    with closing(context.connect()) as connection:
+    with closing(context.connect()) as connection, supervised(context, connection) as run:
         if context.request.confirm:
-            context.lock(connection)
+            run.lock()
         inspection = inspect(context, folder, connection, target="")
         inspection.plan.refuse_problems()
         finding = found(connection, inspection) if adoptable(inspection) else Adoption(action)
@@ -91,16 +91,17 @@ def before_applying(
         )
     if inspection.imported:
         return inspection, Adoption(IMPORTED)  # the run that applies the rest takes it over
-    context.lock(connection)
-    whole = inspect(context, folder, connection, target="")
-    finding = Adoption(ADOPTED)
-    if not whole.history.exists and adoptable(whole):
-        finding = find_applied(context, connection, whole)
-    if finding.refusal:
-        context.listen("run.refused", dict(finding.details))  # the whole; an error has room for its beginning
-        raise finding.refusal
-    if finding.rows:
-        record_adoption(context, connection, finding)
+    with supervised(context, connection) as run:
+        run.lock()
+        whole = inspect(context, folder, connection, target="")
+        finding = Adoption(ADOPTED)
+        if not whole.history.exists and adoptable(whole):
+            finding = find_applied(context, connection, whole)
+        if finding.refusal:
+            context.listen("run.refused", dict(finding.details))  # the whole; an error has space for its beginning only
+            raise finding.refusal
+        if finding.rows:
+            record_adoption(context, connection, finding)
     return inspect(context, folder, connection), finding
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from migrator.actions.summary import describe
 from migrator.context import OTHER_SECRET, RunContext
 from migrator.database import Connection
 from migrator.errors import InvalidRequest
-from migrator.execution.reconnect import retry_on_lost_connection
-from migrator.execution.supervision import supervised
-from migrator.planning.inspection import Inspection, inspect
-from migrator.report import Report
+from migrator.execution import retry_on_lost_connection, supervised
+from migrator.planning import Inspection, inspect
+from migrator.report import Report, describe
 from migrator.users import UserProvisioner, chosen, rotation_token
 
 
@@ -38,7 +36,7 @@ class _Rotation:
         """Rotate under the run lock, record it, and report."""
         context = self._context
         with supervised(context, connection) as run:
-            context.lock(connection)
+            run.lock()
             self._provisioner.check(connection)
             run.history.create()
             self._row = self._row or run.history.unfinished_rotation(context.request_id)

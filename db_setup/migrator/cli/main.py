@@ -19,7 +19,7 @@ from migrator.cli.interruption import interruptible
 from migrator.cli.terminal import Terminal, standard_terminal
 from migrator.database import Deadline
 from migrator.errors import DbSetupError, MissingPackage, RunInterrupted
-from migrator.planning.plan import DRIFTED, INCONSISTENT
+from migrator.planning import states
 from migrator.request import Request
 from migrator.settings import Settings
 
@@ -130,7 +130,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
     if arguments.function is not None:
         return _run_in_function(arguments, terminal)
     if arguments.action == "lint":
-        from migrator.cli.lint.command import lint  # noqa: PLC0415
+        from migrator.cli.lint import lint  # noqa: PLC0415
 
         return DONE if lint(arguments, _settings(arguments), _base()) else FAILED
     if arguments.action == "new":
@@ -251,12 +251,12 @@ def _finish(arguments: Namespace, terminal: Terminal, body: dict[str, Any], hint
 
 
 def _status(arguments: Namespace, body: dict[str, Any]) -> int:
-    if arguments.action == "verify" and body["state"] == DRIFTED:
+    if arguments.action == "verify" and body["state"] == states.DRIFTED:
         return DRIFT
     if arguments.action in {"rehearse", "adopt"} and not body["success"]:
         return FAILED
     if not getattr(arguments, "check", False):
         return DONE
-    if body["state"] == INCONSISTENT:
+    if body["state"] == states.INCONSISTENT:
         return FAILED
     return PENDING if body["pending_migrations"] else DONE

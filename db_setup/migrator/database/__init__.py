@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 
 from migrator.database import credentials
 from migrator.database.credentials import Credentials
-from migrator.database.deadline import Deadline, why_over
+from migrator.database.deadline import Deadline
 from migrator.lazy import late
 
 if TYPE_CHECKING:
     from migrator.database import secrets_manager
-    from migrator.database.connection import DEFAULTS_SQL, SAFE_PATH_SQL, Connection, Readable, Row, connect
+    from migrator.database.connection import SAFE_PATH_SQL, Connection, Readable, Row, connect
     from migrator.database.server_errors import TRANSIENT, lock_lost, migration_error
 else:
     __getattr__ = late(
         __name__,
         {
-            "DEFAULTS_SQL": "connection",
             "SAFE_PATH_SQL": "connection",
             "TRANSIENT": "server_errors",
             "Connection": "connection",
@@ -35,7 +34,6 @@ else:
     )
 
 __all__ = [
-    "DEFAULTS_SQL",
     "SAFE_PATH_SQL",
     "TRANSIENT",
     "Connection",
@@ -48,5 +46,4 @@ __all__ = [
     "lock_lost",
     "migration_error",
     "secrets_manager",
-    "why_over",
 ]

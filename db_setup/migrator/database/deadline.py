@@ -54,7 +54,7 @@ class Deadline:
     def check(self) -> None:
         """Raise DeadlineReached when the time is over, RunInterrupted when it was ended."""
         if self.remaining() == 0.0:
-            raise why_over(self)
+            raise self.why_over()
 
     def pause(self, seconds: float, reserve: float = 0.0) -> bool:
         """Sleep for about ``seconds``, jittered so that waiters spread.
@@ -72,13 +72,12 @@ class Deadline:
             time.sleep(min(left, _INTERRUPTIBLE))
         return not self.interrupted
 
-
-def why_over(deadline: Deadline) -> RunError:
-    """Return the error for a run that has used up its time, or was interrupted."""
-    if deadline.interrupted:
-        return RunInterrupted("the run was interrupted", fix="run it again: it carries on where this run stopped")
-    return DeadlineReached(
-        "the time for this run is over",
-        fix="run it again: it carries on where this run stopped; "
-        "MIGRATION_TIMEOUT or the function's timeout give it longer",
-    )
+    def why_over(self) -> RunError:
+        """Return the error for a run that has used up its time, or was interrupted."""
+        if self.interrupted:
+            return RunInterrupted("the run was interrupted", fix="run it again: it carries on where this run stopped")
+        return DeadlineReached(
+            "the time for this run is over",
+            fix="run it again: it carries on where this run stopped; "
+            "MIGRATION_TIMEOUT or the function's timeout give it longer",
+        )

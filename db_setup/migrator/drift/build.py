@@ -11,13 +11,12 @@ from migrator.database import Connection
 from migrator.drift.guard import CHANGES_GLOBAL_OBJECTS, guard_sql, without_outside_effects
 from migrator.drift.scratch import scratch_database
 from migrator.errors import DbSetupError, RunError, ScratchFailed, ServerError
-from migrator.execution.runner import Runner, work_of
-from migrator.execution.supervision import supervised
+from migrator.execution import Runner, supervised, work_of
 from migrator.history import History
-from migrator.planning.plan import Pending
-from migrator.scripts.script import Script, read_script
+from migrator.planning import Pending
+from migrator.scripts import Script, read_script
+from migrator.sql import Statement
 from migrator.sql.effects import new_role
-from migrator.sql.statements import Statement
 
 _LARGEST_IN_MEMORY = 1 << 16  # bytes; larger files are read again when they run
 _MAX_NOTES = 20

@@ -12,9 +12,8 @@ from migrator.database import Connection
 from migrator.errors import CheckFailed, ServerError
 from migrator.execution.transaction import run_statement
 from migrator.formatting import cut, mask_passwords
-from migrator.scripts.script import Script, place
-from migrator.sql.classify import first_code
-from migrator.sql.statements import Statement
+from migrator.scripts import Script, place
+from migrator.sql import Statement, first_code
 
 _QUERY = re.compile(r"(?:select|with|values|table)\b|\(", re.IGNORECASE)
 _LONGEST = 200  # characters of a row that are asked for

@@ -19,9 +19,8 @@ from migrator.errors import ChangedSteps, ServerError
 from migrator.execution import indexes
 from migrator.execution.transaction import Transaction, run_statement
 from migrator.history import Record, StepProgress
-from migrator.scripts.script import ENDS, Script, terminated
-from migrator.sql.classify import Kind
-from migrator.sql.statements import Statement
+from migrator.scripts import ENDS, Script, terminated
+from migrator.sql import Kind, Statement
 
 _BLOCKS_OF_CODE = {("do",), ("call",)}
 NEEDS_NO_TRANSACTION = (errorcodes.ACTIVE_SQL_TRANSACTION, errorcodes.INVALID_TRANSACTION_TERMINATION)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.files.folder import Folder
+from migrator.files import Folder
 from migrator.history import AppliedMigration, History, HistorySnapshot
 from migrator.planning.plan import Plan, Policy, make_plan
 
@@ -14,25 +14,18 @@ from migrator.planning.plan import Plan, Policy, make_plan
 class Inspection(NamedTuple):
     """What was read of a database, and what is to be done with it.
 
-    ``applied`` are the rows for the files of this environment; ``imported`` those that an earlier version of this tool
-    has left, which are still to be taken over; ``skipped`` the names of files for other environments.
+    ``applied`` are the rows for the files of this environment; ``imported`` the same where they are those of the first
+    generation's table, which are still to be taken over; ``skipped`` the names of files for other environments.
+    ``nothing_to_do``: a run would write nothing.
     """
 
     history: HistorySnapshot
     target: str
     applied: tuple[AppliedMigration, ...]
+    imported: tuple[AppliedMigration, ...]
     plan: Plan
     skipped: tuple[str, ...]
-
-    @property
-    def imported(self) -> tuple[AppliedMigration, ...]:
-        """The rows of the table of the first generation, where there is one and no history of ours."""
-        return self.applied if self.history.first_generation else ()
-
-    @property
-    def nothing_to_do(self) -> bool:
-        """Whether a run would write nothing."""
-        return not (self.plan.pending or self.plan.renames or self.imported or self.plan.problems)
+    nothing_to_do: bool
 
 
 def inspect(
@@ -58,11 +51,11 @@ def _inspected(
 ) -> Inspection:  # fmt: skip
     applied = snapshot.applied
     if snapshot.first_generation:
-        from migrator.history import read_first_generation  # noqa: PLC0415 - once in the life of a database
-
-        applied = read_first_generation(connection, folder.files)
+        applied = History(connection).read_first_generation(folder.files)
     if folder.skipped:  # applied, perhaps, when this database was of another environment
         applied = tuple(row for row in applied if row.name not in folder.skipped)
     policy = Policy(target, context.settings.strict_order, context.settings.allow_missing)
     plan = make_plan(folder.files, applied, snapshot.has_tables, policy, folder.repeatable)
-    return Inspection(snapshot, target, applied, plan, folder.skipped)
+    imported = applied if snapshot.first_generation else ()
+    nothing = not (plan.pending or plan.renames or imported or plan.problems)
+    return Inspection(snapshot, target, applied, imported, plan, folder.skipped, nothing)
