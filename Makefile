@@ -46,7 +46,7 @@ lock: $(VENV)/.test ## pin every package anew (UPGRADE=--upgrade takes newer one
 	@$(WITH_NODE) npm install --prefix $(LOCKS)/node --package-lock-only --omit-lockfile-registry-resolved --silent
 
 clean: ## stop the local server; remove its data, the environment and the caches
-	@if [ -e .local ]; then $(find_python); (cd db_setup && "$$python" -m migrator.cli.local_server.server remove); fi
+	@if [ -e .local ]; then $(find_python); (cd db_setup && "$$python" -m migrator.cli.local_server); fi
 	@rm -rf .local .db_setup cdk.out $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -11,6 +11,7 @@
     ├── ServerError           what the server said of one message
     ├── RunError              applying migrations
     ├── FunctionUnreachable, OutcomeUnknown, FunctionFailed   calling a deployed function
+    ├── MissingPackage        the driver or boto3 is not installed
     └── LocalServerError      the PostgreSQL of a developer's machine
 
 The class is the noun, ``code`` its stable name in logs, answers and documents. Imports formatting only.
@@ -430,11 +431,21 @@ class OutcomeUnknown(DbSetupError):
 
     code = "outcome_unknown"
 
+    def body(self) -> dict[str, Any]:
+        """Return the failure for JSON; what the function has applied is not known."""
+        return super().body() | {"applied_migrations": None, "pending_migrations": None}
 
-class FunctionFailed(DbSetupError):
-    """The function ended in a way that is none of a run's own: a crash, its time, its memory, a wrong package."""
+
+class FunctionFailed(OutcomeUnknown):
+    """The function ended outside db_setup: a crash, its time, its memory, a wrong package."""
 
     code = "function_failed"
+
+
+class MissingPackage(DbSetupError):
+    """A package that the command needs is not installed on this machine."""
+
+    code = "missing_package"
 
 
 class LocalServerError(DbSetupError):

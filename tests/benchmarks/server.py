@@ -15,7 +15,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import psycopg2
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 
 from tests.benchmarks.floor import HISTORY
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 
 from tests.docs.conftest import MakeReader
 from tests.docs.documents import DOCUMENTS, GUIDE, PAGES, README, REFERENCE, blocks

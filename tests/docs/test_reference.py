@@ -28,9 +28,10 @@ from migrator.users.names import users_of
 from migrator.version import VERSION
 
 from tests.docs.documents import REFERENCE, column, only, table
+from tests.plugins.answers import check_answer
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
-from tests.plugins.runs import PRODUCT, Invoke
+from tests.plugins.runs import PRODUCT, Cli, Invoke
 
 USERS = ("CREATE_USERS", "DB_IAM_AUTH", "REVOKE_PUBLIC_CONNECT")
 
@@ -91,6 +92,16 @@ def test_keys_of_actions() -> None:
 def test_answer() -> None:
     """The fields of the answer are those of the report, in their order."""
     assert column(REFERENCE, "Answer") == list(Report("status", states.EMPTY).body())
+    check_answer(json.loads(only(REFERENCE, "json answer"))["body"])
+
+
+def test_failure(cli: Cli, folder: Folder) -> None:
+    """The failure that is shown is what the command line prints, to the letter."""
+    shown = json.loads(only(REFERENCE, "json failure"))
+    folder.write("001_orders.sql", "CREATE TABLE orders (i int);")
+    folder.write("002_items.sql", "SELECT nope;")
+    printed = json.loads(cli("migrate", "--json").out)
+    assert list(printed.items()) == list({**shown, "duration_ms": printed["duration_ms"]}.items())
 
 
 def test_evidence() -> None:
@@ -104,7 +115,8 @@ def test_command_line() -> None:
     rows = table(REFERENCE, "How it is run")
     actions = [row[0].split()[0] for row in rows]
     assert [line.split()[0] for line in re.findall(r"^    \w.*$", parser().format_help(), re.MULTILINE)] == actions
-    options = {word for action in actions for word in re.findall(r"--[a-z-]+", usage(action))} - {"--help"}
+    helps = [parser().format_help(), *map(usage, actions)]
+    options = {word for text in helps for word in re.findall(r"--[a-z-]+", text)}
     text = REFERENCE.read_text(encoding="utf-8").partition("## How it is run")[2].partition("\n## ")[0]
     assert set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", text)) == options
 
@@ -119,7 +131,7 @@ def usage(action: str) -> str:
 
 def test_exit_status() -> None:
     """The exit statuses are those of the command line and of the errors."""
-    known = {main.DONE, main.FAILED, main.PENDING, main.DRIFT, main.INTERRUPTED, DbSetupError.exit_status, UsageError.exit_status}
+    known = {main.DONE, main.FAILED, main.PENDING, main.DRIFT, main.INTERRUPTED, main.CLOSED_PIPE, DbSetupError.exit_status, UsageError.exit_status}
     assert {int(status) for status in column(REFERENCE, "Exit status")} == known
     assert main._status(Namespace(action="status", check=False), Report("status", states.INCONSISTENT).body()) == 0
 
@@ -152,7 +164,7 @@ def test_log_events() -> None:
     """The events of the log are those that the code tells, whatever it says them through."""
     told: set[str] = set()
     for file in PRODUCT.rglob("*.py"):
-        if "cli" not in file.parts:
+        if "cli" not in file.relative_to(PRODUCT).parts:
             texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
             told |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration|user)\.[a-z]+", text)}
     assert set(column(REFERENCE, "Log")) == told

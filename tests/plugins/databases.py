@@ -14,8 +14,7 @@ from urllib.parse import quote
 import psycopg
 import psycopg2
 import pytest
-from migrator.cli.local_server.binaries import find_binaries
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer, find_binaries
 from pytest_postgresql import factories
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 
 _SOCKET = ".s.PGSQL.5432"
 FRONTEND, BACKEND = "F", "B"

@@ -201,7 +201,7 @@ def test_lock_of_others(cli: Cli, invoke: Invoke, folder: Folder, database: Data
     (problem,) = body["problems"]
     assert problem.startswith("001_a.sql:2:1 conflicted with another session: canceling statement due to lock timeout; the rehearsal ended")
     assert 'application "shop", idle in transaction' in problem
-    assert (done.status, "met a lock of others" in done.out) == (1, True)
+    assert (done.status, "blocked by another session" in done.out) == (1, True)
     assert database.query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'a'::regclass AND attname = 'j'") == [(0,)]
 
 

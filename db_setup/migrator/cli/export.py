@@ -183,7 +183,7 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
 
 
 class _Export:
-    """One script on its way out."""
+    """The script that is being written."""
 
     def __init__(self, context: RunContext, inspection: Inspection, tape: Tape) -> None:
         self._context, self._inspection, self._tape, self._write = context, inspection, tape, tape.write

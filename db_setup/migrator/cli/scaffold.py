@@ -76,10 +76,10 @@ def number_files(context: RunContext) -> list[str]:
 
 def _order(context: RunContext, files: Sequence[Migration]) -> tuple[list[tuple[str, str]], Inspection | None]:
     """Return the files in the order in which this database applies them, each with the number it is given there."""
-    from migrator.planning import inspect, match  # noqa: PLC0415 - like the driver, for those with a database
-
     try:
         with closing(context.connect()) as connection:
+            from migrator.planning import inspect, match  # noqa: PLC0415 - like the driver, for those with a database
+
             inspection = inspect(context, context.read_folder(), connection)
     except NoDatabase:
         by_number = sorted(files, key=lambda file: (file.number is None, file.number or (), file.name))

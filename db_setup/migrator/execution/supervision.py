@@ -117,7 +117,7 @@ class Supervision:
             return
         watchdog = Watchdog(self.connection, Deadline(_TO_RECORD_THE_END))
         try:
-            with watchdog.watching():
+            with watchdog.watching(interruptible=False):
                 self.connection.rollback()
                 self.connection.run(self.connection.reset_sql())
                 self._record_end(outcome, message)
@@ -137,17 +137,18 @@ def supervised(
     and stays "running". Raises DeadlineReached or RunInterrupted in place of the error that this has led to.
     """
     run = Supervision(context, connection, deadline or context.deadline)
-    try:
-        with run.watchdog.watching():
-            yield run
-    except DbSetupError as error:
-        ended = run.reason() if run.is_over(error) else error
-        if not isinstance(error, ConnectionLost):
-            run.end("failed", f"{ended}\n{run.failure_note}".rstrip())
-        raise ended from (error.__cause__ if ended is error else error)
-    finally:
-        run.close()
-    run.end("succeeded", run.message)
+    with run.watchdog.taking_signals():  # to the record of the end, which they do not interrupt
+        try:
+            with run.watchdog.watching():
+                yield run
+        except DbSetupError as error:
+            ended = run.reason() if run.is_over(error) else error
+            if not isinstance(error, ConnectionLost):
+                run.end("failed", f"{ended}\n{run.failure_note}".rstrip())
+            raise ended from (error.__cause__ if ended is error else error)
+        finally:
+            run.close()
+        run.end("succeeded", run.message)
 
 
 def retry_on_lost_connection(
@@ -197,10 +198,25 @@ class Watchdog:
         self.fired = False
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch while the block runs. In the main thread SIGINT and SIGTERM interrupt the run, and nothing else."""
+    def taking_signals(self) -> Iterator[None]:
+        """Have SIGINT and SIGTERM interrupt the run, and nothing else, while the block runs in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        earlier = signal.set_wakeup_fd(-1)
+        handlers = {number: signal.signal(number, self._interrupt) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(earlier)
+
+    @contextmanager
+    def watching(self, *, interruptible: bool = True) -> Iterator[None]:
+        """Watch while the block runs; a signal that is taken ends what it waits for, if it is ``interruptible``."""
         self._stop, self._wake = socket.socketpair()
-        restore = self._take_signals()
+        restore = self._hear_signals() if interruptible else lambda: None
         thread = threading.Thread(target=self._watch, name="db_setup watchdog", daemon=True)
         thread.start()
         try:
@@ -212,20 +228,13 @@ class Watchdog:
             self._stop.close()
             self._wake.close()
 
-    def _take_signals(self) -> Callable[[], None]:
+    def _hear_signals(self) -> Callable[[], object]:
         """Have the interpreter write signals into our socket, which it does even while the driver waits."""
         if threading.current_thread() is not threading.main_thread():
             return lambda: None
         self._stop.setblocking(False)
         earlier = signal.set_wakeup_fd(self._stop.fileno(), warn_on_full_buffer=False)
-        handlers = {number: signal.signal(number, self._interrupt) for number in _SIGNALS}
-
-        def restore() -> None:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(earlier)
-
-        return restore
+        return lambda: signal.set_wakeup_fd(earlier)
 
     def _interrupt(self, _number: int, _frame: object) -> None:
         self._deadline.interrupt()

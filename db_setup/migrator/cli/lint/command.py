@@ -24,7 +24,7 @@ def lint(arguments: Namespace, settings: Settings, base: str | os.PathLike[str])
     passed = all(item.level != ERROR for item in found)
     if arguments.json:
         entries = [item.entry(folder) for item in found]
-        print(json.dumps({"success": passed, "message": summary(found), "findings": entries}))
+        print(json.dumps({"success": passed, "action": "lint", "message": summary(found), "findings": entries}))
         return passed
     for item in found:
         print(item.annotation(folder) if arguments.github else item.text(folder))
