@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.history import History, TamperedRow
+from migrator.history import History
 from migrator.planning import Inspection, states
 from migrator.report import Report
 
 if TYPE_CHECKING:
-    pass
+    from migrator.history import TamperedRow
 
 _ADOPTION = (
     "the database has tables and no history: migrate first finds out which of these files are applied already, "
