@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.plugins.server",
     "tests.plugins.databases",
     "tests.plugins.folders",
+    "tests.plugins.project",
     "tests.plugins.proxy",
     "tests.plugins.runs",
     "tests.plugins.crashes",

@@ -19,6 +19,7 @@ from cdk.database_initializer.asset import build, files_in
 from cdk.database_initializer.driver_wheels import PYTHONS, Target
 from cdk.database_initializer.layer import layer_folder, main, write_zip
 from cdk.database_initializer.location import DB_SETUP
+from tests.plugins.project import copy_project
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Target("3.14", "x86_64")
@@ -133,8 +134,7 @@ def test_another_text_is_another_package(migrations: Path) -> None:
 
 def _clone(folder: Path, umask: int) -> str:
     """Copy what a project copies, build there from nothing, and return the digest of the files as built."""
-    for name in ("cdk", "db_setup", "migrations"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_project(folder, "cdk", "db_setup", "migrations")
     script = (
         "import hashlib, pathlib; from cdk.database_initializer import asset, driver_wheels;"
         "built = asset.build(pathlib.Path('migrations'), driver_wheels.Target('3.13', 'x86_64'), None);"

@@ -20,7 +20,6 @@ from tests.plugins.folders import Folder
 from tests.plugins.runs import Cli, Invoke, command
 
 VERIFY = {"action": "verify"}
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def scratch_databases(database: Database) -> list[str]:
@@ -45,11 +44,10 @@ def test_no_drift(invoke: Invoke, folder: Folder, database: Database) -> None:
     assert scratch_databases(database) == []
 
 
-def test_own_migrations(invoke: Invoke, database: Database) -> None:
-    """The project's own files, with roles in blocks of code, show no drift, and their roles stay as they are."""
-    migrations = str(PROJECT / "migrations")
-    invoke(MIGRATIONS_DIR=migrations)
-    assert invoke(VERIFY, MIGRATIONS_DIR=migrations)["state"] == "up_to_date"
+def test_examples(invoke: Invoke, examples: Path) -> None:
+    """The example's files, with roles in blocks of code, show no drift, and their roles stay as they are."""
+    invoke(MIGRATIONS_DIR=str(examples))
+    assert invoke(VERIFY, MIGRATIONS_DIR=str(examples))["state"] == "up_to_date"
 
 
 def test_drift(invoke: Invoke, cli: Cli, folder: Folder, database: Database) -> None:
