@@ -7,7 +7,6 @@ pytest_plugins = [
     "tests.plugins.databases",
     "tests.plugins.folders",
     "tests.plugins.project",
-    "tests.plugins.proxy",
     "tests.plugins.runs",
     "tests.plugins.crashes",
     "tests.plugins.secrets",

@@ -23,7 +23,7 @@ from migrator.cli.local_server.server import LocalServer
 from migrator.errors import LocalServerError
 
 from tests.plugins.databases import Database, Dump
-from tests.plugins.server import FAST
+from tests.plugins.postgres import FAST
 
 ROOT = os.geteuid() == 0
 Make = Callable[..., LocalServer]
