@@ -6,9 +6,10 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.chain.chain import Chain, MakeChain
-from tests.chain.database import AT_THE_GATE, SESSIONS, eventually, history, invoices, open_gate
+from tests.chain.database import AT_THE_GATE, SESSIONS, history, invoices, open_gate
 from tests.chain.provider import MAX_ANSWER
 from tests.plugins.databases import Database
+from tests.plugins.waiting import wait_until
 
 
 def test_bad_sql(chain: Chain, database: Database) -> None:
@@ -41,12 +42,12 @@ def test_crash_of_the_runtime(chain: Chain, database: Database) -> None:
     chain.deploy("base")
     with ThreadPoolExecutor(1) as pool:
         deploy = pool.submit(chain.deploy, "gated", function_timeout=60)
-        eventually(lambda: database.query(AT_THE_GATE) == [(1,)])
+        wait_until(lambda: database.query(AT_THE_GATE) == [(1,)])
         chain.service.environments[-1].process.kill()
         assert deploy.result() == "UPDATE_ROLLBACK_COMPLETE"
     assert "Error: Runtime exited with error: signal: killed" in chain.reason
     assert chain.calls() == ["1", "2", "1"]
-    eventually(lambda: database.query(SESSIONS) == [(0,)])  # what the dead function had begun, the server has ended
+    wait_until(lambda: database.query(SESSIONS) == [(0,)])  # what the dead function had begun, the server has ended
     assert invoices(database) is None
     open_gate(database)
     assert chain.deploy("gated") == "UPDATE_COMPLETE"

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.drift import SCHEMA
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Cli, Invoke, command
+from tests.plugins.waiting import wait_until
 
 VERIFY = {"action": "verify"}
 
@@ -336,14 +335,6 @@ def test_leftovers(invoke: Invoke, folder: Folder, database: Database, make_data
             database.drop(name)
 
 
-def poll(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds."""
-    ends = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
-
-
 def test_killed_run(invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase) -> None:
     """A run that is killed leaves a scratch database, whose session ends, and which the next run drops in time."""
     slow = make_database()
@@ -352,14 +343,14 @@ def test_killed_run(invoke: Invoke, folder: Folder, database: Database, make_dat
     environ = {**os.environ, "DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder.path)}
     run = subprocess.Popen(command("verify"), env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     asleep = "SELECT FROM pg_stat_activity WHERE datname = ANY (%s) AND wait_event = 'PgSleep'"
-    poll(lambda: database.query(asleep, scratch_databases(database)))
+    wait_until(lambda: database.query(asleep, scratch_databases(database)))
     run.send_signal(signal.SIGKILL)
     run.wait()
     (left,) = scratch_databases(database)
     if database.query("SELECT current_setting('server_version_num')::int < 140000")[0][0]:
         # The server does not look by itself whether its client is there.
         database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", left)
-    poll(lambda: not database.query("SELECT FROM pg_stat_activity WHERE datname = %s", left))
+    wait_until(lambda: not database.query("SELECT FROM pg_stat_activity WHERE datname = %s", left))
     aged = f"{left[:17]}20200101000000{left[31:]}"
     database.execute(f"ALTER DATABASE {slow.name} RENAME TO {slow.name}_gone; ALTER DATABASE {left} RENAME TO {aged}")
     try:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from contextlib import closing
 
+import psycopg2
 import pytest
 from migrator.errors import ChangedSteps, MigrationFailed
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Invoke
+from tests.plugins.waiting import concurrently, is_blocked, wait_until, wait_until_given_way
 
 INDEXES = "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = 't'::regclass ORDER BY 1"
 
@@ -142,10 +144,15 @@ def test_lock_timeout_does_not_hold_for_concurrent_builds(
     with other.cursor() as cursor:
         cursor.execute("INSERT INTO t VALUES (9, 9)")
     folder.write("001_x.sql", "CREATE INDEX CONCURRENTLY t_j ON t (j);")
-    timer = threading.Timer(0.6, other.rollback)
-    timer.start()
-    assert invoke(LOCK_TIMEOUT="100ms")["success"] is True
-    timer.join()
+
+    def leave() -> None:
+        wait_until(lambda: is_blocked(table))
+        time.sleep(0.3)  # longer than LOCK_TIMEOUT
+        assert is_blocked(table)
+        other.rollback()
+
+    with concurrently(leave):
+        assert invoke(LOCK_TIMEOUT="100ms", MIGRATION_TIMEOUT="20")["success"] is True
     other.close()
     assert table.query(INDEXES) == [("t_j", True)]
 
@@ -160,9 +167,12 @@ def test_lock_met_after_the_server_asked_for_steps(invoke: Invoke, folder: Folde
     for event in ({}, {"action": "rollback", "confirm": True}):
         with closing(database.connect()) as other, other.cursor() as cursor:
             cursor.execute("BEGIN; LOCK TABLE u")
-            timer = threading.Timer(0.6, cursor.execute, ("COMMIT",))
-            timer.start()
-            assert invoke(event, LOCK_TIMEOUT="50ms")["success"] is True
-            timer.join()
+
+            def leave(cursor: psycopg2.extensions.cursor = cursor) -> None:
+                wait_until_given_way(database)
+                cursor.execute("COMMIT")
+
+            with concurrently(leave):
+                assert invoke(event, LOCK_TIMEOUT="50ms", MIGRATION_TIMEOUT="20")["success"] is True
     assert database.query("SELECT i, m::text FROM t") == [(2, "c")]
     assert database.query("SELECT count(*) FROM db_setup.history") == [(0,)]

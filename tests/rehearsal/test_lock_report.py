@@ -17,7 +17,7 @@ from migrator.sql.statements import split
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Cli, Invoke
-from tests.rehearsal.test_rehearse import awaited, beside, wait_until
+from tests.plugins.waiting import concurrently, wait_until_given_way
 from tests.rehearsal.test_rehearse_locks import found
 
 TABLES = "CREATE TABLE a (i int, n int); INSERT INTO a SELECT g, g FROM generate_series(1, 100) g; CREATE TABLE b (i int); ANALYZE"
@@ -98,11 +98,10 @@ def test_retried_file_is_told_once(invoke: Invoke, folder: Folder, database: Dat
         cursor.execute("BEGIN; SELECT * FROM a")
 
         def leave() -> None:
-            wait_until(lambda: awaited(database, "a"))
-            wait_until(lambda: not awaited(database, "a"))
+            wait_until_given_way(database)
             cursor.execute("COMMIT")
 
-        with beside(leave):
+        with concurrently(leave):
             body = invoke(LOCK_REPORT="true", LOCK_TIMEOUT="200ms")
     assert [entry["line"] for entry in body["lock_report"]] == [1, 2]
 

@@ -6,10 +6,7 @@ import json
 import os
 import signal
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,42 +19,15 @@ from tests.plugins.databases import Database, Dump
 from tests.plugins.folders import Folder
 from tests.plugins.proxy import FRONTEND, Proxy
 from tests.plugins.runs import Cli, Invoke, command
+from tests.plugins.waiting import PATIENCE, concurrently, is_blocked, wait_until
 
 REHEARSE = {"action": "rehearse"}
-PATIENCE = 20.0  # seconds
+# For how long the server is at work on a statement that sleeps, up to a moment in which it still was.
+AT_WORK = """
+SELECT extract(epoch FROM now() - query_start)::float * 1000 FROM pg_stat_activity
+WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%pg_sleep(60)%'
+"""
 POINTS = int(os.environ.get("FAULT_POINTS", "16")) // 4
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Return as soon as a condition holds."""
-    ends = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
-def awaited(database: Database, table: str) -> bool:
-    """Tell whether anybody waits for a lock on a table."""
-    return bool(database.query("SELECT 1 FROM pg_locks WHERE relation = %s::regclass AND NOT granted", table))
-
-
-@contextmanager
-def beside(action: Callable[[], None]) -> Iterator[None]:
-    """Have something done at the same time; what it raises is raised here."""
-    raised: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            action()
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            raised.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-    assert raised == []
 
 
 def first(body: dict[str, Any]) -> dict[str, Any]:
@@ -214,12 +184,23 @@ def test_lock_of_others(cli: Cli, invoke: Invoke, folder: Folder, database: Data
     ],
 )
 def test_time_is_over(invoke: Invoke, folder: Folder, database: Database, pg_dump: Dump, text: str) -> None:
-    """The statement at work when REHEARSE_TIMEOUT is over is named, whatever it says of timeouts; nothing is kept."""
+    """The statement at work when REHEARSE_TIMEOUT is over is named, whatever it says of timeouts; nothing is kept.
+
+    Its duration is the whole time for which the server has been at work on it.
+    """
     before = pg_dump(database)
     folder.write("001_a.sql", f"CREATE TABLE a (i int);\n{text};\n")
-    body = invoke(REHEARSE, REHEARSE_TIMEOUT="300ms")
+    at_work: list[float] = []
+
+    def watch() -> None:
+        wait_until(lambda: database.query(f"{AT_WORK} AND wait_event = 'PgSleep'"))
+        while found := database.query(AT_WORK):
+            at_work.extend(milliseconds for (milliseconds,) in found)
+
+    with concurrently(watch):
+        body = invoke(REHEARSE, REHEARSE_TIMEOUT="1s")
     assert [entry["outcome"] for entry in body["rehearsal"]][-1] == "time"
-    assert body["rehearsal"][-1]["duration_ms"] >= 200
+    assert body["rehearsal"][-1]["duration_ms"] >= int(max(at_work)) > 0
     assert "was at work when the time for a rehearsal was over" in body["problems"][0]
     assert pg_dump(database) == before
 
@@ -238,7 +219,7 @@ def test_session_that_waits_is_named(invoke: Invoke, folder: Folder, database: D
         wait_until(lambda: database.query("SELECT 1 FROM pg_locks WHERE relation = 'a'::regclass AND mode = 'ShareLock'"))
         database.execute("SET application_name = 'shop'; INSERT INTO a VALUES (1)")
 
-    with beside(insert):
+    with concurrently(insert):
         entry = first(invoke(REHEARSE, REHEARSE_TIMEOUT="15s"))
     (session,) = entry["sessions"]
     assert (session["application"], session["lock"], session["waiting"]) == ("shop", "RowExclusiveLock", True)
@@ -252,10 +233,10 @@ def test_session_that_held_a_lock_is_named(invoke: Invoke, folder: Folder, datab
         cursor.execute("SET application_name = 'shop'; BEGIN; SELECT * FROM a")
 
         def leave() -> None:
-            wait_until(lambda: awaited(database, "a"))
+            wait_until(lambda: is_blocked(database))
             cursor.execute("COMMIT")
 
-        with beside(leave):
+        with concurrently(leave):
             entry = invoke(REHEARSE)["rehearsal"][1]
     assert [(s["application"], s["lock"], s["waiting"]) for s in entry["sessions"]] == [("shop", "AccessShareLock", False)]
 
