@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,14 @@ def copy_examples(target: Path, source: Path = PROJECT) -> Path:
 def examples(tmp_path: Path) -> Path:
     """Return a folder with the example's migrations."""
     return copy_examples(tmp_path / "examples")
+
+
+@pytest.fixture(scope="session")
+def example_as_default(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Make the example's migrations the construct's default folder; test_relocation.py tests which that is."""
+    from cdk.database_initializer import package  # late: it starts Node
+
+    folder = copy_examples(tmp_path_factory.mktemp("project") / MIGRATIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(package, "default_path", lambda _: str(folder))
+        yield
