@@ -46,11 +46,11 @@ lock: $(VENV)/.test ## pin every package anew (UPGRADE=--upgrade takes newer one
 	@$(WITH_NODE) npm install --prefix $(LOCKS)/node --package-lock-only --omit-lockfile-registry-resolved --silent
 
 clean: ## stop the local server; remove its data, the environment and the caches
-	@if [ -e .local ]; then $(find_python); (cd db_setup && "$$python" -m migrator.cli.local_server.server remove); fi
+	@if [ -e .local ]; then $(find_python); (cd db_setup && "$$python" -m migrator.cli.local_server); fi
 	@rm -rf .local .db_setup cdk.out $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp tells what is installed; it is older than the lock when the lock has changed.
+# A stamp records what is installed; it is older than the lock when the lock has changed.
 $(VENV)/.run: $(LOCKS)/run.lock | venv
 	@$(PY) $(INSTALL) -r $(LOCKS)/run.lock
 	@touch $@

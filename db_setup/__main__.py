@@ -1,4 +1,4 @@
-"""The door for people: ``python db_setup ACTION``.
+"""The command line: ``python db_setup ACTION``.
 
 Running the folder puts it on sys.path exactly as Lambda does: same imports, same code.
 """
@@ -6,36 +6,22 @@ Running the folder puts it on sys.path exactly as Lambda does: same imports, sam
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
 
 _PROJECT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 
-_NO_DRIVER = "lint"  # reads files only
-_FUNCTION = "--function"  # a deployed function is called with boto3, and has the driver itself
-
-
-def _use_environment_of_the_project(words: Sequence[str]) -> None:
-    """Run again with the project's own Python when this one lacks what the command needs, as the system's does."""
-    try:
-        if any(word.partition("=")[0] == _FUNCTION for word in words):
-            import boto3  # noqa: F401, PLC0415 - is it there?
-        elif words[:1] != [_NO_DRIVER]:
-            import psycopg2  # noqa: F401, PLC0415
-    except ModuleNotFoundError as missing:
-        environment = os.path.join(_PROJECT, ".venv")
-        python = os.path.join(environment, "bin", "python")
-        if not os.path.exists(python) or os.path.realpath(sys.prefix) == os.path.realpath(environment):
-            fix = f"{sys.executable} -m pip install boto3"
-            if missing.name == "psycopg2":
-                fix = "pip install -r db_setup/requirements.txt, or make run"
-            sys.exit(f"error: {missing.name} is not installed\nCure: {fix}")
+def _use_environment_of_the_project() -> None:
+    """Run again with the project's own Python, if it has one and this is another, such as the system's."""
+    environment = os.path.join(_PROJECT, ".venv")
+    python = os.path.join(environment, "bin", "python")
+    if os.path.exists(python) and os.path.realpath(sys.prefix) != os.path.realpath(environment):
         os.execv(python, [python, *sys.orig_argv[1:]])  # noqa: S606 - the same command line
 
 
 if __name__ == "__main__":
-    _use_environment_of_the_project(sys.argv[1:])
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # until main handles them
     from migrator.cli.main import main
 
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], _use_environment_of_the_project))

@@ -15,7 +15,7 @@ from typing import Any
 
 from migrator.actions import perform
 from migrator.context import RunContext
-from migrator.database import Deadline
+from migrator.database import Deadline, connect  # noqa: F401 - the driver is loaded at INIT
 from migrator.errors import DbSetupError
 from migrator.report import Report
 from migrator.request import Request

@@ -1,4 +1,4 @@
--- The way back: python db_setup rollback. The rows are lost with the tables.
+-- The down migration: python db_setup rollback. The rows are lost with the tables.
 
 DROP TABLE products;
 DROP TABLE users;

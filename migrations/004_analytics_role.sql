@@ -1,4 +1,4 @@
--- People who look at figures read everything and change nothing.
+-- Analysts read everything and change nothing.
 
 DO $$
 BEGIN

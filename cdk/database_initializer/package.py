@@ -9,7 +9,7 @@ from pathlib import Path
 import aws_cdk
 from aws_cdk import aws_lambda
 from constructs import Construct
-from migrator.files.folder import default_path
+from migrator.files import default_path
 
 from . import asset, synth_checks
 from .driver_wheels import PYTHONS, Target

@@ -10,12 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from migrator.cli.lint.finding import ERROR, INFO, LintFinding
-from migrator.cli.lint.findings import find
+from migrator.cli.lint import ERROR, INFO, LintFinding, find
 from migrator.errors import DbSetupError
-from migrator.files.folder import Folder, read_folder
-from migrator.files.migration import Migration
-from migrator.planning.plan import Policy, make_plan
+from migrator.files import Folder, Migration, read_folder
+from migrator.planning import Policy, make_plan
 
 _ABOUT_APPLIED_FILES = frozenset({"edited_file", "missing_file", "renamed_file"})
 """Rules that are warnings at synth, since git does not record what a database has applied.

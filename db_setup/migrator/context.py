@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from migrator.database import Connection, Credentials, Deadline, connect, credentials
+from migrator.database import Credentials, Deadline, credentials
 from migrator.errors import InvalidSetting
 from migrator.events import Listener
-from migrator.files.folder import Folder, default_path, read_folder
+from migrator.files import Folder, default_path, read_folder
 from migrator.request import Request
 from migrator.settings import Settings
+
+if TYPE_CHECKING:
+    from migrator.database import Connection
 
 OTHER_SECRET = "the users are left as they are: the event names a secret other than DB_SECRET_NAME"
 
@@ -64,6 +67,8 @@ class RunContext:
             found = found._replace(
                 password=secrets_manager.iam_token(found.host, found.port, found.user)
             )  # good for 15 minutes
+        from migrator.database import connect  # noqa: PLC0415 - the driver, for those who have a database
+
         return connect(found, self.settings.lock_timeout, self.deadline, self.request_id)
 
     @property

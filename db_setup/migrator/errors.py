@@ -11,6 +11,7 @@
     ├── ServerError           what the server said of one message
     ├── RunError              applying migrations
     ├── FunctionUnreachable, OutcomeUnknown, FunctionFailed   calling a deployed function
+    ├── MissingPackage        the driver or boto3 is not installed
     └── LocalServerError      the PostgreSQL of a developer's machine
 
 The class is the noun, ``code`` its stable name in logs, answers and documents. Imports formatting only.
@@ -81,20 +82,13 @@ class DbSetupError(Exception):
         """Return the same error of a run that had come so far."""
         return self.replace(progress=progress, applied=str(progress))
 
-    def in_file(self, name: str) -> Self:
-        """Return the same error with the name of the file that its place is in."""
-        return self if self.where is None else self.replace(where=self.where._replace(file=name))
-
     def __str__(self) -> str:
         """Return the whole message, the cause first, at most ``MAX_MESSAGE_BYTES`` long in UTF-8."""
         head = f"{self.where}  {self.what}" if self.where else self.what
-        parts = (
-            self.where.excerpt() if self.where and self.where.text.strip() else "",
-            cut(f"Applied: {self.applied}", _MAX_APPLIED) if self.applied else "",
-            cut(f"Fix: {self.fix}", _MAX_FIX) if self.fix else "",
-            f"[{self.code}]",
-        )
-        tail = printable("\n".join(part for part in parts if part))
+        excerpt = self.where.excerpt() if self.where and self.where.text.strip() else ""
+        applied = cut(f"Applied: {self.applied}", _MAX_APPLIED) if self.applied else ""
+        fix = cut(f"Fix: {self.fix}", _MAX_FIX) if self.fix else ""
+        tail = printable("\n".join(filter(None, (excerpt, applied, fix, f"[{self.code}]"))))
         return f"{cut(head, MAX_MESSAGE_BYTES - len(tail.encode()) - 1)}\n{tail}"
 
     def body(self) -> dict[str, Any]:
@@ -273,7 +267,7 @@ class UnsuitablePooler(ServerUnfit):
 
 
 class ConnectionLost(ServerUnfit):
-    """The connection ended while it was in use; the history tells what was committed."""
+    """The connection ended while it was in use; the history records what was committed."""
 
     code = "connection_lost"
 
@@ -409,7 +403,7 @@ class UnusableCheck(TextError):
 
 
 class CheckFailed(RunError):
-    """A check found what must not be; the file is not kept."""
+    """A check found what must not be; the file is rolled back."""
 
     code = "check_failed"
 
@@ -437,11 +431,21 @@ class OutcomeUnknown(DbSetupError):
 
     code = "outcome_unknown"
 
+    def body(self) -> dict[str, Any]:
+        """Return the failure for JSON; what the function has applied is not known."""
+        return super().body() | {"applied_migrations": None, "pending_migrations": None}
 
-class FunctionFailed(DbSetupError):
-    """The function ended in a way that is none of a run's own: a crash, its time, its memory, a wrong package."""
+
+class FunctionFailed(OutcomeUnknown):
+    """The function ended outside db_setup: a crash, its time, its memory, a wrong package."""
 
     code = "function_failed"
+
+
+class MissingPackage(DbSetupError):
+    """A package that the command needs is not installed on this machine."""
+
+    code = "missing_package"
 
 
 class LocalServerError(DbSetupError):
@@ -451,7 +455,7 @@ class LocalServerError(DbSetupError):
 
 
 class UnfinishedRollback(PlanError):
-    """A stepwise way back was begun and has not reached its end."""
+    """A stepwise rollback was begun and has not reached its end."""
 
     code = "unfinished_rollback"
 
@@ -461,7 +465,7 @@ class LoginRefused(ServerUnfit):
 
 
 class MissingDownFile(PlanError):
-    """A migration that is to be rolled back has no way back, neither here nor in the history."""
+    """A migration that is to be rolled back has no down migration, neither here nor in the history."""
 
     code = "missing_down_file"
 

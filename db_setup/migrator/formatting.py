@@ -1,4 +1,4 @@
-"""Excerpts: places in files, the line with its caret, and texts that are fit to be shown. Knows no other room."""
+"""Formatting: places in files, the line with its caret, and texts that are fit to be shown. Imports nothing of ours."""
 
 from __future__ import annotations
 

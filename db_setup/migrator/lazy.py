@@ -16,9 +16,7 @@ def late(package: str, modules: dict[str, str]) -> Callable[[str], Any]:
     def load(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = f"{package}.{modules[name]}"
-        __import__(module)
-        value = getattr(sys.modules[module], name)
+        value = getattr(__import__(f"{package}.{modules[name]}", fromlist=[name]), name)
         setattr(sys.modules[package], name, value)  # so that it is asked for once
         return value
 

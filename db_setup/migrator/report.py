@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator.formatting import counted, listed
-from migrator.planning import plan
+from migrator.planning import states
 
-_AFFECTED = {
-    "rollback": "rolled_back_migrations",
-    "repair": "repaired_migrations",
-}  # actions, and what they answer with
+if TYPE_CHECKING:
+    from migrator.context import RunContext
+    from migrator.planning import Inspection, Pending
+
+_AFFECTED = {"rollback": "rolled_back_migrations", "repair": "repaired_migrations"}
+"""Actions that are about some migrations, and the key that they answer with."""
 _REMARK_SAYS_IT = frozenset({"history", "verify", "adopt", "baseline"})
 _MOST_NAMED = 20  # in a sentence; an answer, which Lambda limits to 6 MB, has lists of all of them
 
@@ -27,6 +29,11 @@ class ReportedMigration(NamedTuple):
     def entry(self) -> dict[str, Any]:
         """Return the migration as the answer has it, null for what is not known."""
         return {"number": self.number, "name": self.name, "mode": self.mode or None, "duration_ms": self.duration_ms}
+
+    @classmethod
+    def of_pending(cls, item: Pending) -> ReportedMigration:
+        """Return a pending migration."""
+        return cls(item.number, item.migration.name, "resumed" if item.resumed else "")
 
     @classmethod
     def of_entry(cls, entry: dict[str, Any]) -> ReportedMigration:
@@ -115,9 +122,27 @@ class Report(NamedTuple):
         return body
 
 
+def describe(context: RunContext, inspection: Inspection, warnings: tuple[str, ...], *, action: str) -> Report:
+    """Return the report of an inspection."""
+    plan = inspection.plan
+    return Report(
+        action=action,
+        state=plan.state,
+        pending=tuple(ReportedMigration.of_pending(item) for item in (*plan.pending, *plan.held_back)),
+        previous_revision=plan.revision,
+        final_revision=plan.revision,
+        target=context.request.target,
+        warnings=(*warnings, *plan.warnings),
+        problems=tuple(problem.what for problem in plan.problems),
+        fixes=tuple(dict.fromkeys(problem.fix for problem in plan.problems)),
+        duration_ms=context.elapsed_ms(),
+        skipped=inspection.skipped,
+    )
+
+
 _NOTHING = {
-    plan.EMPTY: "The database is empty, and there is nothing to apply.",
-    plan.UNTRACKED: "The database has tables, and there is nothing to apply.",
-    plan.UP_TO_DATE: "Nothing to do: the database is up to date.",
-    plan.AHEAD: "Nothing to do: the database is ahead of these files.",
+    states.EMPTY: "The database is empty, and there is nothing to apply.",
+    states.UNTRACKED: "The database has tables, and there is nothing to apply.",
+    states.UP_TO_DATE: "Nothing to do: the database is up to date.",
+    states.AHEAD: "Nothing to do: the database is ahead of these files.",
 }

@@ -1,37 +1,29 @@
-"""Which keys of an event go with which action. Pure."""
+"""What one event asks for, checked before anything is touched, and which keys each action accepts. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from migrator.errors import InvalidRequest
 from migrator.settings import KINDS
 
-_WITHOUT_TARGET = {"rotate": "user", "repair": "confirm", "history": ""}
-_CONFIRMED = frozenset({"rollback", "repair", "adopt", "baseline"})
-
-
-def check_keys_of_action(request: Any) -> None:
-    """Raise InvalidRequest where a request has a key that means nothing for its action."""
-    if request.action in _WITHOUT_TARGET and (request.target or request.dry_run):
-        also = _WITHOUT_TARGET[request.action]
-        fix = 'send only "action"' + f' and "{also}"' * bool(also)
-        raise InvalidRequest(f"{request.action} knows no target_revision and no dry_run", fix=fix)
-    for key, given, known in (("steps", request.steps, {"rollback"}), ("confirm", request.confirm, _CONFIRMED)):
-        if given and request.action not in known:
-            raise InvalidRequest(f"{key} has no meaning for {request.action}", fix="leave the key out")
-    if request.steps and request.target:
-        raise InvalidRequest("steps and target_revision say two things", fix="send only one of them")
-    if request.action == "rollback" and request.dry_run:
-        raise InvalidRequest("rollback knows no dry_run", fix='without "confirm": true it is one')
-    if request.user and request.action != "rotate":
-        raise InvalidRequest(f"user has no meaning for {request.action}", fix='send it with "action": "rotate"')
-
-
-ACTIONS = (
-    "migrate", "plan", "rehearse", "status", "history", "verify", "adopt", "baseline", "rotate", "rollback", "repair",
-)  # fmt: skip
+KEYS_OF_ACTIONS = {
+    "migrate": ("target_revision", "dry_run"),
+    "plan": ("target_revision", "dry_run"),
+    "rehearse": ("target_revision",),
+    "status": (),
+    "history": (),
+    "verify": (),
+    "adopt": ("target_revision", "confirm"),
+    "baseline": ("target_revision", "confirm"),
+    "rotate": ("user",),
+    "rollback": ("target_revision", "steps", "confirm"),
+    "repair": ("confirm",),
+}
+"""The keys that an action accepts, in addition to those of every action."""
+ACTIONS = tuple(KEYS_OF_ACTIONS)
+KEYS_OF_ALL = ("action", "secret_name")
 _REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user", "steps", "confirm")
 
 
@@ -40,7 +32,6 @@ class Request(NamedTuple):
 
     action: str = "migrate"
     target: str = ""
-    dry_run: bool = False
     secret_name: str = ""
     by_deploy: bool = False
     user: str = ""
@@ -65,20 +56,36 @@ class Request(NamedTuple):
         if action == "baseline" and "target_revision" not in event:
             raise InvalidRequest(
                 "baseline without a target",
-                fix='say up to which migration everything is applied: a number, the name of a file, "head" or "none"',
+                fix='name the last migration that is applied: a number, the name of a file, "head" or "none"',
             )
         request = cls(
             action=action,
             target=_target(event.get("target_revision", "head")),
-            dry_run=_boolean("dry_run", event),
             secret_name=_filled("secret_name", event, fix="name a secret, or leave the key out"),
             user=_filled("user", event, fix=f"send one of: {', '.join(KINDS)}; or leave the key out for all of them"),
             steps=_steps(event),
             confirm=_boolean("confirm", event),
         )
+        dry_run = _boolean("dry_run", event)
+        _check_keys(request, dry_run)
+        return request._replace(action="plan") if dry_run else request
 
-        check_keys_of_action(request)
-        return request
+
+def _check_keys(request: Request, dry_run: bool) -> None:
+    """Raise InvalidRequest where a key has a value, other than its default, that the action would ignore."""
+    values = {
+        "target_revision": request.target, "dry_run": dry_run, "user": request.user, "steps": request.steps,
+        "confirm": request.confirm,
+    }  # fmt: skip
+    accepted = KEYS_OF_ACTIONS[request.action]
+    for key, value in values.items():
+        if value and key not in accepted:
+            fix = f"send only: {', '.join((*KEYS_OF_ALL, *accepted))}"
+            if key == "dry_run" and "confirm" in accepted:
+                fix = 'leave it out: without "confirm": true nothing is changed'
+            raise InvalidRequest(f"{request.action} does not accept {key}", fix=fix)
+    if request.steps and request.target:
+        raise InvalidRequest("steps and target_revision are mutually exclusive", fix="send only one of them")
 
 
 def _action(value: object) -> str:
@@ -97,7 +104,7 @@ def _boolean(key: str, event: Mapping[str, object]) -> bool:
 def _steps(event: Mapping[str, object]) -> int:
     value = event.get("steps", 1)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidRequest(f'steps is "{value}"', fix="send a whole number from 1 on, without quotes")
+        raise InvalidRequest(f'steps is "{value}"', fix="send a positive integer, without quotes")
     return value if "steps" in event else 0
 
 

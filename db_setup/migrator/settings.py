@@ -1,6 +1,6 @@
-"""What the environment and an event ask for, checked and named before anything is touched. Pure.
+"""The settings of a run: variables of the environment as typed values. Pure.
 
-Variables of the environment as typed values, each refused by name when it cannot be read. Pure.
+A value that cannot be understood is refused with the name of its variable, before anything is touched.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Settings(NamedTuple):
 
     @property
     def declares_users(self) -> bool:
-        """Tell whether a run has limited users to care for."""
+        """Whether a run has limited users to provision."""
         return self.create_users and any(user.secret or user.iam for user in self.users)
 
     def __repr__(self) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from migrator.cli.local_server import LocalServer
 from migrator.cli.local_server.process import run_as, server_account
-from migrator.cli.local_server.server import LocalServer
 from migrator.errors import DeadlineReached, LockTimeout, ReadOnlyServer, RunLockTimeout, UnsupportedServer
 
 from tests.oracle.psql_recorder import Recorder

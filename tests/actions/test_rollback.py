@@ -17,7 +17,7 @@ from migrator.errors import (
     UnfinishedRollback,
     UnknownTarget,
 )
-from migrator.history import RUN_LOCK_KEY
+from migrator.history import RunLock
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
@@ -157,7 +157,7 @@ def test_large_way_back_is_not_stored(invoke: Invoke, folder: Folder, database: 
     ("event", "error", "said"),
     [({"target_revision": "007"}, UnknownTarget, '"007" is not applied'), ({"steps": 4}, UnknownTarget, "3 migrations applied"),
      ({"steps": 0}, InvalidRequest, 'steps is "0"'), ({"steps": "2"}, InvalidRequest, 'steps is "2"'),
-     ({"steps": 1, "target_revision": "1"}, InvalidRequest, "two things"), ({"dry_run": True}, InvalidRequest, "dry_run")],
+     ({"steps": 1, "target_revision": "1"}, InvalidRequest, "mutually exclusive"), ({"dry_run": True}, InvalidRequest, "dry_run")],
 )  # fmt: skip
 def test_wishes_that_make_no_sense(
     invoke: Invoke, three: Database, event: dict[str, object], error: type[Exception], said: str
@@ -271,7 +271,7 @@ def test_steps_of_two_at_once(three: Database, folder: Folder) -> None:
     words = command("rollback", "--yes", "--json", "--database-url", three.url, "--migrations", str(folder.path))
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%%try_advisory_lock%%'"
     with closing(three.connect()) as holder, holder.cursor() as cursor:
-        cursor.execute(f"SELECT pg_advisory_lock({RUN_LOCK_KEY})")
+        cursor.execute(f"SELECT pg_advisory_lock({RunLock.KEY})")
         runners = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for _ in range(2)]
         while three.query(f"{waiting} AND pid <> pg_backend_pid() AND pid <> %s", holder.info.backend_pid) != [(2,)]:
             assert all(runner.poll() is None for runner in runners)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 
 from tests.benchmarks.cases import applying, large_file, life, nothing_to_do, start, synth
 from tests.benchmarks.figures import Figure, table

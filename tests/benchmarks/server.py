@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 
 from tests.benchmarks.floor import HISTORY
 from tests.plugins.postgres import FAST, Database, scratch_folder

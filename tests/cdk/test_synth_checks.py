@@ -31,7 +31,7 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "check": ({"_001_a": "SELECT 1;", "_001_a.check": "SELECT 1;\nCOMMIT;"}, "001_a.check.sql:2:1"),
     "environment": ({"_001_a": "SELECT 1;", "env/dev/002_b": "SELECT 'x;"}, "env/dev/002_b.sql:1:8"),
     "repeatable": ({"_001_a": "SELECT 1;", "repeatable/v": "SELECT 'x;"}, "repeatable/v.sql:1:8"),
-    "duplicate": ({"_001_a": "SELECT 1;", "_001_b": "SELECT 2;"}, "001_b.sql:1:1: one number, 2 files: 001_a.sql"),
+    "duplicate": ({"_001_a": "SELECT 1;", "_001_b": "SELECT 2;"}, "001_b.sql:1:1: duplicate number 1: 001_a.sql"),
     "duplicate of an environment": ({"_001_a": "SELECT 1;", "env/dev/001_b": "SELECT 2;"}, "env/dev/001_b.sql:1:1"),
 }
 
@@ -51,7 +51,7 @@ def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     site.initializer(migrations=_folder(tmp_path, _001_a="SELECT 'x;", _002_b="\\q\n", _003_c="SELECT 1;"))
     errors = errors_of(site.stack)
     assert "ERROR 001_a.sql:1:8  a string opened here is never closed" in errors
-    assert "ERROR 002_b.sql:1:1  \\q is a command of psql" in errors
+    assert "ERROR 002_b.sql:1:1  \\q is a psql meta-command" in errors
 
 
 def test_remarks_are_warnings(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from tests.chain.resources import (
 )
 from tests.chain.shop import ADMIN
 from tests.chain.template import REGION
+from tests.plugins.answers import check_answer
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -106,6 +107,7 @@ class Chain:
         answer = self.client.invoke(FunctionName=self.function_name, Payload=json.dumps(event))
         assert not answer.get("FunctionError"), answer
         body: dict[str, Any] = json.load(answer["Payload"])["body"]
+        check_answer(body)
         return body
 
     @property

@@ -74,7 +74,7 @@ def lint(folder: Folder, *words: str, **environ: str) -> Done:
         ({"001_a.sql": "", "1_b.sql": ""}, [("1_b.sql", 1, ERROR, "duplicate_number")]),
         ({"001_a.SQL": ""}, [("", 0, WARNING, "not_run"), ("", 0, WARNING, "no_migrations")]),
         ({"a.sql": ""}, [("a.sql", 1, WARNING, "no_number")]),
-        ({"001_a.sql": "", "001_a.down.sql": "", "002_b.sql": ""}, [("002_b.sql", 1, INFO, "no_way_back")]),
+        ({"001_a.sql": "", "001_a.down.sql": "", "002_b.sql": ""}, [("002_b.sql", 1, INFO, "no_down_file")]),
         (
             {"001_a.sql": "", "001_a.down.sql": "SELECT 'x", "001_a.check.sql": "SELECT 1;\nCOMMIT;"},
             [("001_a.check.sql", 2, ERROR, "unusable_check"), ("001_a.down.sql", 1, ERROR, "unterminated_text")],
@@ -116,7 +116,7 @@ def test_without_a_branch(folder: Folder, git: Git) -> None:
     """That there is nothing to compare with is said; a base that is named has to be there."""
     folder.write("001_a.sql", "SELECT 1;")
     said = [item.message for item in find(folder) if item.rule == "no_branch"]
-    assert [text.partition(" none of ")[0] for text in said] == ["not compared with a branch: git knows"]
+    assert [text.partition(" none of ")[0] for text in said] == ["not compared with a branch: git has"]
     with pytest.raises(UsageError, match='no branch or commit "nope"'):
         find(folder, "nope")
 
@@ -152,7 +152,7 @@ def test_edited_missing_renamed(folder: Folder, git: Git) -> None:
     (folder.path / "004_d.sql").rename(folder.path / "006_d.sql")
     expected = [
         ("002_b.sql", 1, ERROR, "edited_file"), ("003_c.sql", 0, ERROR, "missing_file"),
-        ("006_d.sql", 1, WARNING, "renamed_file"), ("006_d.sql", 1, INFO, "no_way_back"),
+        ("006_d.sql", 1, WARNING, "renamed_file"), ("006_d.sql", 1, INFO, "no_down_file"),
     ]  # fmt: skip
     assert short(find(folder)) == short(find(folder, "main")) == expected
     commit(git)  # committed or not makes no difference
@@ -268,7 +268,7 @@ def test_squawk(folder: Folder, git: Git) -> None:
 
 @needs_squawk
 def test_squawk_looks_at_what_would_run(folder: Folder, git: Git) -> None:
-    """New files of every environment and edited repeatable ones are looked at; what is as on the base is not."""
+    """New files of every environment and edited repeatable ones are read by squawk; what is as on the base is not."""
     danger = "ALTER TABLE a DROP COLUMN b;\n"
     names = ["001_a.sql", "env/dev/002_b.sql", "repeatable/v.sql", "repeatable/w.sql"]
     write_all(folder, *names)
@@ -284,7 +284,7 @@ def test_squawk_looks_at_what_would_run(folder: Folder, git: Git) -> None:
 
 @needs_squawk
 def test_squawk_leaves_old_files_alone_when_asked(folder: Folder, git: Git) -> None:
-    """With only_new nothing is looked at where no branch tells which files are new."""
+    """With only_new squawk reads nothing where no branch shows which files are new."""
     folder.write("001_a.sql", "ALTER TABLE a DROP COLUMN b;\n")
     assert "ban-drop-column" in [item.rule for item in find(folder)]
     assert [item.rule for item in find(folder, only_new=True)] == ["no_branch"]

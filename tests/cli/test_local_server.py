@@ -16,10 +16,9 @@ from typing import Any
 
 import psycopg2
 import pytest
-from migrator.cli.local_server import binaries
+from migrator.cli.local_server import LocalServer, binaries
 from migrator.cli.local_server.binaries import readable_binaries
 from migrator.cli.local_server.process import alive, server_account, server_process, wait_until
-from migrator.cli.local_server.server import LocalServer
 from migrator.errors import LocalServerError
 
 from tests.plugins.databases import Database, Dump
@@ -118,7 +117,7 @@ def test_eight_starts_at_once(make_server: Make) -> None:
     product = Path(__file__).resolve().parents[2] / "db_setup"
     code = (
         f"import sys; sys.path.insert(0, {str(product)!r})\n"
-        "from migrator.cli.local_server.server import *; from pathlib import Path\n"
+        "from migrator.cli.local_server import LocalServer; from pathlib import Path\n"
         f"print(LocalServer(Path({str(server.folder)!r})).start().data.joinpath('postmaster.pid').open().readline())"
     )
     several = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(8)]

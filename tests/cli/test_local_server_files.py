@@ -8,10 +8,15 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from migrator.cli.local_server import binaries, process
-from migrator.cli.local_server.binaries import find_binaries
+from migrator.cli.local_server import (
+    LocalServer,
+    binaries,
+    find_binaries,
+    local_database_url,
+    process,
+    project_data_folder,
+)  # fmt: skip
 from migrator.cli.local_server.process import remove_stale_lock_files, server_process
-from migrator.cli.local_server.server import LocalServer, local_database_url, project_data_folder
 from migrator.errors import DbSetupError, LocalServerError
 
 
@@ -78,7 +83,7 @@ def test_pgbin_of_another_kind(tmp_path: Path) -> None:
     """Programs that cannot run on this machine are an error too."""
     folder = fake_programs(tmp_path / "pg", "16.4")
     (folder / "postgres").write_bytes(b"\x7fELF of another machine")
-    with pytest.raises(LocalServerError, match="does not tell its version"):
+    with pytest.raises(LocalServerError, match="does not report its version"):
         find_binaries({"PGBIN": str(folder)})
 
 

@@ -7,9 +7,20 @@ from typing import Any
 
 import pytest
 from migrator.cli.lambda_function import LambdaFunction, Reply
-from migrator.cli.remote import FailedThere, _body, _remark
-from migrator.errors import DbSetupError, FunctionFailed, InvalidRequest, MigrationFailed, NoDatabase, RunInterrupted
+from migrator.cli.remote import FailedThere, _body, _event
+from migrator.errors import (
+    DbSetupError,
+    FunctionFailed,
+    InvalidRequest,
+    MigrationFailed,
+    NoDatabase,
+    Progress,
+    RunInterrupted,
+)
+from migrator.formatting import Location
 from migrator.report import Report
+
+from tests.plugins.answers import check_answer
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:shop"
 
@@ -62,6 +73,42 @@ def test_error_of_a_run_is_told_in_its_own_words(error: DbSetupError) -> None:
         _body("shop", reply({"errorMessage": str(error), "errorType": "X", "stackTrace": []}, failed=True))
     assert (str(caught.value), caught.value.code) == (str(error), error.code)
     assert caught.value.exit_status == error.exit_status
+
+
+def failing(error: DbSetupError, events: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Return the JSON of a failed call, as the command line prints it."""
+    with pytest.raises(FailedThere) as caught:
+        _body("shop", reply({"errorMessage": str(error), "errorType": "X"}, failed=True), events)
+    body = {"action": "migrate", **caught.value.body(), "duration_ms": 1}
+    check_answer(body)
+    return body
+
+
+REFUSED = MigrationFailed(
+    'column "nope" does not exist (42703)', where=Location("my file: 2.sql", 2, 8, "SELECT nope;"), sqlstate="42703",
+    fix="correct the file\nand run it again",
+).after(Progress(("001_a.sql",), "my file: 2.sql"))  # fmt: skip
+
+
+def test_failure_has_the_fields_of_the_log() -> None:
+    """The log's last line gives --json all that the run itself knew of its failure."""
+    finished = ("run.finished", {"request_id": "1", "action": "migrate", **REFUSED.body(), "duration_ms": 3})
+    other = ("run.finished", {"request_id": "0", "success": True, "message": "Nothing to do."})
+    expected = {"action": "migrate", **REFUSED.body(), "duration_ms": 1}
+    assert failing(REFUSED, [other, ("migration.notice", {}), finished]) == expected
+    assert failing(REFUSED, [finished, other]) == expected
+
+
+def test_failure_has_the_fields_of_its_text_where_the_log_is_cut() -> None:
+    """Without the log there are the place, the SQLSTATE, the fix and the code; what was applied is not known."""
+    unknown = {"applied_migrations": None, "pending_migrations": None, "failed_migration": None}
+    assert failing(REFUSED, []) == {"action": "migrate", **REFUSED.body(), "duration_ms": 1, **unknown}
+    body = failing(NoDatabase("nothing says which database", fix="set DATABASE_URL"), [])
+    known = {name: body[name] for name in ("code", "fix", "file", "line", "column", "sqlstate")}
+    assert known == {
+        "code": "no_database", "fix": "set DATABASE_URL", "file": None, "line": None, "column": None, "sqlstate": None,
+    }  # fmt: skip
+    assert failing(MigrationFailed("a"), [])["fix"] is None
 
 
 @pytest.mark.parametrize(
@@ -122,5 +169,5 @@ def test_body_is_that_of_the_report() -> None:
 )
 def test_line_of_the_log(line: str, event: str | None) -> None:
     """Whole lines of ours are events; what Lambda writes, or cuts, is not."""
-    found: tuple[str, dict[str, Any]] | None = _remark(line)
+    found: tuple[str, dict[str, Any]] | None = _event(line)
     assert (found[0] if found else None) == event

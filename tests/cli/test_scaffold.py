@@ -1,7 +1,10 @@
-"""files: the next migration for a developer, and numbers for files that have none."""
+"""scaffold: the next migration for a developer, and numbers for files that have none."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,12 @@ from migrator.errors import DbSetupError, FolderError, UsageError
 from migrator.request import Request
 from migrator.settings import Settings
 
+from tests.plugins.runs import PRODUCT
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty migrations folder beside a drop-in folder; the project is the current folder."""
+    """Return an empty migrations folder next to a drop-in folder; the project is the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "db_setup").mkdir()
     (tmp_path / "migrations").mkdir()
@@ -63,6 +68,13 @@ def listed(folder: Path) -> list[str]:
         ("", "  spaces  ", "001_spaces"),
         ("", "two\nlines", "001_two_lines"),
         ("", "2fa set-up", "001_2fa_set_up"),
+        ("V1_2__a V1_1__b", "x", "V1_3__x"),
+        ("V13.9__a", "x", "V13.10__x"),
+        ("v3__a orders", "x", "v5__x"),
+        ("1.2.0_01_a", "x", "1.2.0_02_x"),
+        ("9998-12-31_a", "x", "9999-01-01_x"),
+        ("9998-01-31_a orders", "x", "9998-02-02_x"),
+        ("9998_01_31_235959_a", "x", "9998_02_01_000000_x"),
     ],
 )
 def test_next_file_has_the_next_free_number(folder: Path, there: str, title: str, expected: str) -> None:
@@ -72,6 +84,16 @@ def test_next_file_has_the_next_free_number(folder: Path, there: str, title: str
     assert path == f"migrations/{expected}.sql"
     text = Path(path).read_text(encoding="utf-8")
     assert all(line.startswith("--") for line in text.splitlines() if line)
+
+
+@pytest.mark.parametrize(("there", "form"), [("2026-01-31_a", "%Y-%m-%d"), ("2026_01_31_1200_a", "%Y_%m_%d_%H%M")])
+def test_next_file_in_a_folder_of_dates_has_that_of_today(folder: Path, there: str, form: str) -> None:
+    """Where the names begin with dates, the next one begins with the current date, spelled in the same way."""
+    fill(folder, there)
+    before = datetime.now().astimezone().strftime(form)
+    path = make(folder, "orders")
+    after = datetime.now().astimezone().strftime(form)
+    assert path in {f"migrations/{date}_orders.sql" for date in (before, after)}
 
 
 @pytest.mark.parametrize("title", ["", " ", "!!!", "___", ".sql", "../.."])
@@ -123,15 +145,15 @@ def test_unnumbered_files_are_given_the_numbers_they_would_get(folder: Path, the
     assert number(folder) == []
 
 
-def test_what_was_renamed_is_told_and_keeps_its_text(folder: Path) -> None:
-    """Each renaming is told as old and new name, and the text is the same."""
+def test_what_was_renamed_is_reported_and_keeps_its_text(folder: Path) -> None:
+    """Each renaming is reported as old and new name, and the text is the same."""
     fill(folder, "001_a orders")
     assert number(folder) == ["orders.sql -> 002_orders.sql"]
     assert (folder / "002_orders.sql").read_text() == "select 'orders';"
 
 
 def test_nothing_else_is_renamed(folder: Path) -> None:
-    """Ways back, hidden files and other files keep their names."""
+    """Down migrations, hidden files and other files keep their names."""
     fill(folder, "001_a orders.down .hidden")
     (folder / "README.md").write_text("")
     assert number(folder) == []
@@ -149,3 +171,25 @@ def test_what_is_in_the_way_is_not_replaced(folder: Path, kind: str) -> None:
         number(folder)
     assert (folder / "orders.sql").read_text() == "select 'orders';"
     assert not (folder / "002_orders.sql").is_file()
+
+
+def test_companions_follow_their_file(folder: Path) -> None:
+    """A down migration and a check get the name of their file, so that they are still found."""
+    fill(folder, "001_a orders orders.down orders.check")
+    assert len(number(folder)) == 3
+    assert listed(folder) == ["001_a", "002_orders", "002_orders.check", "002_orders.down"]
+
+
+def test_nothing_is_renamed_where_one_name_is_taken(folder: Path) -> None:
+    """All names are checked before the first file is renamed."""
+    fill(folder, "001_a orders zebra")
+    (folder / "003_zebra.sql").mkdir()
+    with pytest.raises(FolderError, match="003_zebra"):
+        number(folder)
+    assert listed(folder) == ["001_a", "003_zebra", "orders", "zebra"]
+
+
+def test_no_driver_is_needed() -> None:
+    """The next file is made, and files are numbered without a database, on a machine without psycopg2."""
+    code = "import sys; sys.modules['psycopg2'] = None; from migrator.cli.scaffold import make_next_file, number_files"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PRODUCT)

@@ -92,7 +92,7 @@ def test_colours_are_for_terminals_that_want_them(
     [
         ("lock.waiting", {"holder": "run 7"}, "waiting: another runner is at work: run 7\n"),
         ("migration.blocked", {"migration": "003_x.sql", "attempt": 2},
-         "waiting: 003_x.sql met a lock of others (attempt 2)\n"),
+         "waiting: 003_x.sql is blocked by another session (attempt 2)\n"),
         ("migration.notice", {"migration": "003_x.sql", "notice": "{careful} %s"}, "  003_x.sql: {careful} %s\n"),
         ("run.unrecorded", {"run": 7, "reason": "lost"}, "warning: the end of the run could not be recorded: lost\n"),
         ("something.else", {"x": 1}, ""),

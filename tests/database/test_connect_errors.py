@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from migrator.database.connect_errors import patience, unreachable
+from migrator.database.connect_errors import unreachable
+from migrator.database.connection import connect_timeout
 from migrator.database.credentials import Credentials
 from migrator.errors import LoginRefused
 
@@ -20,7 +21,7 @@ from migrator.errors import LoginRefused
 )
 def test_a_server_that_may_sleep_is_given_time(host: str, seconds: int) -> None:
     """Aurora Serverless v2 that is paused takes 15 seconds and more to answer; others do not sleep."""
-    assert patience(host) == seconds
+    assert connect_timeout(host) == seconds
 
 
 START = 'connection to server at "db.example" (10.0.0.1), port 5432 failed: '

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 
 from tests.docs.reader import ADDRESSES, Reader
 from tests.plugins.databases import Database

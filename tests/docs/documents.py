@@ -11,13 +11,16 @@ README = PROJECT / "README.md"
 GUIDE = PROJECT / "databaseModificationGuide.md"
 REFERENCE = PROJECT / "db_setup" / "README.md"
 DOCUMENTS = (README, GUIDE, REFERENCE)
+CONTRIBUTING = PROJECT / ".github" / "CONTRIBUTING.md"
+CHANGELOG = PROJECT / "db_setup" / "CHANGELOG.md"
+PAGES = (*DOCUMENTS, CONTRIBUTING, CHANGELOG)
 
-# Blocks that have a test of their own, in test_cdk_snippets.py.
+# Blocks that have a test of their own, most in test_cdk_snippets.py.
 ELSEWHERE = frozenset(
     {
         "python construct", "python users", "sql shop", "text diff", "text synth", "sql deploy", "text deploy",
         "console own stack", "typescript own stack", "python own stack", "text not run",
-        "console lint", "yaml pre-commit", "yaml workflow",
+        "console lint", "yaml pre-commit", "yaml workflow", "text newer history", "json failure",
     }
 )  # fmt: skip
 

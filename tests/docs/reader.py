@@ -120,6 +120,9 @@ class Reader:
         shown = [_same(line) for line in block.text.splitlines()]
         assert shown == [_same(line) for line in self._last[:-1]], f"{place}: {self._last[:-1]}"
 
+    def _follow_json_failure(self, block: Block, place: str) -> None:
+        """A failure is compared by a test of its own."""
+
     def _follow_json_secret(self, block: Block, place: str) -> None:
         """A secret is read by a test of its own."""
 

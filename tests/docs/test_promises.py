@@ -1,4 +1,4 @@
-"""The promises of the README, and the tests that inject the faults they speak of."""
+"""The promises of the README, and the tests that inject the faults they name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROMISES = {
     "The writer only.": ("test_standby", "test_read_only_session"),
     "`psql` is not needed, and its files run.": ("test_result_equals_that_of_psql",),
     "Bad files are found first.": ("test_refused_before_anything_is_touched",),
-    "No password is told.": ("test_password_in_a_failing_statement", "test_wrong_password_is_not_told"),
+    "No password is shown.": ("test_password_in_a_failing_statement", "test_wrong_password_is_not_told"),
     "Limited users converge.": (
         "test_killed_while_making_users", "test_killed_while_rotating", "test_50_deploys", "test_8_deploys_at_once",
         "test_a_second_deploy_keeps_the_passwords", "test_the_secret_of_a_limited_user_works",
@@ -31,7 +31,7 @@ PROMISES = {
         "test_deploy_records_what_is_proven_and_applies_the_rest", "test_nothing_is_proven", "test_contradictory_evidence",
     ),
     "A rehearsal leaves nothing.": ("test_killed_or_cut_at_any_message", "test_files_build_on_each_other_and_nothing_stays"),
-    "A check takes its file back.": (
+    "A failed check rolls its file back.": (
         "test_failed_check_takes_its_file_back", "test_error_in_a_check", "test_check_of_a_large_file", "test_check_of_a_stepwise_file",
     ),
     "A rollback is refused whole.": (

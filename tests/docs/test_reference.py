@@ -7,6 +7,7 @@ import json
 import re
 from argparse import Namespace
 from collections.abc import Iterator
+from unittest.mock import ANY
 
 import pytest
 from migrator.adoption.adoption import ADOPTED, BASELINE, IMPORTED
@@ -14,21 +15,23 @@ from migrator.adoption.other_tools import TOOLS
 from migrator.cli import main
 from migrator.cli.arguments import parser
 from migrator.database import credentials
-from migrator.errors import DbSetupError, UsageError
+from migrator.errors import DbSetupError, MigrationFailed, UsageError
 from migrator.files.directives import _KNOWN_DIRECTIVES
 from migrator.files.migration import is_migration, looks_like_a_mistake, number_of
-from migrator.planning import plan
+from migrator.planning import states
 from migrator.report import Report
-from migrator.request import _REQUEST_KEYS, ACTIONS, Request
+from migrator.request import _REQUEST_KEYS, ACTIONS, KEYS_OF_ACTIONS, KEYS_OF_ALL, Request
 from migrator.scripts import script
 from migrator.settings import KINDS, Settings
 from migrator.users import grants
 from migrator.users.names import users_of
+from migrator.version import VERSION
 
 from tests.docs.documents import REFERENCE, column, only, table
+from tests.plugins.answers import check_answer
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
-from tests.plugins.runs import PRODUCT, Invoke
+from tests.plugins.runs import PRODUCT, Cli, Invoke
 
 USERS = ("CREATE_USERS", "DB_IAM_AUTH", "REVOKE_PUBLIC_CONNECT")
 
@@ -71,7 +74,7 @@ def test_defaults() -> None:
 
 def test_events() -> None:
     """The keys of an event are those that are understood; the defaults are those of an empty event."""
-    rows = {key: default for key, _, default in table(REFERENCE, "Events")}
+    rows = {key: default for key, _, default, _ in table(REFERENCE, "Events")}
     assert tuple(rows) == _REQUEST_KEYS
     said: dict[str, object] = {key: default for key, default in rows.items() if default}
     said |= {key: json.loads(rows[key]) for key in ("dry_run", "confirm")}
@@ -79,9 +82,26 @@ def test_events() -> None:
     assert [action for action in ACTIONS if action not in table(REFERENCE, "Events")[0][1]] == []
 
 
+def test_keys_of_actions() -> None:
+    """Each key of an event is accepted by the actions that the table names, in their order."""
+    said = {key: actions.split(", ") for key, _, _, actions in table(REFERENCE, "Events")}
+    known = {key: [action for action in ACTIONS if key in KEYS_OF_ACTIONS[action]] for key in said}
+    assert said == known | {key: ["all"] for key in KEYS_OF_ALL}
+
+
 def test_answer() -> None:
     """The fields of the answer are those of the report, in their order."""
-    assert column(REFERENCE, "Answer") == list(Report("status", plan.EMPTY).body())
+    assert column(REFERENCE, "Answer") == list(Report("status", states.EMPTY).body())
+    check_answer(json.loads(only(REFERENCE, "json answer"))["body"])
+
+
+def test_failure(cli: Cli, folder: Folder) -> None:
+    """The failure that is shown is what the command line prints, to the letter."""
+    shown = json.loads(only(REFERENCE, "json failure"))
+    folder.write("001_orders.sql", "CREATE TABLE orders (i int);")
+    folder.write("002_items.sql", "SELECT nope;")
+    printed = json.loads(cli("migrate", "--json").out)
+    assert list(printed.items()) == list({**shown, "duration_ms": printed["duration_ms"]}.items())
 
 
 def test_evidence() -> None:
@@ -95,7 +115,8 @@ def test_command_line() -> None:
     rows = table(REFERENCE, "How it is run")
     actions = [row[0].split()[0] for row in rows]
     assert [line.split()[0] for line in re.findall(r"^    \w.*$", parser().format_help(), re.MULTILINE)] == actions
-    options = {word for action in actions for word in re.findall(r"--[a-z-]+", usage(action))} - {"--help"}
+    helps = [parser().format_help(), *map(usage, actions)]
+    options = {word for text in helps for word in re.findall(r"--[a-z-]+", text)}
     text = REFERENCE.read_text(encoding="utf-8").partition("## How it is run")[2].partition("\n## ")[0]
     assert set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", text)) == options
 
@@ -110,15 +131,15 @@ def usage(action: str) -> str:
 
 def test_exit_status() -> None:
     """The exit statuses are those of the command line and of the errors."""
-    known = {main.DONE, main.FAILED, main.PENDING, main.DRIFT, main.INTERRUPTED, DbSetupError.exit_status, UsageError.exit_status}
+    known = {main.DONE, main.FAILED, main.PENDING, main.DRIFT, main.INTERRUPTED, main.CLOSED_PIPE, DbSetupError.exit_status, UsageError.exit_status}
     assert {int(status) for status in column(REFERENCE, "Exit status")} == known
-    assert main._status(Namespace(action="status", check=False), Report("status", plan.INCONSISTENT).body()) == 0
+    assert main._status(Namespace(action="status", check=False), Report("status", states.INCONSISTENT).body()) == 0
 
 
 def test_states() -> None:
     """The states are those of the plan."""
-    states = {plan.EMPTY, plan.UNTRACKED, plan.PENDING, plan.UP_TO_DATE, plan.INCONSISTENT, plan.AHEAD, plan.DRIFTED}
-    assert set(column(REFERENCE, "States")) == states
+    known = {states.EMPTY, states.UNTRACKED, states.PENDING, states.UP_TO_DATE, states.INCONSISTENT, states.AHEAD, states.DRIFTED}
+    assert set(column(REFERENCE, "States")) == known
 
 
 def test_modes_and_directives() -> None:
@@ -143,7 +164,7 @@ def test_log_events() -> None:
     """The events of the log are those that the code tells, whatever it says them through."""
     told: set[str] = set()
     for file in PRODUCT.rglob("*.py"):
-        if "cli" not in file.parts:
+        if "cli" not in file.relative_to(PRODUCT).parts:
             texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
             told |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration|user)\.[a-z]+", text)}
     assert set(column(REFERENCE, "Log")) == told
@@ -193,3 +214,24 @@ def test_secret() -> None:
     del secret["port"]
     assert found == credentials.from_secret(secret, "shown", Settings())
     assert (found.host, found.name, found.user) == ("db.example", "shop", "admin")
+
+
+def test_newer_history(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The warning of an older folder on a newer history is the one that is shown, with these versions."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    invoke()
+    (shown,) = only(REFERENCE, "text newer history").splitlines()
+    (newer,) = set(re.findall(r"\d+\.\d+\.\d+", shown)) - {VERSION}
+    database.execute(f"UPDATE db_setup.runs SET package_version = '{newer}'")
+    assert [f"warning: {text}" for text in invoke({"action": "status"})["warnings"]] == [shown]
+
+
+def test_failure(invoke: Invoke, folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    """The failure that is shown is what the log has of it, but for the time it took."""
+    folder.write("001_orders.sql", "CREATE TABLE orders (i int);")
+    folder.write("002_items.sql", "SELECT nope;")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    logged = json.loads(capsys.readouterr().out.splitlines()[-1])
+    shown = json.loads(only(REFERENCE, "json failure"))
+    assert logged == {"event": "run.finished", "request_id": ANY, **shown, "duration_ms": ANY}

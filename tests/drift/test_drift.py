@@ -9,7 +9,7 @@ from contextlib import closing
 from itertools import count
 
 import pytest
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 from migrator.database.connection import connect
 from migrator.database.credentials import from_url
 from migrator.database.deadline import Deadline

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 from migrator.errors import InconsistentHistory, NothingProven, ScratchFailed, ScratchRefused
 
 from tests.plugins.databases import Database, Dump, MakeDatabase

@@ -112,7 +112,7 @@ def test_check_of_a_large_file(invoke: Invoke, folder: Folder, database: Databas
 def test_check_without_migration(invoke: Invoke, folder: Folder) -> None:
     """A check that belongs to no file is named, since it is never made."""
     folder.write("001_a.check.sql", "SELECT true")
-    assert invoke()["warnings"] == ["001_a.check.sql is not run: there is no 001_a.sql beside it"]
+    assert invoke()["warnings"] == ["001_a.check.sql is not run: there is no 001_a.sql"]
 
 
 def test_any_name_of_a_column(invoke: Invoke, folder: Folder) -> None:

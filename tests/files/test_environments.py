@@ -105,7 +105,7 @@ def test_verify(invoke: Invoke, mixed: Folder, database: Database) -> None:
 
 
 def test_files_that_are_in_no_environment(invoke: Invoke, mixed: Folder) -> None:
-    """A file beside the folders of the environments, and one too deep in them, are named, since they are never run."""
+    """A file next to the folders of the environments, and one too deep in them, are named, since they are never run."""
     mixed.write("env/005_e.sql", "SELECT 1;")
     (mixed.path / "env" / "dev" / "more").mkdir()
     mixed.write("env/dev/more/006_f.sql", "SELECT 1;")

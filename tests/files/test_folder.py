@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +16,13 @@ from pathlib import Path
 import pytest
 from migrator.errors import FolderNotFound, InvalidFileName, UnreadableFile
 from migrator.files import folder
-from migrator.files.folder import default_path, read_folder
-from migrator.files.migration import checksum
+from migrator.files.folder import checksum, default_path, read_folder
 from migrator.sql.decode import read_text
 
+from tests.plugins.runs import PRODUCT
+
 BOM = b"\xef\xbb\xbf"
-WINDOW, WHOLE = folder._WINDOW, folder._WHOLE
+WINDOW, WHOLE = folder._PIECE, folder._WHOLE
 
 
 def names(path: Path) -> list[str]:
@@ -81,14 +85,14 @@ def test_file_that_looks_like_a_mistake_is_named_in_a_warning(tmp_path: Path, na
     "name", ["003_x.down.sql", "README.md", ".003_x.sql", ".gitkeep", "._003_x.sql", "seed.py", ".003_x.sql.swp"]
 )
 def test_other_files_are_left_alone(tmp_path: Path, name: str) -> None:
-    """Ways back, hidden files and files of other kinds are neither run nor remarked upon."""
+    """Down migrations, hidden files and files of other kinds are neither run nor remarked upon."""
     (tmp_path / name).write_text("this is no SQL")
     assert read_folder(tmp_path)[1:3] == ((), ())
 
 
 @pytest.mark.parametrize("name", ["003_x.Down.sql", "003_x.DOWN.sql"])
 def test_way_back_is_never_run_however_it_is_spelled(tmp_path: Path, name: str) -> None:
-    """A way back spelled in another case is not mistaken for a migration."""
+    """A down migration spelled in another case is not mistaken for a migration."""
     (tmp_path / name).write_text("drop table users;")
     assert names(tmp_path) == []
 
@@ -100,7 +104,7 @@ def test_way_back_is_never_run_however_it_is_spelled(tmp_path: Path, name: str) 
     ids=["named-like-a-migration", "holds-migrations", "holds-others", "holds-nothing", "holds-ways-back"],
 )  # fmt: skip
 def test_subfolder_is_not_run(tmp_path: Path, folder: str, inner: str, warned: bool) -> None:
-    """A subfolder is left alone; one that looks as if it held migrations is named in a warning."""
+    """A subfolder is left alone; one that seems to hold migrations is named in a warning."""
     (tmp_path / folder).mkdir()
     if inner:
         (tmp_path / folder / inner).write_text("select 1;")
@@ -195,6 +199,41 @@ def test_subfolder_without_permission_is_left_alone(ordinary_user: Path) -> None
     assert names(ordinary_user) == ["001_a.sql"]
 
 
+INSIDE = ("env", "env/dev", "env/prod", "repeatable")
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_folder_inside_without_permission_is_refused(ordinary_user: Path, name: str) -> None:
+    """A folder with a meaning that cannot be listed is an error that names it, whichever environment it is for."""
+    path = ordinary_user / name
+    path.mkdir(parents=True)
+    path.chmod(0)
+    try:
+        with pytest.raises(UnreadableFile, match=f"the folder {name} cannot be read \\(Permission denied\\)") as caught:
+            read_folder(ordinary_user, "dev")
+    finally:
+        path.chmod(0o700)
+    assert "permission" in caught.value.fix
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_folder_inside_that_fails_while_it_is_listed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The same for whoever may read everything, where the file system refuses."""
+    (tmp_path / name).mkdir(parents=True)
+    scan = os.scandir
+
+    def refuse(path: str | os.PathLike[str]) -> object:
+        if Path(path) == tmp_path / name:
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UnreadableFile, match=f"the folder {name} cannot be read"):
+        read_folder(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["missing", "file"])
 def test_no_folder_is_refused_with_its_path(tmp_path: Path, name: str) -> None:
     """A path that is no folder is refused; the fix says how to name another."""
@@ -206,7 +245,7 @@ def test_no_folder_is_refused_with_its_path(tmp_path: Path, name: str) -> None:
 
 
 def test_default_folder_is_inside_the_package_or_beside_it(tmp_path: Path) -> None:
-    """In a Lambda the migrations lie beside initializer.py, in a project beside db_setup/."""
+    """In a Lambda the migrations lie next to initializer.py, in a project next to db_setup/."""
     base = tmp_path / "db_setup"
     base.mkdir()
     assert Path(default_path(base)) == tmp_path / "migrations"
@@ -246,3 +285,13 @@ def test_text_comes_in_pieces_of_a_fixed_window(tmp_path: Path) -> None:
     pieces = list(read_text(file.name, file.path, file.size))
     assert max(len(piece.encode()) for piece in pieces) <= WINDOW + 4
     assert "".join(pieces) == text
+
+
+def test_reading_a_folder_loads_no_lexer() -> None:
+    """A deploy with nothing to do reads the folder: neither SQL, nor directives, nor the driver is loaded for that."""
+    code = (
+        "import sys; import migrator.files; "
+        "loaded = {'migrator.sql', 'migrator.scripts', 'migrator.files.directives', 'psycopg2'} & set(sys.modules); "
+        "sys.exit(str(loaded) if loaded else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PRODUCT)

@@ -7,10 +7,9 @@ import hashlib
 import pytest
 from migrator.errors import UnknownDirective
 from migrator.files.directives import parse_directives
+from migrator.files.folder import checksum
 from migrator.files.migration import (
     Migration,
-    checksum,
-    free_numbers,
     is_migration,
     looks_like_a_mistake,
     number_of,
@@ -118,7 +117,7 @@ def test_rank_of_a_row_is_its_number_in_comparable_form() -> None:
     ],
     ids=ascii,
 )  # fmt: skip
-def test_migration_is_a_visible_sql_file_that_is_no_way_back(name: str, expected: bool) -> None:
+def test_migration_is_a_visible_sql_file_that_is_no_down_migration(name: str, expected: bool) -> None:
     """Only names in .sql are migrations; hidden files and .down.sql files never are."""
     assert is_migration(name) is expected
 
@@ -132,43 +131,9 @@ def test_migration_is_a_visible_sql_file_that_is_no_way_back(name: str, expected
     ],
     ids=ascii,
 )  # fmt: skip
-def test_file_that_somebody_may_believe_is_run_is_told_from_others(name: str, expected: bool) -> None:
-    """A name with .sql in it that is no migration's looks like a mistake; others do not."""
+def test_file_that_somebody_may_believe_is_run_is_recognised(name: str, expected: bool) -> None:
+    """A name with .sql in it that is no migration's may be a mistake; others are none."""
     assert looks_like_a_mistake(name) is expected
-
-
-@pytest.mark.parametrize(
-    ("names", "given", "count", "expected"),
-    [
-        ([], [], 1, ["001"]),
-        ([], [], 3, ["001", "002", "003"]),
-        (["orders.sql"], [], 1, ["001"]),
-        (["001_a.sql", "002_b.sql"], [], 2, ["003", "004"]),
-        (["9_a.sql"], [], 1, ["10"]),
-        (["0001_a.sql"], [], 1, ["0002"]),
-        (["999_a.sql"], [], 1, ["1000"]),
-        (["001_a.sql"], ["007"], 1, ["008"]),
-        (["009_a.sql"], ["002"], 1, ["010"]),
-        (["9_a.sql", "100_b.sql"], [], 1, ["101"]),
-        (["20170428101112_x.sql"], [], 1, ["20170428101113"]),
-        (["001_a.sql"], [], 0, []),
-    ],
-)
-def test_free_numbers_follow_the_highest_there_is(
-    names: list[str], given: list[str], count: int, expected: list[str]
-) -> None:
-    """The next numbers come after those of files and those given, as wide as the highest."""
-    assert free_numbers(names, given, count) == expected
-
-
-@pytest.mark.parametrize(
-    "name", ["V1_2__x.sql", "V13.1__x.sql", "2017-09-23-182408_x.sql", "1.10_x.sql", "9" * 40 + "_x.sql"]
-)
-def test_free_number_comes_after_every_form_of_number(name: str) -> None:
-    """Whatever the form of the highest number, the free one is higher, and a name that carries it shows that."""
-    (free,) = free_numbers([name], [], 1)
-    assert parse_number(free) > (number_of(name) or ())
-    assert number_of(f"{free}_x.sql") == parse_number(free)
 
 
 @pytest.mark.parametrize(

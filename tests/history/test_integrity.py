@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 from migrator.errors import InconsistentHistory, MigrationFailed
 
 from tests.plugins.crashes import Runs

@@ -45,9 +45,10 @@ def test_every_error_has_a_docstring_and_a_stable_code(kind: type[DbSetupError])
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_exit_status_is_2_for_wrong_usage_and_1_for_the_rest(kind: type[DbSetupError]) -> None:
-    """The command line exits with 2 when it was used wrongly, and with 1 for every other failure."""
-    assert kind.exit_status == (2 if issubclass(kind, UsageError) else 1)
+def test_exit_status_is_2_for_wrong_usage_130_for_an_interruption_and_1_for_the_rest(kind: type[DbSetupError]) -> None:
+    """The command line exits with 2 when it was used wrongly, 130 when interrupted, 1 for every other failure."""
+    interrupted = issubclass(kind, errors.RunInterrupted)
+    assert kind.exit_status == (2 if issubclass(kind, UsageError) else 130 if interrupted else 1)
 
 
 def test_message_has_every_part_in_order() -> None:
@@ -191,12 +192,6 @@ def test_cut_counts_bytes_and_leaves_whole_characters(text: str, size: int, expe
     """A text is cut to bytes of UTF-8, never inside a character, and shows that it was cut."""
     assert cut(text, size) == expected
 
-
-def test_place_gets_its_file_name_from_whoever_knows_it() -> None:
-    """A reader of text that does not know the file leaves its name to be filled in."""
-    error = errors.NulByte("a NUL byte", where=Location("", 3, 7)).in_file("003_x.sql")
-    assert str(error).startswith("003_x.sql:3:7  a NUL byte")
-    assert errors.NulByte("a NUL byte").in_file("003_x.sql").where is None
 
 
 def test_server_error_says_sqlstate_and_message() -> None:

@@ -1,12 +1,11 @@
-"""settings: environment variables and events, read and refused by name before anything is touched."""
+"""settings: environment variables, read and refused by name before anything is touched."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from migrator.errors import InvalidRequest, InvalidSetting
-from migrator.request import Request
+from migrator.errors import InvalidSetting
 from migrator.settings import Settings, UserSettings, parse_seconds
 
 
@@ -44,7 +43,7 @@ def test_every_variable_is_read() -> None:
 
 
 def test_other_variables_are_nobody_elses_business() -> None:
-    """A variable that is not ours is not looked at."""
+    """A variable that is not ours is not read."""
     assert Settings.from_env({"PATH": "/bin", "DB_UNKNOWN": "x"}) == Settings()
 
 
@@ -130,98 +129,6 @@ def test_settings_show_no_secret(show: object) -> None:
     assert callable(show)
     assert "S3CRET" not in show(settings)
     assert "prod/db" in show(settings)
-
-
-@pytest.mark.parametrize("event", [None, {}], ids=["none", "empty"])
-def test_no_payload_is_a_deploy(event: object) -> None:
-    """What the CDK Trigger sends means: migrate everything, as part of a deploy."""
-    assert Request.parse(event) == Request("migrate", "", False, "", by_deploy=True)
-
-
-@pytest.mark.parametrize(
-    ("event", "expected"),
-    [
-        ({"action": "migrate"}, Request("migrate")),
-        ({"action": "plan"}, Request("plan")),
-        ({"action": "status"}, Request("status")),
-        ({"target_revision": "head"}, Request(target="")),
-        ({"target_revision": "003"}, Request(target="003")),
-        ({"target_revision": 3}, Request(target="3")),
-        ({"target_revision": "003_add_phone.sql"}, Request(target="003_add_phone.sql")),
-        ({"dry_run": True}, Request(dry_run=True)),
-        ({"dry_run": False}, Request(dry_run=False)),
-        ({"secret_name": "arn:aws:x"}, Request(secret_name="arn:aws:x")),
-        (
-            {"action": "migrate", "target_revision": "V1_2", "dry_run": True, "secret_name": "s"},
-            Request("migrate", "V1_2", True, "s"),
-        ),
-        ({"action": "rotate"}, Request("rotate")),
-        ({"action": "rotate", "user": "readonly"}, Request("rotate", user="readonly")),
-    ],
-    ids=["migrate", "plan", "status", "head", "number", "integer", "name", "dry-run", "wet-run", "secret", "all",
-         "rotate", "rotate-one"],
-)
-def test_event_is_read(event: object, expected: Request) -> None:
-    """Each documented key is understood, and an event with a payload is no deploy."""
-    assert Request.parse(event) == expected
-
-
-@pytest.mark.parametrize(
-    ("event", "named"),
-    [
-        ([], "list"),
-        (["migrate"], "list"),
-        ("migrate", "str"),
-        ("", "str"),
-        (b"{}", "bytes"),
-        (0, "int"),
-        (False, "bool"),
-        ({"actoin": "status"}, "actoin"),
-        ({"action": "migrate", "Target_Revision": "3"}, "Target_Revision"),
-        ({"RequestType": "Create", "ResourceProperties": {}}, "RequestType"),
-        ({"": "x"}, "unknown key"),
-        ({1: "x", "b": "y", None: "z"}, "1"),
-        ({"action": "drop"}, 'unknown action "drop"'),
-        ({"action": ""}, "unknown action"),
-        ({"action": None}, "unknown action"),
-        ({"action": ["migrate"]}, "unknown action"),
-        ({"action": {"x": 1}}, "unknown action"),
-        ({"action": "MIGRATE"}, 'unknown action "MIGRATE"'),
-        ({"dry_run": "true"}, "dry_run"),
-        ({"dry_run": 1}, "dry_run"),
-        ({"dry_run": None}, "dry_run"),
-        ({"target_revision": ""}, "target_revision"),
-        ({"target_revision": None}, "target_revision"),
-        ({"target_revision": True}, "target_revision"),
-        ({"target_revision": 1.5}, "target_revision"),
-        ({"target_revision": ["003"]}, "target_revision"),
-        ({"target_revision": "00\x003"}, "target_revision"),
-        ({"secret_name": 5}, "secret_name"),
-        ({"secret_name": None}, "secret_name"),
-        ({"secret_name": "a\x00b"}, "secret_name"),
-        ({"secret_name": ""}, "secret_name"),
-        ({"user": "user"}, "user has no meaning for migrate"),
-        ({"action": "rotate", "user": ""}, "user is empty"),
-        ({"action": "rotate", "user": ["user"]}, "user is not a text"),
-        ({"action": "rotate", "user": "a\x00"}, "user is not a text"),
-        ({"action": "rotate", "dry_run": True}, "no dry_run"),
-        ({"action": "rotate", "target_revision": "3"}, "no target_revision"),
-    ],
-    ids=repr,
-)
-def test_other_events_are_refused_by_name(event: object, named: str) -> None:
-    """An event of another type, an unknown key or an unusable value is refused, and the refusal names it."""
-    with pytest.raises(InvalidRequest, match=re.escape(named)) as caught:
-        Request.parse(event)
-    assert caught.value.fix
-    assert caught.value.exit_status == 2
-
-
-def test_huge_event_makes_a_bounded_message() -> None:
-    """A value of a megabyte is refused in a message of at most a kilobyte."""
-    with pytest.raises(InvalidRequest) as caught:
-        Request.parse({"action": "x" * 1_000_000})
-    assert len(str(caught.value).encode()) <= 1024
 
 
 @pytest.mark.parametrize(

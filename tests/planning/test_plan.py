@@ -401,6 +401,15 @@ def test_unknown_target_is_refused(files: str, history: str, target: str) -> Non
     assert caught.value.fix
 
 
+def test_unknown_target_names_the_last_ones_by_number() -> None:
+    """The refusal names the five files with the highest numbers, in the order of their numbers and not of their names."""
+    names = [f"{number}_x" for number in range(1, 13)]
+    with pytest.raises(UnknownTarget) as caught:
+        plan(" ".join(names), " ".join(names[:6]), policy=Policy(target="99"))
+    assert caught.value.fix.endswith("the last ones: 8_x.sql, 9_x.sql, 10_x.sql, 11_x.sql, 12_x.sql")
+
+
+
 def test_thousand_files_make_a_plan_in_their_order() -> None:
     """Many files, named in no order, are planned by number."""
     names = " ".join(f"{number}_x" for number in range(1000, 0, -1))

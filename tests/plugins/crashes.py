@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.plugins.answers import check_answer
 from tests.plugins.runs import PRODUCT
 
 # One process imports everything once; each run is a child of it, and what kills a child is the real signal.
@@ -112,7 +113,11 @@ class Runs:
         told = {"environ": {**self._environ, **environ}, "event": event or {}, **order}
         self._process.stdin.write(json.dumps(told) + "\n")
         self._process.stdin.flush()
-        return [Run(**answer) for answer in json.loads(self._process.stdout.readline())]
+        runs = [Run(**answer) for answer in json.loads(self._process.stdout.readline())]
+        for run in runs:
+            if run.body is not None:
+                check_answer(run.body)
+        return runs
 
     def close(self) -> None:
         """End the process."""

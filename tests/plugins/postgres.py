@@ -11,8 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg2
-from migrator.cli.local_server.binaries import find_binaries
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer, find_binaries
 
 # Nothing of a test's data has to survive a power cut.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 
 _SOCKET = ".s.PGSQL.5432"
 _PIECE = 1 << 16

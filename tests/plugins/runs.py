@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import initializer
 import pytest
+from migrator.errors import DbSetupError
 
+from tests.plugins.answers import check_answer, check_output
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 
@@ -35,16 +37,24 @@ Invoke = Callable[..., Body]
 
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch, database: Database, folder: Folder) -> Invoke:
-    """Invoke the handler on the test's database and folder; keywords are further environment variables."""
+    """Invoke the handler on the test's database and folder; keywords are further environment variables.
+
+    What it answers, and what its errors carry, is held to the schema of answers.
+    """
 
     def call(event: object = None, *, context: LambdaContext | None = None, **environ: str) -> Body:
         given = {"DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder.path), **environ}
         with monkeypatch.context() as patch:
             for name, value in given.items():
                 patch.setenv(name, value)
-            answer = initializer.handler({} if event is None else event, context)
+            try:
+                answer = initializer.handler({} if event is None else event, context)
+            except DbSetupError as error:
+                check_answer({"action": "migrate", **error.body(), "duration_ms": 0})
+                raise
         assert answer["statusCode"] == 200
         body: Body = answer["body"]
+        check_answer(body)
         return body
 
     return call
@@ -68,11 +78,15 @@ Cli = Callable[..., Done]
 
 @pytest.fixture
 def cli(database: Database, folder: Folder) -> Cli:
-    """Run the command line on the test's database and folder; keywords are further environment variables."""
+    """Run the command line on the test's database and folder; keywords are further environment variables.
+
+    What it prints with --json is held to the schema of answers.
+    """
 
     def run(*words: str, **environ: str) -> Done:
         given = {**os.environ, "DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder.path), **environ}
         done = subprocess.run(command(*words), capture_output=True, text=True, check=False, env=given)
+        check_output(words, done.stdout)
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run

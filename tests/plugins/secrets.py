@@ -14,11 +14,12 @@ import boto3
 import initializer
 import psycopg2
 import pytest
+from migrator.cli.local_server import LocalServer
 from migrator.cli.local_server.process import run_as, server_account
-from migrator.cli.local_server.server import LocalServer
 from moto.server import ThreadedMotoServer
 from psycopg2.extensions import make_dsn
 
+from tests.plugins.answers import check_answer
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Body, LambdaContext
@@ -206,6 +207,7 @@ def deploy(site: Site, monkeypatch: pytest.MonkeyPatch) -> Deploy:
                 patch.setenv(name, value)
             answer = initializer.handler({} if event is None else event, context)
         body: Body = answer["body"]
+        check_answer(body)
         return body
 
     return call

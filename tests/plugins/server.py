@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from migrator.cli.local_server.binaries import find_binaries
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer, find_binaries
 from migrator.errors import LocalServerError
 
 from tests.plugins.environment import PGBIN
@@ -33,7 +32,7 @@ _GUARD = """
 import pathlib, shutil, sys
 sys.stdin.read()
 sys.path.insert(0, sys.argv[1])
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 scratch = pathlib.Path(sys.argv[2])
 for lock in [*scratch.rglob("postgres.lock"), *scratch.rglob("postmaster.pid")]:
     folder = lock.with_name("postgres") if lock.name == "postgres.lock" else lock.parent.parent

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from migrator.errors import CheckFailed, DbSetupError, MigrationFailed, RunLockTimeout
-from migrator.history import RUN_LOCK_KEY
+from migrator.history import RunLock
 
 from tests.plugins.databases import Database, Dump
 from tests.plugins.folders import Folder
@@ -171,7 +171,7 @@ def test_lock_of_others(cli: Cli, invoke: Invoke, folder: Folder, database: Data
     (problem,) = body["problems"]
     assert problem.startswith("001_a.sql:2:1 conflicted with another session: canceling statement due to lock timeout; the rehearsal ended")
     assert 'application "shop", idle in transaction' in problem
-    assert (done.status, "met a lock of others" in done.out) == (1, True)
+    assert (done.status, "blocked by another session" in done.out) == (1, True)
     assert database.query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'a'::regclass AND attname = 'j'") == [(0,)]
 
 
@@ -254,7 +254,7 @@ def test_not_beside_a_run(invoke: Invoke, folder: Folder, database: Database) ->
     """While a run is at work, a rehearsal waits; it gives up when its own time is over."""
     folder.write("001_a.sql", "SELECT 1;")
     with closing(database.connect()) as runner, runner.cursor() as cursor:
-        cursor.execute(f"SELECT pg_advisory_lock({RUN_LOCK_KEY})")
+        cursor.execute(f"SELECT pg_advisory_lock({RunLock.KEY})")
         with pytest.raises(RunLockTimeout):
             invoke(REHEARSE, MIGRATION_TIMEOUT="300ms")
 

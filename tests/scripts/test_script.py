@@ -14,7 +14,8 @@ from migrator.errors import (
     UnknownDirective,
     UnterminatedText,
 )
-from migrator.files.migration import Migration, checksum
+from migrator.files.folder import checksum
+from migrator.files.migration import Migration
 from migrator.scripts.script import Script, read_script
 
 
@@ -202,8 +203,8 @@ def test_line_of_every_statement_is_that_of_the_file(tmp_path: Path, keep: bool)
 
 
 @pytest.mark.parametrize("mark", ["-- +goose Down", "-- migrate:down", "-- +migrate Down", "--//@UNDO"])
-def test_way_back_inside_a_file_is_warned_of(tmp_path: Path, mark: str) -> None:
-    """A file of another tool that holds its way back too is run whole, so a warning says that it is."""
+def test_down_migration_inside_a_file_is_warned_of(tmp_path: Path, mark: str) -> None:
+    """A file of another tool that holds its down migration too is run whole, so a warning says that it is."""
     script = written(tmp_path, f"create table t (i int);\n{mark}\ndrop table t;\n")
     assert len(script.warnings) == 1
     assert "003_x.sql" in script.warnings[0]

@@ -8,7 +8,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 from migrator.errors import DbSetupError
-from migrator.history import RUN_LOCK_KEY
+from migrator.history import RunLock
 
 from tests.plugins.secrets import Deploy, MakeSite, Site
 
@@ -307,7 +307,7 @@ def test_no_query_of_a_run_finds_a_trap(site: Site, deploy: Deploy, files: int) 
             f"CREATE OPERATOR public.= (FUNCTION = trap_{number}, LEFTARG = {left}, RIGHTARG = {right})",
         )
     with closing(site.login("table_creator")) as holder, holder.cursor() as cursor:
-        cursor.execute(f"SELECT pg_advisory_lock({RUN_LOCK_KEY})")
+        cursor.execute(f"SELECT pg_advisory_lock({RunLock.KEY})")
         with pytest.raises(DbSetupError, match="another runner has the run lock"):
             deploy({"action": "rotate"}, MIGRATION_TIMEOUT="1s")
     for event in ({}, {"action": "status"}, {"action": "plan"}, {"action": "rotate"}):

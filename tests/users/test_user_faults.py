@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 import pytest
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 
 from tests.plugins.crashes import Run, Runs
 from tests.plugins.proxy import BACKEND, FRONTEND, Proxy

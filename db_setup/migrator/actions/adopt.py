@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 
-from migrator.actions.summary import describe
 from migrator.adoption import ADOPTED, BASELINE, IMPORTED, Adoption, adoptable, find_applied, record_adoption
 from migrator.adoption import baseline as find_baseline
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.errors import AdoptionNeeded
-from migrator.execution.supervision import supervised
-from migrator.files.folder import Folder
+from migrator.execution import supervised
+from migrator.files import Folder
 from migrator.formatting import counted, listed
-from migrator.planning.inspection import Inspection, inspect
-from migrator.report import Report
+from migrator.planning import Inspection, inspect
+from migrator.report import Report, describe
 
 _UNPROVEN = (
     "a baseline compares nothing: whether the tables, columns, functions, grants and rows are what the files make is "

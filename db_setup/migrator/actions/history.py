@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from migrator.actions.summary import describe, with_problems
+from migrator.actions.summary import with_problems
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.formatting import counted
 from migrator.history import SCHEMA, History, TamperedRow
-from migrator.planning.inspection import inspect
-from migrator.report import Report
+from migrator.planning import inspect
+from migrator.report import Report, describe
 
 MOST_ROWS = 1000  # an answer of Lambda has at most 6 MB, and a row about 500 bytes
 _MOST_EVIDENCE = 500  # characters
@@ -40,11 +40,13 @@ def history(context: RunContext) -> Report:
     with closing(context.connect()) as connection:
         inspection = inspect(context, folder, connection)
         if inspection.history.exists:
-            found, sealed = History(connection).check()
+            checked = History(connection)
+            found, sealed = checked.check()
+            context.warnings += checked.warnings
             rows, count = _read(connection), len(inspection.history.applied)
     details = {"history": rows, "history_left_out": max(0, count - len(rows)), "history_sealed": sealed}
     report = describe(context, inspection, (*folder.warnings, *context.warnings), action="history")
-    report = with_problems(report._replace(pending=(), details=details), [row.message for row in found])
+    report = with_problems(report._replace(pending=(), details=details), found)
     return report._replace(remark=_remark(count, sealed, whole=not found))
 
 
@@ -53,9 +55,9 @@ def _read(connection: Connection) -> list[dict[str, Any]]:
 
 
 def _remark(count: int, sealed: bool, *, whole: bool) -> str:
-    told = f"{counted(count)} in the history"
+    said = f"{counted(count)} in the history"
     if not count and not sealed:
-        return f"{told}."
+        return f"{said}."
     if not sealed:
-        return f"{told}; the last run did not seal it, so whether it was changed by hand is not known."
-    return f"{told}, as the last run left it." if whole else f"{told}."
+        return f"{said}; the last run did not seal it, so whether it was changed by hand is not known."
+    return f"{said}, as the last run left it." if whole else f"{said}."

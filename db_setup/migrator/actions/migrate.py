@@ -23,26 +23,23 @@ A lost connection is settled by the history: connect again and go on at 6, once 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from migrator.actions.summary import describe, provisioner_of, reported, users_summary
+from migrator.actions.summary import users_summary
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.files.folder import Folder
-from migrator.files.migration import parse_number
+from migrator.files import Folder, parse_number
 from migrator.formatting import listed
-from migrator.planning.inspection import Inspection, inspect
-from migrator.planning.plan import AHEAD, PENDING, UNTRACKED, UP_TO_DATE
-from migrator.report import Report, ReportedMigration
+from migrator.planning import Inspection, inspect, states
+from migrator.report import Report, ReportedMigration, describe
 
 if TYPE_CHECKING:
     from migrator.adoption import Adoption
-    from migrator.execution.runner import Runner, Trace, Work
-    from migrator.execution.supervision import Supervision
+    from migrator.execution import Runner, Supervision, Trace
     from migrator.rehearsal import LockReport
-    from migrator.scripts.script import Script
+    from migrator.scripts import Script
+    from migrator.users import UserProvisioner
 
 USERS_LEFT = "the users are left as they are, for the package that knows the newer migrations"
 
@@ -57,7 +54,7 @@ def migrate(context: RunContext) -> Report:
             report = _nothing(context, folder, inspection)
             return report._replace(remark=f"AUTO_MIGRATE=false: nothing was applied{users}.")
         inspection.plan.refuse_problems()
-        if inspection.nothing_to_do and (inspection.plan.state == AHEAD or not context.provisions_users):
+        if inspection.nothing_to_do and (inspection.plan.state == states.AHEAD or not context.provisions_users):
             left = (USERS_LEFT,) if context.provisions_users else users_summary(context, connection)[1]
             report = _nothing(context, folder, inspection, left)
         else:
@@ -84,12 +81,16 @@ class _Deploy:
         self._before = inspection.plan.revision
         self._adoption: Adoption | None = None
         self._scripts: dict[str, Script] = {}
-        self._provisioner = provisioner_of(context)
+        self._provisioner: UserProvisioner | None = None
+        if context.provisions_users:
+            from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
+
+            self._provisioner = UserProvisioner(context)
         self._runs: list[int] = []  # a run on a lost connection keeps its row
         self._locks: LockReport | None = None
 
     def run(self, connection: Connection) -> Report:
-        from migrator.execution.reconnect import retry_on_lost_connection  # noqa: PLC0415 - half of the code
+        from migrator.execution import retry_on_lost_connection  # noqa: PLC0415 - half of the code
 
         self._adopt(connection)
         self._read_scripts(self._inspection)
@@ -102,23 +103,24 @@ class _Deploy:
 
     def _adopt(self, connection: Connection) -> None:
         inspection = self._inspection
-        unknown = inspection.plan.state == UNTRACKED and (inspection.plan.pending or inspection.plan.held_back)
+        unknown = inspection.plan.state == states.UNTRACKED and (inspection.plan.pending or inspection.plan.held_back)
         if not inspection.history.exists and (unknown or inspection.imported):
             from migrator.actions.adopt import before_applying  # noqa: PLC0415 - once in the life of a database
 
             self._inspection, self._adoption = before_applying(self._context, self._folder, connection, inspection)
 
-    def _read_scripts(self, inspection: Inspection) -> None:
-        """Read the scripts of the plan, each file once."""
-        new = [item.migration for item in inspection.plan.pending if item.migration.name not in self._scripts]
-        if new:
-            from migrator.scripts.companions import read_scripts  # noqa: PLC0415 - half of the code
+    def _read_scripts(self, inspection: Inspection) -> list[Script]:
+        """Return the scripts of the plan, in its order; each file is read once."""
+        pending = [item.migration for item in inspection.plan.pending]
+        if new := [migration for migration in pending if migration.name not in self._scripts]:
+            from migrator.scripts import read_scripts  # noqa: PLC0415 - half of the code
 
             self._scripts.update((script.migration.name, script) for script in read_scripts(new))
+        return [self._scripts[migration.name] for migration in pending]
 
     def _attempt(self, connection: Connection) -> Report:
         """Apply what is pending, on this connection; what earlier ones have applied counts as applied by this run."""
-        from migrator.execution.supervision import supervised  # noqa: PLC0415 - half of the code
+        from migrator.execution import supervised  # noqa: PLC0415 - half of the code
 
         context, provisioner = self._context, self._provisioner
         with supervised(context, connection) as run:
@@ -126,13 +128,13 @@ class _Deploy:
             inspection = inspect(context, self._folder, connection, earlier=self._inspection)
             inspection.plan.refuse_problems()
             nothing = inspection.nothing_to_do and not self._runs
-            if nothing and (provisioner is None or inspection.plan.state == AHEAD):
+            if nothing and (provisioner is None or inspection.plan.state == states.AHEAD):
                 remark = f"Done meanwhile by {run.history.last_run()}." if waited else ""
                 return self._describe(inspection)._replace(remark=remark)
             if inspection.history.exists and not nothing:
                 run.history.refuse_tampering()
             if provisioner:
-                provisioner.check(connection, inspection.plan.pending)
+                provisioner.check(connection, self._read_scripts(inspection))
             if not inspection.history.exists or inspection.imported:
                 run.history.create()  # before the grants, which close it
             if provisioner and nothing:
@@ -151,7 +153,7 @@ class _Deploy:
         return self._describe(inspection)._replace(remark=self._provisioner.remark)
 
     def _apply(self, run: Supervision, inspection: Inspection) -> Runner:
-        from migrator.execution.runner import Runner  # noqa: PLC0415 - half of the code
+        from migrator.execution import Runner, work_of  # noqa: PLC0415 - half of the code
 
         connection, provisioner = run.connection, self._provisioner
         before = run.history.applied_by(self._runs) if self._runs else []
@@ -160,7 +162,7 @@ class _Deploy:
             run.history.import_first_generation(inspection.imported, run.run_id)
         for rename in inspection.plan.renames:
             run.history.rename(*rename)
-        self._read_scripts(inspection)
+        scripts = self._read_scripts(inspection)
         if inspection.skipped:
             run.message = f"for other environments: {listed(inspection.skipped, 20)}"
         runner = Runner(
@@ -173,7 +175,8 @@ class _Deploy:
         if provisioner:
             provisioner.prepare(connection)
             provisioner.grant(connection)  # for migrations that SET ROLE
-        runner.apply_all(self._work(inspection, run.run_id))
+        pairs = zip(inspection.plan.pending, scripts, strict=True)
+        runner.apply_all([work_of(item, script, run.run_id) for item, script in pairs])
         if provisioner:
             connection.run(connection.reset_sql())
             provisioner.finish(connection)
@@ -189,19 +192,14 @@ class _Deploy:
         run.after_end = lambda: report.record(run.connection, run.run_id)
         return report.trace(run.connection)
 
-    def _work(self, inspection: Inspection, run_id: int) -> Sequence[Work]:
-        from migrator.execution.runner import work_of  # noqa: PLC0415 - half of the code
-
-        return [work_of(item, self._scripts[item.migration.name], run_id) for item in inspection.plan.pending]
-
     def _report(self, inspection: Inspection, runner: Runner) -> Report:
         plan, applied = inspection.plan, tuple(runner.applied)
         revisions = [text for text in (plan.revision, *(line.number for line in applied)) if text]
         report = self._describe(inspection)
         return report._replace(
-            state=PENDING if plan.held_back else UP_TO_DATE,
+            state=states.PENDING if plan.held_back else states.UP_TO_DATE,
             applied=applied,
-            pending=tuple(map(reported, plan.held_back)),
+            pending=tuple(map(ReportedMigration.of_pending, plan.held_back)),
             previous_revision=self._before,
             final_revision=max(revisions, key=parse_number, default=""),
             warnings=(*report.warnings, *runner.warnings),

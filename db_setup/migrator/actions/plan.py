@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from migrator.actions.summary import adoption_warnings, describe, users_summary
+from migrator.actions.summary import adoption_warnings, tampered_rows, users_summary
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.history import History
-from migrator.planning.inspection import Inspection, inspect
-from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import read_scripts
+from migrator.planning import Inspection, inspect
+from migrator.report import Report, ReportedMigration, describe
+from migrator.scripts import read_scripts
 
 
 def plan(context: RunContext) -> Report:
@@ -19,13 +19,13 @@ def plan(context: RunContext) -> Report:
     with closing(context.connect()) as connection:
         inspection = inspect(context, folder, connection)
         inspection.plan.refuse_problems()
-        by_hand = _tampered(connection, inspection)
+        by_hand = _tampered(context, connection, inspection)
         scripts = read_scripts(item.migration for item in inspection.plan.pending)
         remark, about = users_summary(context, connection)
         if context.provisions_users:
             from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
 
-            UserProvisioner(context).check(connection, inspection.plan.pending)
+            UserProvisioner(context).check(connection, scripts)
     modes = {script.migration.name: script.mode for script in scripts}
     lines = tuple(
         ReportedMigration(item.number, item.migration.name, modes[item.migration.name])
@@ -36,11 +36,9 @@ def plan(context: RunContext) -> Report:
     return describe(context, inspection, warnings, action="plan")._replace(pending=lines, remark=remark)
 
 
-def _tampered(connection: Connection, inspection: Inspection) -> list[str]:
+def _tampered(context: RunContext, connection: Connection, inspection: Inspection) -> list[str]:
     """Return what was done to the history by hand, as warnings; raises InconsistentHistory where migrate would."""
-    if not inspection.history.exists:
-        return []
-    history = History(connection)
+    found = tampered_rows(context, connection, inspection)
     if not inspection.nothing_to_do:
-        history.refuse_tampering()
-    return [row.message for row in history.tampered_rows()]
+        History(connection).refuse(found)
+    return [row.message for row in found]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from migrator.actions.summary import adoption_warnings, describe
+from migrator.actions.summary import adoption_warnings
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline
 from migrator.events import Details
-from migrator.execution.supervision import supervised
-from migrator.files.folder import Folder
+from migrator.execution import supervised
+from migrator.files import Folder
 from migrator.formatting import counted
-from migrator.planning.inspection import Inspection, inspect
-from migrator.rehearsal.lock_report import LockEntries
-from migrator.rehearsal.rehearsal import Rehearsal
-from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import read_scripts
+from migrator.planning import Inspection, inspect
+from migrator.rehearsal import LockEntries, Rehearsal
+from migrator.report import Report, ReportedMigration, describe
+from migrator.scripts import read_scripts
 
 _NOTHING: Details = {"rehearsal": [], "statements_left_out": 0, "not_rehearsed": []}
 
@@ -51,7 +50,7 @@ def _rehearse(context: RunContext, folder: Folder, connection: Connection, inspe
     with supervised(context, connection, deadline=deadline) as run:
         untracked = inspection.history.has_tables and not inspection.applied
         rehearsal = Rehearsal(run, context.listen, untracked=untracked)
-        run.blockers.watch(connection.pid)
+        run.watch_blockers()
         rehearsal.run(list(zip(pending, scripts, strict=True)), history_exists=inspection.history.exists)
     entries, problem = rehearsal.trace.entries, rehearsal.ending.problem
     lines = (
@@ -60,7 +59,7 @@ def _rehearse(context: RunContext, folder: Folder, connection: Connection, inspe
     )
     return describe(context, inspection, warnings, action="rehearse")._replace(
         pending=tuple(lines),
-        problems=(f"{problem}{run.blockers.names()}",) if problem else (),
+        problems=(f"{problem}{run.blocked_by()}",) if problem else (),
         remark=_remark(rehearsal.files, len(scripts), entries),
         details=_details(entries, rehearsal),
     )

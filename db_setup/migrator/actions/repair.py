@@ -11,21 +11,16 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from migrator.actions.summary import describe
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.execution.reconnect import retry_on_lost_connection
-from migrator.execution.supervision import supervised
-from migrator.files.folder import Folder
-from migrator.files.migration import Migration, split_name
+from migrator.execution import retry_on_lost_connection, supervised
+from migrator.files import Folder, Migration, split_name
 from migrator.formatting import counted
-from migrator.history import SCHEMA, AppliedMigration, History, TamperedRow, text_literal
-from migrator.planning.inspection import Inspection, inspect
-from migrator.planning.matching import match
-from migrator.planning.plan import AHEAD, INCONSISTENT
-from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import text_to_store
-from migrator.sql.decode import read_text
+from migrator.history import SCHEMA, AppliedMigration, History, TamperedRow
+from migrator.planning import Inspection, inspect, match, states
+from migrator.report import Report, ReportedMigration, describe
+from migrator.scripts import down_text
+from migrator.sql import read_text
 
 _AHEAD = "Nothing to repair: the database is ahead of these files; repair it with the newer ones."
 
@@ -63,7 +58,7 @@ class _Repair:
         done = "Nothing was changed: confirm it (--yes) to have history and files count as they are."
         remark = f"{what}. {done}" if what else self._nothing(inspection)
         report = self._report(inspection)
-        state = INCONSISTENT if self._changes else report.state
+        state = states.INCONSISTENT if self._changes else report.state
         return report._replace(state=state, affected=self._lines(), remark=remark)
 
     def accept(self, connection: Connection) -> Report:
@@ -90,7 +85,7 @@ class _Repair:
         rows = history.read(dates=True).applied if inspection.history.exists else ()
         here = tuple(row for row in rows if row.name not in inspection.skipped)
         self._changes = []
-        if inspection.plan.state != AHEAD:
+        if inspection.plan.state != states.AHEAD:
             tampered = history.tampered_rows() if inspection.history.exists else []
             self._changes = [*_tampered(tampered, rows), *_changes(connection, self._folder.files, here)]
         return inspection
@@ -100,7 +95,7 @@ class _Repair:
 
     @staticmethod
     def _nothing(inspection: Inspection) -> str:
-        return _AHEAD if inspection.plan.state == AHEAD else "Nothing to repair."
+        return _AHEAD if inspection.plan.state == states.AHEAD else "Nothing to repair."
 
     def _report(self, inspection: Inspection) -> Report:
         report = describe(self._context, inspection, (*self._folder.warnings, *self._context.warnings), action="repair")
@@ -125,7 +120,8 @@ def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[
         Change(
             row, "edited",
             f"{_was(row)} was edited: checksum {row.checksum[:12]} then, {file.checksum[:12]} now{_lines(file)}",
-            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(file)} WHERE {same} {literal(row.name)}",
+            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(connection, file)} "
+            f"WHERE {same} {literal(row.name)}",
         )
         for file, row in found.edited
     ]  # fmt: skip
@@ -155,10 +151,10 @@ def _lines(file: Migration) -> str:
     return f" ({sum(piece.count(chr(10)) for piece in read_text(file.name, file.path, file.size))} lines)"
 
 
-def _down_sql(file: Migration) -> str:
+def _down_sql(connection: Connection, file: Migration) -> str:
     """Return what stores the down migration anew, where there is one here."""
-    text = text_to_store(file)
-    return "" if text is None else f", down_sql = {text_literal(text)}"
+    text = down_text(file)
+    return "" if text is None else f", down_sql = {connection.literal(text)}"
 
 
 def _successor(row: AppliedMigration, new: Sequence[Migration]) -> str:

@@ -5,25 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import closing
+from typing import TYPE_CHECKING
 
-from migrator.actions.summary import describe, provisioner_of
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.errors import MissingDownFile
-from migrator.execution.reconnect import retry_on_lost_connection
-from migrator.execution.runner import Runner, Work
-from migrator.execution.supervision import Supervision, supervised
-from migrator.files.folder import Folder
-from migrator.files.migration import DOWN_SUFFIX, companion_name
+from migrator.execution import Runner, Supervision, Work, retry_on_lost_connection, supervised
+from migrator.files import Folder, down_name
 from migrator.formatting import counted, listed
-from migrator.history import Recorded, RollbackHistory, RollbackRecord, goal_note
-from migrator.planning.inspection import Inspection, inspect
-from migrator.planning.matching import match
-from migrator.planning.plan import Pending
-from migrator.planning.rollback import RollbackPlan, plan_back_to, plan_rollback
-from migrator.report import Report, ReportedMigration
-from migrator.scripts.companions import differs, read_down, stored_down
-from migrator.scripts.script import Script
+from migrator.history import Recorded, RollbackHistory, RollbackRecord
+from migrator.planning import Inspection, Pending, RollbackPlan, inspect, match, plan_back_to, plan_rollback
+from migrator.report import Report, ReportedMigration, describe
+from migrator.scripts import Script, differs, read_down, stored_down
+
+if TYPE_CHECKING:
+    from migrator.users import UserProvisioner
 
 _NOTHING = "Nothing to roll back."
 
@@ -54,7 +50,11 @@ class _Rollback:
         self._continues = False  # where a rollback that did not succeed was going
         self._warnings: list[str] = []
         self._done: dict[str, ReportedMigration] = {}  # by the name of the migration
-        self._provisioner = provisioner_of(context)
+        self._provisioner: UserProvisioner | None = None
+        if context.provisions_users:
+            from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
+
+            self._provisioner = UserProvisioner(context)
 
     def preview(self, connection: Connection) -> Report:
         """Report what would be rolled back; writes nothing, takes no lock."""
@@ -76,7 +76,7 @@ class _Rollback:
                 return self._report(inspection)._replace(remark=_NOTHING)
             if self._provisioner:
                 self._provisioner.check(connection)
-            run.failure_note = "" if context.request.target else goal_note(self._steps, plan.goal)
+            run.failure_note = "" if context.request.target else RollbackHistory.goal_note(self._steps, plan.goal)
             run.message = f"rolled back {listed([row.name for row, _ in downs], 20) or 'nothing more'}"
             run.begin("rollback", run.failure_note)
             self._apply(run, downs)
@@ -129,11 +129,11 @@ class _Rollback:
         missing = []
         for row in rows:
             name = here.get(row.name, row.name)
-            down = companion_name(name, DOWN_SUFFIX)
-            path = companion_name(paths.get(name, os.path.join(self._folder.path, row.name)), DOWN_SUFFIX)
+            down = down_name(name)
+            path = down_name(paths.get(name, os.path.join(self._folder.path, row.name)))
             if os.path.isfile(path):
                 downs.append((row, script := read_down(down, path)))
-                if row.position in stored and differs(script.migration, stored[row.position]):
+                if row.position in stored and differs(script, stored[row.position]):
                     self._warn(f"{down} differs from what was stored when {row.name} was applied; the file is used")
             elif row.position in stored:
                 downs.append((row, stored_down(down, stored[row.position])))

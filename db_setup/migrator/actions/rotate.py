@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from migrator.actions.summary import describe
 from migrator.context import OTHER_SECRET, RunContext
 from migrator.database import Connection
 from migrator.errors import InvalidRequest
-from migrator.execution.reconnect import retry_on_lost_connection
-from migrator.execution.supervision import supervised
-from migrator.planning.inspection import Inspection, inspect
-from migrator.report import Report
+from migrator.execution import retry_on_lost_connection, supervised
+from migrator.planning import Inspection, inspect
+from migrator.report import Report, describe
 from migrator.users import UserProvisioner, chosen, rotation_token
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from migrator.actions.summary import adoption_warnings, describe, tampered_rows, users_summary, with_problems
+from migrator.actions.summary import adoption_warnings, tampered_rows, users_summary, with_problems
 from migrator.context import RunContext
-from migrator.planning.inspection import inspect
-from migrator.report import Report
+from migrator.planning import inspect
+from migrator.report import Report, describe
 
 
 def status(context: RunContext) -> Report:
@@ -16,7 +16,7 @@ def status(context: RunContext) -> Report:
     with closing(context.connect()) as connection:
         inspection = inspect(context, folder, connection)
         remark, warnings = users_summary(context, connection)
-        by_hand = tampered_rows(connection, inspection)
+        by_hand = tampered_rows(context, connection, inspection)
     warnings = (*folder.warnings, *context.warnings, *adoption_warnings(inspection), *warnings)
     report = with_problems(describe(context, inspection, warnings, action="status"), by_hand)
     suggestion = _suggestion([file.name for file in folder.files if file.number is None])

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.history import TAMPERING_FIX, History
-from migrator.planning.inspection import Inspection
-from migrator.planning.plan import AHEAD, INCONSISTENT, UNTRACKED, Pending
-from migrator.report import Report, ReportedMigration
+from migrator.history import History, TamperedRow
+from migrator.planning import Inspection, states
+from migrator.report import Report
 
 if TYPE_CHECKING:
-    from migrator.users import UserProvisioner
+    pass
 
 _ADOPTION = (
     "the database has tables and no history: migrate first finds out which of these files are applied already, "
@@ -21,26 +20,30 @@ _ADOPTION = (
 )
 
 
-def tampered_rows(connection: Connection, inspection: Inspection) -> list[str]:
-    """Return what was done to the history by hand, each in a sentence; reads only."""
+def tampered_rows(context: RunContext, connection: Connection, inspection: Inspection) -> list[TamperedRow]:
+    """Return the rows of the history that were changed by hand; adds the history's warnings to the context's."""
     if not inspection.history.exists:
         return []
-    return [row.message for row in History(connection).tampered_rows()]
+    history = History(connection)
+    found = history.tampered_rows()
+    context.warnings += history.warnings
+    return found
 
 
-def with_problems(report: Report, texts: Sequence[str]) -> Report:
+def with_problems(report: Report, found: Sequence[TamperedRow]) -> Report:
     """Add problems to a report; where the database is ahead of these files, they are for the newer ones to solve."""
-    if report.state == AHEAD or not texts:
+    texts = [row.message for row in found]
+    if report.state == states.AHEAD or not texts:
         return report._replace(warnings=(*report.warnings, *texts))
     return report._replace(
-        state=INCONSISTENT, problems=(*report.problems, *texts), fixes=(*report.fixes, TAMPERING_FIX)
+        state=states.INCONSISTENT, problems=(*report.problems, *texts), fixes=(*report.fixes, History.TAMPERING_FIX)
     )
 
 
 def adoption_warnings(inspection: Inspection) -> tuple[str, ...]:
     """Return the warning that not all that is pending may be run, where the tables have no history."""
     if (
-        inspection.plan.state != UNTRACKED
+        inspection.plan.state != states.UNTRACKED
         or inspection.history.exists
         or inspection.imported
         or not inspection.plan.pending
@@ -56,35 +59,3 @@ def users_summary(context: RunContext, connection: Connection) -> tuple[str, tup
 
         return UserProvisioner(context).preview(connection)
     return "", ()
-
-
-def describe(context: RunContext, inspection: Inspection, warnings: tuple[str, ...], *, action: str) -> Report:
-    """Return the report of an inspection."""
-    plan = inspection.plan
-    return Report(
-        action=action,
-        state=plan.state,
-        pending=tuple(reported(item) for item in (*plan.pending, *plan.held_back)),
-        previous_revision=plan.revision,
-        final_revision=plan.revision,
-        target=context.request.target,
-        warnings=(*warnings, *plan.warnings),
-        problems=tuple(problem.what for problem in plan.problems),
-        fixes=tuple(dict.fromkeys(problem.fix for problem in plan.problems)),
-        duration_ms=context.elapsed_ms(),
-        skipped=inspection.skipped,
-    )
-
-
-def reported(item: Pending) -> ReportedMigration:
-    """Return a pending migration as a line of a report."""
-    return ReportedMigration(item.number, item.migration.name, "resumed" if item.resumed else "")
-
-
-def provisioner_of(context: RunContext) -> UserProvisioner | None:
-    """Return what provisions limited users, where there are any."""
-    if not context.provisions_users:
-        return None
-    from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
-
-    return UserProvisioner(context)

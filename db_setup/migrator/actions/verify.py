@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from migrator.actions.summary import describe
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.drift import Build, Catalog, building, compare, difference_fields, in_words, read_catalog
 from migrator.errors import DbSetupError, InconsistentHistory, NothingProven
-from migrator.files.folder import Folder
-from migrator.files.migration import REPEATABLE
+from migrator.files import REPEATABLE, Folder
 from migrator.formatting import counted
 from migrator.history import SCHEMA, AppliedMigration, History
-from migrator.planning.inspection import Inspection, inspect
-from migrator.planning.matching import match
-from migrator.planning.plan import AHEAD, DRIFTED, UNTRACKED, Pending
-from migrator.report import Report
+from migrator.planning import Inspection, Pending, inspect, match, states
+from migrator.report import Report, describe
 
 
 def verify(context: RunContext) -> Report:
@@ -40,7 +36,7 @@ def verify(context: RunContext) -> Report:
     )
     if not differences:
         return report._replace(remark=f"The database is what {counted(len(items))} build{'s' * (len(items) == 1)}.")
-    return report._replace(state=DRIFTED, problems=(differences,))
+    return report._replace(state=states.DRIFTED, problems=(differences,))
 
 
 def after_deploy(context: RunContext, report: Report) -> Report:
@@ -54,7 +50,7 @@ def after_deploy(context: RunContext, report: Report) -> Report:
     except DbSetupError as error:
         return report._replace(warnings=(*report.warnings, f"the database could not be verified: {error.what}"))
     warnings = (*report.warnings, *found.problems)
-    state = DRIFTED if found.problems else report.state
+    state = states.DRIFTED if found.problems else report.state
     return report._replace(
         state=state, warnings=warnings, details={**report.details, **found.details}, duration_ms=context.elapsed_ms()
     )
@@ -86,13 +82,13 @@ class _Item(NamedTuple):
 
 def _applied_files(folder: Folder, inspection: Inspection) -> list[_Item]:
     """Return the files that are applied whole: in the order of application, then the repeatable ones."""
-    if inspection.plan.state == UNTRACKED:
+    if inspection.plan.state == states.UNTRACKED:
         raise NothingProven(
             "the database has tables and no history, so nothing says what it should be",
             fix="adopt shows which files are applied already, and records it",
         )
     found = match(folder.files, inspection.applied)
-    if inspection.plan.state == AHEAD or found.missing:
+    if inspection.plan.state == states.AHEAD or found.missing:
         names = ", ".join(row.name for row in found.missing)
         raise InconsistentHistory(
             f"not all that is applied is among these files: {names}", fix="verify with the package that has them all"
@@ -114,7 +110,7 @@ def _repeatables(folder: Folder, done: Sequence[AppliedMigration]) -> list[_Item
 
 
 def _beyond(folder: Folder, inspection: Inspection) -> list[str]:
-    """Return what of the history the files here cannot tell."""
+    """Return what of the history the files here do not show."""
     here = {file.name for file in folder.repeatable}
     return [
         *(f"{row.name} is applied in part" for row in inspection.applied if row.state != "applied"),

@@ -12,11 +12,10 @@ from migrator.context import RunContext
 from migrator.database import Connection, lock_lost
 from migrator.drift import difference_fields, in_words
 from migrator.errors import ContradictoryEvidence, NothingProven, ServerError
-from migrator.files.migration import REPEATABLE, Migration
+from migrator.files import REPEATABLE, Migration
 from migrator.formatting import listed
-from migrator.history import FIRST_GENERATION, AppliedMigration, History, fence_failed
-from migrator.planning.inspection import Inspection
-from migrator.planning.plan import UNTRACKED, Pending, up_to
+from migrator.history import AppliedMigration, History, Record
+from migrator.planning import Inspection, Pending, states, up_to
 
 ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
 NONE = "none"
@@ -49,7 +48,7 @@ class Adoption(NamedTuple):
 
 def adoptable(inspection: Inspection) -> bool:
     """Return whether a database has tables, files that may be applied, and no history of ours."""
-    return bool(inspection.imported) or (inspection.plan.state == UNTRACKED and bool(inspection.plan.pending))
+    return bool(inspection.imported) or (inspection.plan.state == states.UNTRACKED and bool(inspection.plan.pending))
 
 
 def baseline(context: RunContext, inspection: Inspection) -> Adoption:
@@ -62,7 +61,7 @@ def baseline(context: RunContext, inspection: Inspection) -> Adoption:
 
 def _imported(inspection: Inspection) -> Adoption:
     """Return what the table of the first generation records."""
-    return Adoption(IMPORTED, tuple((row, FIRST_GENERATION) for row in inspection.imported))
+    return Adoption(IMPORTED, tuple((row, History.FIRST_GENERATION) for row in inspection.imported))
 
 
 def find_applied(context: RunContext, connection: Connection, inspection: Inspection) -> Adoption:
@@ -159,7 +158,7 @@ def record_adoption(context: RunContext, connection: Connection, adoption: Adopt
         history.end_run(run_id, "succeeded", "", {})
         connection.run("COMMIT")
     except ServerError as error:
-        if fence_failed(error):
+        if Record.is_fence(error):
             raise lock_lost("the adoption") from error
         raise
     finally:

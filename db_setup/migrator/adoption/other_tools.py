@@ -15,9 +15,9 @@ from typing import NamedTuple
 from migrator.database import Connection
 from migrator.drift import query_catalog
 from migrator.errors import ContradictoryEvidence
-from migrator.files.migration import Migration, parse_number, split_name
+from migrator.files import Migration, parse_number, split_name
 from migrator.formatting import quoted
-from migrator.planning.plan import Pending
+from migrator.planning import Pending
 
 ONE, UP_TO, UNDONE, NAMED, REVISION, OTHER = "one", "up to", "undone", "named", "revision", "other"
 """What a row means: this version is applied; all up to it are; it was undone; a name is applied; where a tool without

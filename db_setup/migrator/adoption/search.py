@@ -33,7 +33,7 @@ from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.drift import Build, Catalog, CatalogObject, Difference, building, compare, read_catalog
 from migrator.errors import ScratchFailed
-from migrator.planning.plan import Pending
+from migrator.planning import Pending
 
 _IN_EVERY_DATABASE = frozenset({"schema", "extension", "grants", "default privileges", "comment", "language"})
 _WITH_GRANTEES = frozenset({"grants", "default privileges"})

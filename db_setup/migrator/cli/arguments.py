@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from migrator.errors import UsageError
+from migrator.formatting import mask_passwords
+from migrator.version import VERSION
 
 _PROGRAM = "python db_setup"
 _EPILOG = """\
 the database: --database-url, or DATABASE_URL, or DB_SECRET_NAME, or DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD;
 without any, the local one that `make run` has made; --function: the one that the function in AWS works on
-exit status: 0 done, 1 failed, 2 wrong usage, 3 something is pending (status --check), 4 drifted (verify)
+exit status: 0 done, 1 failed, 2 wrong usage, 3 something is pending (status --check), 4 drifted (verify),
+130 interrupted, 141 the output went into a closed pipe
 """
 
 
-_ACTIONS = {
+ACTIONS = {
     "migrate": "apply what is pending",
     "plan": "show what migrate would do; writes nothing",
-    "rehearse": "run what is pending, tell what it locks, and roll it back",
+    "rehearse": "run what is pending, report what it locks, and roll it back",
     "status": "show what is applied and what is pending; writes nothing",
     "history": "show who applied what, when, and whether it was changed by hand; writes nothing",
     "verify": "compare the database with what its applied files build",
     "adopt": "find out which files are applied to a database without a history; with --yes it is recorded",
-    "baseline": "record files as applied by your word, without proof; without --yes only shown",
+    "baseline": "record files as applied, without comparing anything; without --yes only shown",
     "rotate": "give limited users new passwords; the old ones work until the next rotation",
     "lint": "look for mistakes and dangerous statements in the files; needs no database",
-    "rollback": "take back what was applied last, by the .down.sql files; without --yes only shown",
-    "repair": "show edited, missing and renamed files; with --yes the history takes them as they are",
+    "rollback": "roll back what was applied last, by the .down.sql files; without --yes only shown",
+    "repair": "show edited, missing and renamed files; with --yes the history accepts them as they are",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
 }
@@ -42,23 +48,51 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, width=100)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Ends the program on wrong usage; a URL in a wrong place is shown without its password."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(mask_passwords(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            sys.stdout.write(message)  # argparse would ignore a closed pipe
+        else:
+            super()._print_message(message, file)
+
+
+class _RaisingParser(_Parser):
+    """Raises UsageError on wrong usage, for whoever wants JSON."""
+
+    def error(self, message: str) -> NoReturn:
+        usage = " ".join(self.format_usage().split())
+        raise UsageError(mask_passwords(message), fix=f"{usage.removeprefix('usage: ')}; --help explains it")
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Return whether the words ask for JSON, also where they make no sense."""
+    return "--json" in itertools.takewhile(lambda word: word != "--", words)
+
+
 def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser; it exits with status 2 on wrong usage by itself.
+    """Return the parser; on wrong usage it exits with status 2, or raises UsageError where the words ask for JSON.
 
     Where the words begin with an action, only that action's part is built.
     """
-    main = argparse.ArgumentParser(
+    kind: type[argparse.ArgumentParser] = _RaisingParser if wants_json(words) else _Parser
+    main = kind(
         prog=_PROGRAM, description="Apply .sql files to PostgreSQL, each exactly once.",
         epilog=_EPILOG, formatter_class=_Formatter, allow_abbrev=False,
     )  # fmt: skip
+    main.add_argument("--version", action="version", version=f"db_setup {VERSION}")
     actions = main.add_subparsers(dest="action", metavar="ACTION", required=True, prog=_PROGRAM)
-    for name in words[:1] if words and words[0] in _ACTIONS else _ACTIONS:
+    for name in words[:1] if words and words[0] in ACTIONS else ACTIONS:
         _add_action(actions, name)
     return main
 
 
 def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
-    what = _ACTIONS[name]
+    what = ACTIONS[name]
     described = f"{what[0].upper()}{what[1:]}."
     action = actions.add_parser(name, help=what, description=described, formatter_class=_Formatter, allow_abbrev=False)
     if name != "lint":
@@ -82,9 +116,9 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
 def _add_own(action: argparse.ArgumentParser, name: str) -> None:
     """Add what only one action, or two, have."""
     if name in {"adopt", "baseline"}:
-        told = "the last one that is applied" if name == "baseline" else "the last one, for Alembic's revision"
-        action.add_argument("--target", default="head", metavar="N|NAME", help=told, required=name == "baseline")
-        action.add_argument("--yes", action="store_true", help="record it; without it, only tell")
+        last = "the last one that is applied" if name == "baseline" else "the last one, for Alembic's revision"
+        action.add_argument("--target", default="head", metavar="N|NAME", help=last, required=name == "baseline")
+        action.add_argument("--yes", action="store_true", help="record it; without it, only report")
     if name == "rotate":
         action.add_argument("user", nargs="?", help="user, table_creator or readonly (default: all)")
         action.add_argument("--yes", action="store_true", help="do not ask")
@@ -95,7 +129,7 @@ def _add_own(action: argparse.ArgumentParser, name: str) -> None:
     if name == "rollback":
         which = action.add_mutually_exclusive_group()
         which.add_argument("--target", default="head", metavar="N|NAME", help='what is to stay; "base" for nothing')
-        which.add_argument("--steps", type=_count, metavar="N", help="how many migrations to take back (default: 1)")
+        which.add_argument("--steps", type=_count, metavar="N", help="how many migrations to roll back (default: 1)")
     if name in _SHOWN_FIRST:
         action.add_argument("--yes", action="store_true", help="do it, instead of showing what would be done")
     if name == "new":
@@ -104,7 +138,7 @@ def _add_own(action: argparse.ArgumentParser, name: str) -> None:
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 1 on')
+        raise argparse.ArgumentTypeError(f'"{text}" is not a positive integer')
     return int(text)
 
 

@@ -13,16 +13,12 @@ from typing import Any
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
-from migrator.execution.checks import rows_sql
-from migrator.execution.indexes import IndexBuild
-from migrator.execution.stepwise import StepwiseRun
+from migrator.execution import IndexBuild, StepwiseRun, rows_sql
 from migrator.formatting import counted
-from migrator.history import RUN_LOCK_KEY, SCHEMA, AppliedMigration, ApplyRecord, History, Record
-from migrator.planning.inspection import Inspection, inspect
-from migrator.planning.plan import Pending
-from migrator.scripts.companions import read_scripts
-from migrator.scripts.script import STEPWISE, Script, terminated
-from migrator.sql.statements import Statement
+from migrator.history import SCHEMA, AppliedMigration, ApplyRecord, History, Record, RunLock
+from migrator.planning import Inspection, Pending, inspect
+from migrator.scripts import STEPWISE, Script, read_scripts, terminated
+from migrator.sql import Statement
 from migrator.version import VERSION
 
 _COPY_CHUNK = 1 << 16  # characters
@@ -53,7 +49,7 @@ DO $$ BEGIN
     END IF;
 END $$;
 """
-_UNLOCK = f"DO $$ BEGIN PERFORM pg_catalog.pg_advisory_unlock({RUN_LOCK_KEY}); END $$;\n"
+_UNLOCK = f"DO $$ BEGIN PERFORM pg_catalog.pg_advisory_unlock({RunLock.KEY}); END $$;\n"
 _NOTE = """SELECT coalesce(pg_catalog.json_agg(indexrelid::int8)::text, '[]') AS db_setup_note
     FROM pg_catalog.pg_index WHERE indrelid = pg_catalog.to_regclass({table}) \\gset
 """
@@ -187,7 +183,7 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
 
 
 class _Export:
-    """One script on its way out."""
+    """The script that is being written."""
 
     def __init__(self, context: RunContext, inspection: Inspection, tape: Tape) -> None:
         self._context, self._inspection, self._tape, self._write = context, inspection, tape, tape.write
@@ -197,7 +193,7 @@ class _Export:
     def whole(self, scripts: Iterable[Script]) -> None:
         pending, history = self._inspection.plan.pending, self._history
         what = counted(len(pending)) if pending else "what the history has to follow"
-        self._write(_HEAD.format(what=what, version=VERSION, key=RUN_LOCK_KEY))
+        self._write(_HEAD.format(what=what, version=VERSION, key=RunLock.KEY))
         if not self._inspection.history.exists:
             self._write("BEGIN;\n")
             history.create()

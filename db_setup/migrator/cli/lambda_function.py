@@ -1,6 +1,6 @@
 """A deployed Lambda function and how it is called: for a developer's machine only, which then needs boto3.
 
-What goes wrong on the way to the function is told here; what the function itself says is read in ``remote``.
+What fails on the way to the function becomes an error here; ``remote`` reads what the function itself answers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LambdaFunction:
     def invoke(self, event: dict[str, Any]) -> Reply:
         """Call the function once and wait for its answer. Raises FunctionUnreachable or OutcomeUnknown."""
         client = self._connected()
-        with _told(self.name):
+        with _translated_errors(self.name):
             answer = client.invoke(FunctionName=self.name, LogType="Tail", Payload=json.dumps(event).encode())
             payload = answer["Payload"].read()
         log = base64.b64decode(answer.get("LogResult", "")).decode("utf-8", "replace")
@@ -56,11 +56,11 @@ class LambdaFunction:
             from botocore.config import Config  # noqa: PLC0415
             from botocore.exceptions import NoRegionError  # noqa: PLC0415
 
-            # A call that is tried again by itself would be a second run beside the first.
+            # A call that is repeated by itself would be a second run next to the first.
             config = Config(
                 connect_timeout=10, read_timeout=_PATIENCE, tcp_keepalive=True, retries={"total_max_attempts": 1}
             )
-            with _told(self.name):
+            with _translated_errors(self.name):
                 session = boto3.Session(profile_name=self._profile or None, region_name=self._region or None)
                 if not session.region_name:  # boto3 would take a variable that is set to nothing for a region
                     raise NoRegionError
@@ -69,8 +69,8 @@ class LambdaFunction:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Tell what goes wrong on the way to the function in our words."""
+def _translated_errors(name: str) -> Iterator[None]:
+    """Raise errors of ours for what fails on the way to the function."""
     from botocore.exceptions import (  # noqa: PLC0415
         BotoCoreError,
         ClientError,
@@ -104,7 +104,7 @@ def _unanswered(name: str, why: str) -> OutcomeUnknown:
     return OutcomeUnknown(
         f"the function {name} did not answer; {why}",
         applied="what the function has committed; it may still be at work",
-        fix=f"python db_setup status --function {name} tells what is applied; a re-run carries on",
+        fix=f"python db_setup status --function {name} shows what is applied; a re-run carries on",
     )
 
 

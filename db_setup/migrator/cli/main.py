@@ -1,4 +1,7 @@
-"""The command line: arguments in, an action, an exit status out."""
+"""The command line: arguments in, an action, an exit status out.
+
+With ``--json`` one object goes to standard output, whatever happens; ``answer.schema.json`` describes it.
+"""
 
 from __future__ import annotations
 
@@ -6,84 +9,179 @@ import json
 import os
 import socket
 import sys
+import time
 from argparse import Namespace
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
 
-from migrator.cli.arguments import parser, refuse_mixture
+from migrator.cli.arguments import ACTIONS, parser, refuse_mixture, wants_json
+from migrator.cli.interruption import interruptible
 from migrator.cli.terminal import Terminal, standard_terminal
 from migrator.database import Deadline
-from migrator.errors import DbSetupError
-from migrator.planning.plan import DRIFTED, INCONSISTENT
+from migrator.errors import DbSetupError, MissingPackage, RunInterrupted
+from migrator.planning import states
 from migrator.request import Request
 from migrator.settings import Settings
 
-DONE, FAILED, PENDING, DRIFT, INTERRUPTED = 0, 1, 3, 4, 130
+DONE, FAILED, PENDING, DRIFT, INTERRUPTED, CLOSED_PIPE = 0, 1, 3, 4, RunInterrupted.exit_status, 141
 
 
-def main(words: Sequence[str]) -> int:
-    """Carry out a command line and return its exit status."""
-    arguments = parser(words).parse_args(words)
-    terminal = standard_terminal(quiet=arguments.json)
+class _Interrupted(RunInterrupted):
+    """A signal outside a supervised run."""
+
+    def body(self) -> dict[str, Any]:
+        """Return the failure for JSON; whether a run has been made, here or by a function, is not known."""
+        return super().body() | {"applied_migrations": None, "pending_migrations": None}
+
+
+_INTERRUPTED = _Interrupted(
+    "interrupted", fix="run it again: what was committed is recorded, and a re-run carries on from there"
+)
+
+
+def main(words: Sequence[str], find_packages: Callable[[], None] = lambda: None) -> int:
+    """Carry out a command line and return its exit status.
+
+    ``find_packages`` is called when the driver or boto3 is not installed; it may start the program anew elsewhere.
+    """
+    failures = _Failures(words)
     try:
-        return _run(arguments, terminal)
-    except DbSetupError as error:
-        terminal.close()
-        if arguments.json:
-            print(json.dumps({"success": False, "code": error.code, "message": str(error)}))
-        else:
-            terminal.error(str(error))
-        return error.exit_status
+        with interruptible(lambda: _flushed(failures.report(_INTERRUPTED))):
+            status = _carry_out(words, failures, find_packages)
     except KeyboardInterrupt as interrupt:
-        terminal.close()
-        terminal.error(str(interrupt) or "interrupted; what was committed is recorded, and a re-run carries on")
-        return INTERRUPTED
+        text = str(interrupt)
+        status = failures.report(_Interrupted(text) if text else _INTERRUPTED, text)
+    except BrokenPipeError:  # whoever read the output has read enough
+        status = CLOSED_PIPE
+    return _flushed(status)
+
+
+def _carry_out(words: Sequence[str], failures: _Failures, find_packages: Callable[[], None]) -> int:
+    try:
+        return _run(parser(words).parse_args(words), failures.terminal)
+    except DbSetupError as error:
+        return failures.report(error)
+    except ModuleNotFoundError as missing:
+        not_installed = _missing_package(missing, words)
+        find_packages()
+        return failures.report(not_installed)
+    except SystemExit as end:  # the parser has printed the help, the version, or what is wrong
+        return int(end.code or DONE)
     finally:
-        terminal.close()
+        failures.terminal.close()
+
+
+class _Failures:
+    """Reports errors: as text on standard error, or as one JSON object on standard output."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._json = wants_json(words)
+        self._action = words[0] if words and words[0] in ACTIONS else None
+        self._started = time.monotonic()
+        self.terminal = standard_terminal(quiet=self._json)
+
+    def report(self, error: DbSetupError, text: str = "") -> int:
+        """Print an error, people get another ``text`` if there is one; return the exit status."""
+        self.terminal.close()
+        if not self._json:
+            self.terminal.error(text or str(error))
+            return error.exit_status
+        duration_ms = int((time.monotonic() - self._started) * 1000)
+        try:
+            print(json.dumps({"success": False, "action": self._action, **error.body(), "duration_ms": duration_ms}))
+        except BrokenPipeError:
+            return CLOSED_PIPE
+        return error.exit_status
+
+
+def _flushed(status: int) -> int:
+    """Write what is still to be written; return the status, or that of a pipe that nobody reads any more."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not _flush(stream) and stream is sys.stdout:
+            status = CLOSED_PIPE
+    return status
+
+
+def _flush(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # the interpreter flushes once more when it ends
+        return False
+    return True
+
+
+def _missing_package(missing: ModuleNotFoundError, words: Sequence[str]) -> MissingPackage:
+    """Return the error for a package that is not installed; raises what is missing of db_setup itself."""
+    name = (missing.name or "").partition(".")[0]
+    if name == "boto3":
+        return MissingPackage("boto3 is not installed", fix=f"{sys.executable} -m pip install boto3")
+    if name != "psycopg2":
+        raise missing
+    fix = "pip install -r db_setup/requirements.txt, or make run"
+    if words[:1] == ["number"]:
+        what = "psycopg2 is not installed, and without it the numbers that the database has given are not known"
+        return MissingPackage(what, fix=f"{fix}; or number the files without a database: unset its variables")
+    return MissingPackage("psycopg2 is not installed", fix=fix)
 
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:
     refuse_mixture(arguments)
-    if arguments.action == "rotate":
-        from migrator.cli.prompt import confirm_rotation  # noqa: PLC0415
-
-        confirm_rotation(arguments)
     if arguments.function is not None:
-        # the driver is not needed for this, and a local run needs nothing of it
-        from migrator.cli.remote import run_function  # noqa: PLC0415
-
-        event = _event(arguments)
-        Request.parse(event)  # what makes no sense is refused here already
-        return _finish(arguments, terminal, run_function(arguments, event, terminal), "")
+        return _run_in_function(arguments, terminal)
     if arguments.action == "lint":
-        from migrator.cli.lint.command import lint  # noqa: PLC0415
+        from migrator.cli.lint import lint  # noqa: PLC0415
 
         return DONE if lint(arguments, _settings(arguments), _base()) else FAILED
     if arguments.action == "new":
         from migrator.cli.scaffold import make_next_file  # noqa: PLC0415
 
-        return _tell(arguments, {"created": make_next_file(_base(), _settings(arguments), arguments.name)})
+        created = make_next_file(_base(), _settings(arguments), arguments.name)
+        return _report_files(arguments, "created", created, f"created {created}")
     return _run_here(arguments, terminal)
 
 
+def _run_in_function(arguments: Namespace, terminal: Terminal) -> int:
+    # the driver is not needed for this, and a local run needs nothing of it
+    from migrator.cli.remote import run_function  # noqa: PLC0415
+
+    event = _event(arguments)
+    Request.parse(event)  # what makes no sense is refused here already
+    _confirm(arguments)
+    return _finish(arguments, terminal, run_function(arguments, event, terminal), "")
+
+
+def _confirm(arguments: Namespace) -> None:
+    if arguments.action == "rotate":
+        from migrator.cli.prompt import confirm_rotation  # noqa: PLC0415
+
+        confirm_rotation(arguments)
+
+
 def _run_here(arguments: Namespace, terminal: Terminal) -> int:
-    # the driver's part of the house, which a deployed function needs on its own machine only
-    from migrator.actions import perform  # noqa: PLC0415
-    from migrator.context import RunContext  # noqa: PLC0415
+    from migrator.context import RunContext  # noqa: PLC0415 - a deployed function needs nothing of it here
 
     settings, request = _settings(arguments), Request.parse(_event(arguments))
+    if arguments.action != "number":
+        from migrator.database import connect  # noqa: F401, PLC0415 - without the driver nothing is begun
+
+        _confirm(arguments)
     settings, hint = _with_local_database(arguments, settings)
     deadline = Deadline.of_run(settings.migration_timeout, None)
     context = RunContext(settings, request, _base(), deadline, terminal.listen, f"{socket.gethostname()}-{os.getpid()}")
     if arguments.action == "number":
         from migrator.cli.scaffold import number_files  # noqa: PLC0415
 
-        return _tell(arguments, {"renamed": number_files(context)})
+        renamed = number_files(context)
+        lines = [f"renamed {text}" for text in renamed] or ["every file has a number"]
+        return _report_files(arguments, "renamed", renamed, "\n".join(lines))
     if getattr(arguments, "sql", False):
         from migrator.cli.export import export  # noqa: PLC0415
 
         export(context, lambda text: sys.stdout.buffer.write(text.encode()))
         return DONE
+    from migrator.actions import perform  # noqa: PLC0415
+
     return _finish(arguments, terminal, perform(context).body(), hint)
 
 
@@ -119,7 +217,7 @@ def _with_local_database(arguments: Namespace, settings: Settings) -> tuple[Sett
     if settings.database_url or settings.secret_name or settings.host or settings.name:
         return settings, ""
     # only a developer's machine has, or needs, what follows
-    from migrator.cli.local_server.server import LocalServer, project_data_folder  # noqa: PLC0415
+    from migrator.cli.local_server import LocalServer, project_data_folder  # noqa: PLC0415
 
     folder = project_data_folder()
     if not arguments.local and not folder.exists():
@@ -131,16 +229,12 @@ def _with_local_database(arguments: Namespace, settings: Settings) -> tuple[Sett
     return settings._replace(database_url=server.url), hint
 
 
-def _tell(arguments: Namespace, result: dict[str, Any]) -> int:
+def _report_files(arguments: Namespace, field: str, value: str | list[str], message: str) -> int:
     """Print what was done to files."""
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps({"success": True, "action": arguments.action, "message": message, field: value}))
     else:
-        ((what, value),) = result.items()
-        for line in value if isinstance(value, list) else [value]:
-            print(f"{what} {line}")
-        if value == []:
-            print("every file has a number")
+        print(message)
     return DONE
 
 
@@ -157,12 +251,12 @@ def _finish(arguments: Namespace, terminal: Terminal, body: dict[str, Any], hint
 
 
 def _status(arguments: Namespace, body: dict[str, Any]) -> int:
-    if arguments.action == "verify" and body["state"] == DRIFTED:
+    if arguments.action == "verify" and body["state"] == states.DRIFTED:
         return DRIFT
     if arguments.action in {"rehearse", "adopt"} and not body["success"]:
         return FAILED
     if not getattr(arguments, "check", False):
         return DONE
-    if body["state"] == INCONSISTENT:
+    if body["state"] == states.INCONSISTENT:
         return FAILED
     return PENDING if body["pending_migrations"] else DONE

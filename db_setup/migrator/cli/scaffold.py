@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from migrator.context import RunContext
-from migrator.errors import FileInTheWay, NoDatabase, UsageError
-from migrator.files.folder import default_path
-from migrator.files.migration import free_numbers, is_migration, number_of, parse_number
-from migrator.planning.inspection import inspect
+from migrator.errors import FileInTheWay, InconsistentHistory, NoDatabase, UsageError
+from migrator.files import Migration, check_name, default_path, down_name, is_migration, number_of, parse_number
+from migrator.planning.numbering import free_numbers, numbered_name, numbers_in_order, on_date
 from migrator.settings import Settings
+
+if TYPE_CHECKING:
+    from migrator.context import RunContext
+    from migrator.planning import Inspection
 
 _MAX_NAME_BYTES = 200
 _TEMPLATE = "-- {title}\n\n"
 
 
 def make_next_file(base: str | os.PathLike[str], settings: Settings, title: str) -> str:
-    """Make ``NNN_title.sql`` with the next free number and return its path."""
+    """Make a file with the next free number, in the form of the names that are there, and return its path.
+
+    In a folder that is numbered by dates, the number is the current one where that is higher than all others.
+    """
     folder = Path(settings.migrations_dir or default_path(base))
     words = re.sub(r"[^\w]+", "_", title.removesuffix(".sql").strip().lower()).strip("_")
     if not words:
@@ -29,47 +37,86 @@ def make_next_file(base: str | os.PathLike[str], settings: Settings, title: str)
     folder.mkdir(parents=True, exist_ok=True)
     names = [name for name in os.listdir(folder) if is_migration(name)]
     names += [path.name for path in folder.glob("env/*/*.sql") if is_migration(path.name)]
-    unnumbered = sum(number_of(name) is None for name in names)  # these will be given numbers before
-    path = folder / f"{free_numbers(names, [], unnumbered + 1)[-1]}_{words}.sql"
+    path = folder / numbered_name(_next_number(names), f"{words}.sql", names)
     with path.open("x", encoding="utf-8") as file:
         file.write(_TEMPLATE.format(title=" ".join(title.split())))
     return os.path.relpath(path)
 
 
-def number_files(context: RunContext) -> list[str]:
-    """Rename unnumbered files to carry the number they have in the database, or would get; return what was done.
+def _next_number(names: Sequence[str]) -> str:
+    """Return the number after those that there are, and those that unnumbered files will be given."""
+    unnumbered = sum(number_of(name) is None for name in names)
+    number = free_numbers(names, [], unnumbered + 1)[-1]
+    today = on_date(number, datetime.now().astimezone())
+    return max(number, today, key=parse_number)
 
-    Without a database the numbers follow from the folder alone. A number that another file carries is not given.
+
+def number_files(context: RunContext) -> list[str]:
+    """Rename unnumbered files to carry a number, their companion files with them; return what was done.
+
+    They get the numbers that the history has given, or the plan would give, unless another file has that number or a
+    new database would then apply the files in another order. Without a database the order follows from the folder.
     """
     folder = context.read_folder()
-    given = _given_numbers(context)
-    unnumbered = [file for file in folder.files if file.number is None]
-    taken = {number for file in folder.files if (number := file.number) is not None}
-    names = [file.name for file in folder.files]
-    free = iter(free_numbers(names, list(given.values()), len(unnumbered)))
-    done = []
-    for file in unnumbered:
-        text = given.get(file.name, "")
-        if not text or parse_number(text) in taken:
-            text = next(free)
-        done.append(_rename(Path(file.path), f"{text}_{Path(file.path).name}"))
-    return done
+    order, inspection = _order(context, folder.files)
+    names = [*(file.name for file in folder.files), *folder.skipped]
+    renamed = {
+        name: _with_number(name, number, names) for name, number in numbers_in_order(order, folder.skipped).items()
+    }
+    if inspection is not None:
+        _refuse_losses(folder.files, renamed, dict(order), inspection)
+    moves = [move for file in folder.files if file.name in renamed for move in _moves(file, renamed[file.name])]
+    for old, new in moves:
+        if new.exists() or new.is_symlink():
+            raise FileInTheWay(f"{new.name} exists", fix=f"rename {old.name} or {new.name} by hand")
+    for old, new in moves:
+        old.rename(new)
+    return [f"{old.name} -> {new.name}" for old, new in moves]
 
 
-def _given_numbers(context: RunContext) -> dict[str, str]:
-    """Return the numbers that the history has given, or the plan would give, by file name."""
+def _order(context: RunContext, files: Sequence[Migration]) -> tuple[list[tuple[str, str]], Inspection | None]:
+    """Return the files in the order in which this database applies them, each with the number it is given there."""
     try:
         with closing(context.connect()) as connection:
+            from migrator.planning import inspect, match  # noqa: PLC0415 - like the driver, for those with a database
+
             inspection = inspect(context, context.read_folder(), connection)
     except NoDatabase:
-        return {}
-    given = {item.migration.name: item.number for item in inspection.plan.pending}
-    return given | {row.name: row.number for row in inspection.applied}
+        by_number = sorted(files, key=lambda file: (file.number is None, file.number or (), file.name))
+        return [(file.name, "") for file in by_number], None
+    here = {row.name: name for name, row in match(files, inspection.applied).rows.items()}
+    order = {here[row.name]: row.number for row in inspection.applied if row.name in here}
+    for item in (*inspection.plan.pending, *inspection.plan.held_back):
+        if item.number:  # repeatable files have none
+            order.setdefault(item.migration.name, item.number)
+    return list(order.items()), inspection
 
 
-def _rename(path: Path, name: str) -> str:
-    target = path.with_name(name)
-    if target.exists() or target.is_symlink():
-        raise FileInTheWay(f"{name} exists", fix=f"rename {path.name} or {name} by hand")
-    path.rename(target)
-    return f"{path.name} -> {name}"
+def _with_number(name: str, number: str, names: Sequence[str]) -> str:
+    folder, slash, own = name.rpartition("/")
+    return f"{folder}{slash}{numbered_name(number, own, names)}"
+
+
+def _refuse_losses(
+    files: Sequence[Migration], renamed: dict[str, str], given: dict[str, str], inspection: Inspection
+) -> None:
+    """Raise InconsistentHistory where the history could not follow a renamed file."""
+    from migrator.planning import match  # noqa: PLC0415 - as above
+
+    rows = match(files, inspection.applied).rows
+    after = match([file._replace(name=renamed.get(file.name, file.name)) for file in files], inspection.applied).rows
+    for old, new in renamed.items():
+        moved = inspection.imported and given[old] and number_of(new) != parse_number(given[old])
+        if old in rows and (moved or after.get(new) != rows[old]):
+            raise InconsistentHistory(
+                f"the history could not follow {old} to the name {new}",
+                fix="make status say up to date first: migrate what is pending, put an edited file back as it was",
+            )
+
+
+def _moves(file: Migration, name: str) -> list[tuple[Path, Path]]:
+    """Return the paths of a file and its companions with those that they get."""
+    path = Path(file.path)
+    new = path.with_name(name.rpartition("/")[2])
+    companions = ((file.down, down_name(new.name)), (file.check, check_name(new.name)))
+    return [(path, new), *((Path(old), new.with_name(name)) for old, name in companions if old)]

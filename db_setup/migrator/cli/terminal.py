@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -44,7 +45,7 @@ class Terminal:
             self.remark(event, fields)
 
     def remark(self, event: str, fields: dict[str, Any]) -> None:
-        """Tell an event that is worth a line, also one of a run that is over."""
+        """Show an event that is worth a line, also one of a run that is over."""
         if event == "run.refused" and not self._quiet:
             self._say("\n".join(detailed(fields)))
         elif event in _REMARKS and not self._quiet:
@@ -59,8 +60,6 @@ class Terminal:
 
     def _start_ticker(self) -> None:
         if self._ticker is None and not self._quiet:
-            import threading  # noqa: PLC0415 - a run with nothing to do needs none
-
             self._stop = threading.Event()
             self._ticker = threading.Thread(target=self._tick, args=(self._stop,), daemon=True)
             self._ticker.start()
@@ -69,13 +68,17 @@ class Terminal:
         while not stop.wait(_REDRAW if self._live else _REMIND):
             if self._running:
                 text = f"  {self._running}: {time.monotonic() - self._since:,.0f} s{self._line}"
-                self._err.write(f"{_CLEAR}{text}" if self._live else f"{text}\n")
-                self._err.flush()
+                self._write(f"{_CLEAR}{text}" if self._live else f"{text}\n")
         if self._live:
-            self._err.write(_CLEAR)
+            self._write(_CLEAR)
 
     def _say(self, text: str) -> None:
-        self._err.write(f"{_CLEAR if self._live else ''}{text}\n")
+        self._write(f"{_CLEAR if self._live else ''}{text}\n")
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # a run does not end because nobody reads its progress
+            self._err.write(text)
+            self._err.flush()
 
     def show(self, body: dict[str, Any]) -> None:
         """Print the body of an answer for people."""
@@ -88,14 +91,14 @@ class Terminal:
         for line in (*_migrations(body), *detailed(body)):
             self._print(line)
         if "rehearsal" in body or "lock_report" in body:
-            from migrator.cli.lock_table import lines  # noqa: PLC0415 - for these only
+            from migrator.cli.tables import lock_lines  # noqa: PLC0415 - for these only
 
-            for text in lines(body):
+            for text in lock_lines(body):
                 self._print(text)
         if "history" in body:
-            from migrator.cli import history_table  # noqa: PLC0415 - for this only
+            from migrator.cli.tables import history_lines  # noqa: PLC0415 - for this only
 
-            for text in history_table.lines(body):
+            for text in history_lines(body):
                 self._print(text)
         if body["success"]:
             self._print(body["message"])
@@ -108,12 +111,12 @@ class Terminal:
 
     def error(self, text: str) -> None:
         """Print an error for people."""
-        self._err.write(f"{styled('error:', 'red', self._err)} {text}\n")
+        self._write(f"{styled('error:', 'red', self._err)} {text}\n")
 
 
 _REMARKS = {
     "lock.waiting": "waiting: another runner is at work: {holder}",
-    "migration.blocked": "waiting: {migration} met a lock of others (attempt {attempt})",
+    "migration.blocked": "waiting: {migration} is blocked by another session (attempt {attempt})",
     "migration.notice": "  {migration}: {notice}",
     "run.unrecorded": "warning: the end of the run could not be recorded: {reason}",
 }
@@ -136,8 +139,8 @@ def _migrations(body: Mapping[str, Any]) -> Iterator[str]:
     width = max((len(item["number"]) for item in adopted), default=0)
     for item in adopted:
         yield f"  {item['number']:>{width}}  {item['name']}  {item['evidence']}"
-    told = {item["name"] for item in adopted}
-    if entries := [entry for entry in body["migrations"] if entry["name"] not in told]:
+    shown = {item["name"] for item in adopted}
+    if entries := [entry for entry in body["migrations"] if entry["name"] not in shown]:
         yield table([ReportedMigration.of_entry(entry) for entry in entries])
 
 

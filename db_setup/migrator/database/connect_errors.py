@@ -11,11 +11,6 @@ _LEAST_MASKED = 8  # characters; a shorter password may be part of any word
 _SEVERITY = "FATAL:"
 
 
-def patience(host: str) -> float:
-    """Return how many seconds a server may take to answer; an Aurora Serverless that is paused takes 15 and more."""
-    return 60.0 if ".rds.amazonaws.com" in host else 15.0
-
-
 def unreachable(credentials: Credentials, text: str) -> ServerUnfit:
     """Return the error for a connection that could not be made, from the driver's text, without the password.
 

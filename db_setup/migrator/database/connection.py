@@ -15,7 +15,6 @@ import psycopg2
 from psycopg2 import errorcodes
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, adapt, encrypt_password
 
-from migrator.database.connect_errors import patience, unreachable
 from migrator.database.credentials import Credentials
 from migrator.database.deadline import Deadline
 from migrator.errors import ConnectionLost, ReadOnlyServer, ServerError, UnsuitablePooler, UnsupportedServer
@@ -191,16 +190,10 @@ class Connection:
             )
         diag = error.diag
         return ServerError(
-            state,
-            diag.message_primary or _text(error),
-            position=int(diag.statement_position or 0),
-            detail=diag.message_detail or "",
-            hint=diag.message_hint or "",
-            schema=diag.schema_name or "",
-            table=diag.table_name or "",
-            constraint=diag.constraint_name or "",
-            context=diag.context or "",
-        )
+            state, diag.message_primary or _text(error), position=int(diag.statement_position or 0),
+            detail=diag.message_detail or "", hint=diag.message_hint or "", context=diag.context or "",
+            schema=diag.schema_name or "", table=diag.table_name or "", constraint=diag.constraint_name or "",
+        )  # fmt: skip
 
 
 def connect(credentials: Credentials, lock_timeout: float, deadline: Deadline, label: str = "") -> Connection:
@@ -217,9 +210,14 @@ def connect(credentials: Credentials, lock_timeout: float, deadline: Deadline, l
     return connection
 
 
+def connect_timeout(host: str) -> float:
+    """Return how many seconds a server may take to answer; an Aurora Serverless that is paused takes 15 and more."""
+    return 60.0 if ".rds.amazonaws.com" in host else 15.0
+
+
 def _open(credentials: Credentials, deadline: Deadline, label: str) -> Any:
     arguments: dict[str, Any] = {"application_name": f"db_setup {label}".strip()[:63], **dict(credentials.parameters)}
-    arguments.setdefault("connect_timeout", max(2, int(min(patience(credentials.host), deadline.remaining()))))
+    arguments.setdefault("connect_timeout", max(2, int(min(connect_timeout(credentials.host), deadline.remaining()))))
     try:
         raw = psycopg2.connect(
             host=credentials.host,
@@ -231,6 +229,8 @@ def _open(credentials: Credentials, deadline: Deadline, label: str) -> Any:
             **arguments,
         )
     except (psycopg2.Error, UnicodeError, ValueError) as error:
+        from migrator.database.connect_errors import unreachable  # noqa: PLC0415 - for failures
+
         raise unreachable(credentials, _text(error)) from None  # the driver's error may quote its arguments
     raw.autocommit = True
     return raw

@@ -11,13 +11,12 @@ from migrator.database import Connection
 from migrator.drift.guard import CHANGES_GLOBAL_OBJECTS, guard_sql, without_outside_effects
 from migrator.drift.scratch import scratch_database
 from migrator.errors import DbSetupError, RunError, ScratchFailed, ServerError
-from migrator.execution.runner import Runner, work_of
-from migrator.execution.supervision import supervised
+from migrator.execution import Runner, supervised, work_of
 from migrator.history import History
-from migrator.planning.plan import Pending
-from migrator.scripts.script import Script, read_script
+from migrator.planning import Pending
+from migrator.scripts import Script, read_script
+from migrator.sql import Statement
 from migrator.sql.effects import new_role
-from migrator.sql.statements import Statement
 
 _LARGEST_IN_MEMORY = 1 << 16  # bytes; larger files are read again when they run
 _MAX_NOTES = 20
@@ -92,9 +91,9 @@ def _refused_by_guard(error: DbSetupError) -> bool:
 
 
 @contextmanager
-def building(context: RunContext, live: Connection, tell: Callable[[str], None]) -> Iterator[Build]:
-    """Make a scratch database beside the live one for the files to be built in; it is dropped at the end."""
-    with scratch_database(live, tell) as name, closing(context.connect(name)) as connection:
+def building(context: RunContext, live: Connection, warn: Callable[[str], None]) -> Iterator[Build]:
+    """Make a scratch database on the server of the live one for the files to be built in; it is dropped at the end."""
+    with scratch_database(live, warn) as name, closing(context.connect(name)) as connection:
         history = History(connection)
         history.create()
         connection.run(guard_sql())

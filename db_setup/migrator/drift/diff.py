@@ -110,10 +110,10 @@ def _changed_lines(files: CatalogObject, database: CatalogObject) -> tuple[str, 
 
 def _bounded(lines: Iterator[str]) -> tuple[str, ...]:
     masked = map(mask_passwords, lines)
-    kept = [line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]} ..." for line in masked]
-    if len(kept) > _MAX_LINES:
-        kept[_MAX_LINES:] = [f"  ... {len(kept) - _MAX_LINES} more lines"]
-    return tuple(kept)
+    shown = [line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]} ..." for line in masked]
+    if len(shown) > _MAX_LINES:
+        shown[_MAX_LINES:] = [f"  ... {len(shown) - _MAX_LINES} more lines"]
+    return tuple(shown)
 
 
 def difference_fields(differences: Sequence[Difference]) -> dict[str, Any]:
@@ -126,14 +126,14 @@ def difference_fields(differences: Sequence[Difference]) -> dict[str, Any]:
 
 def truncated(differences: Sequence[Difference]) -> list[Difference]:
     """Return as many of the first differences as fit into an answer."""
-    kept: list[Difference] = []
+    shown: list[Difference] = []
     left = _MAX_CHARACTERS
     for item in differences[:_MAX_DIFFERENCES]:
         left -= len(str(item))
-        if left < 0 and kept:
+        if left < 0 and shown:
             break
-        kept.append(item)
-    return kept
+        shown.append(item)
+    return shown
 
 
 def in_words(differences: Sequence[Difference], most: int = 3) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from migrator.scripts.script import STEPWISE, Script
-from migrator.sql.effects import _SPEAKS_OF_SHARED, effect_outside
-from migrator.sql.statements import Statement
+from migrator.scripts import STEPWISE, Script
+from migrator.sql import Statement
+from migrator.sql.effects import effect_outside, mentions_shared_objects
 
 CHANGES_GLOBAL_OBJECTS = "DBS01"
 """The SQLSTATE with which the guard refuses a transaction."""
@@ -42,7 +42,7 @@ def without_outside_effects(script: Script, note: Callable[[Statement, str], Non
             found = effect_outside(statement)
             strict |= statement.words[:2] == ("set", "constraints")
             if not found and strict and statement.words[:1] in {("do",), ("call",)}:
-                found = "block" if _SPEAKS_OF_SHARED.search(statement.text) else ""
+                found = "block" if mentions_shared_objects(statement) else ""
             if not found:
                 yield statement
             elif statement.line not in noted:

@@ -1,4 +1,4 @@
-"""Checks: questions about what a migration has done, asked before it is kept.
+"""Checks: questions about what a migration has done, asked before it is committed.
 
 A query passes when it returns no row, or one row whose only column is true.
 """
@@ -12,9 +12,8 @@ from migrator.database import Connection
 from migrator.errors import CheckFailed, ServerError
 from migrator.execution.transaction import run_statement
 from migrator.formatting import cut, mask_passwords
-from migrator.scripts.script import Script, place
-from migrator.sql.classify import first_code
-from migrator.sql.statements import Statement
+from migrator.scripts import Script, place
+from migrator.sql import Statement, first_code
 
 _QUERY = re.compile(r"(?:select|with|values|table)\b|\(", re.IGNORECASE)
 _LONGEST = 200  # characters of a row that are asked for
@@ -26,7 +25,7 @@ _SAVEPOINT = "db_setup_check"
 
 
 def check_within(connection: Connection, check: Script) -> None:
-    """Ask inside the transaction that is open; raises CheckFailed. Nothing that a check does is kept."""
+    """Ask inside the transaction that is open; raises CheckFailed. What a check does is rolled back."""
     connection.run(f"SAVEPOINT {_SAVEPOINT}")
     _ask_all(connection, check)
     connection.run(f"ROLLBACK TO {_SAVEPOINT}")
@@ -49,7 +48,7 @@ def _ask_all(connection: Connection, check: Script) -> None:
         if rows and not _is_true(rows):
             raise CheckFailed(
                 f"the check found {_shown(rows)}",
-                where=place(statement, first_code(statement.text))._replace(file=check.migration.name),
+                where=place(statement, first_code(statement.text), check.migration.name),
                 fix="correct the migration, the data or the check, then run again; "
                 "a query passes with no row, or with one value that is true",
             )

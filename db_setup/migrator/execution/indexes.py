@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from migrator.database import Connection
 from migrator.errors import InvalidIndex
-from migrator.sql.classify import without_comments
+from migrator.sql import without_comments
 
 _NAME = r'(?:"(?:[^"]|"")+"|[^\s".()]+)'
 _BUILD = re.compile(

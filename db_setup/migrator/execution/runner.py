@@ -22,11 +22,11 @@ from migrator.events import Listener
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
 from migrator.execution.supervision import STATEMENT_TIMEOUT_SLACK, Supervision
 from migrator.execution.transaction import Transaction
-from migrator.history import AppliedMigration, ApplyRecord, Record, fence_failed
-from migrator.planning.plan import Pending
+from migrator.history import AppliedMigration, ApplyRecord, Record
+from migrator.planning import Pending
 from migrator.report import ReportedMigration
-from migrator.scripts.script import PLAIN_OPENING, STEPWISE, Script
-from migrator.sql.statements import Statement
+from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
+from migrator.sql import Statement
 
 _WANTS_STEPS = frozenset({*NEEDS_NO_TRANSACTION, errorcodes.UNSAFE_NEW_ENUM_VALUE_USAGE})
 _PENDING_EVENTS = "pending trigger events"  # deferred checks of earlier statements, which a COMMIT would settle
@@ -125,7 +125,7 @@ class Runner:
                 if error.sqlstate not in TRANSIENT or not waits or self._run.is_over(error):
                     raise
                 self._listen("migration.blocked", {"migration": item.name, "attempt": attempt})
-                self._run.blockers.watch(self._connection.pid)
+                self._run.watch_blockers()
                 if not self._run.deadline.pause(pause, self._connection.lock_timeout + STATEMENT_TIMEOUT_SLACK):
                     raise
                 pause, attempt = min(pause * 2, _LONGEST_PAUSE), attempt + 1
@@ -138,7 +138,7 @@ class Runner:
             try:
                 self._in_transaction(item, careful=careful)
             except ServerError as error:
-                if not needs_steps(error) or is_of_the_check(error, item.script):
+                if not needs_steps(error, item.script):
                     raise
             else:
                 return item.script.mode
@@ -192,9 +192,10 @@ class Runner:
         if isinstance(error, DeadlineReached | RunInterrupted):
             return error.after(progress._replace(left=tuple(item.name for item in left)))
         if isinstance(error, ServerError):
-            error = lock_lost(name) if fence_failed(error) else migration_error(error, name, untracked=self._untracked)
+            lost = Record.is_fence(error)
+            error = lock_lost(name) if lost else migration_error(error, name, untracked=self._untracked)
         if isinstance(error, LockTimeout):
-            error = error.replace(what=error.what + self._run.blockers.names())
+            error = error.replace(what=error.what + self._run.blocked_by())
         return error.after(progress)
 
     def _progress(self, statement: Statement) -> None:
@@ -209,11 +210,11 @@ class Runner:
         self._listen("migration.warning", {"warning": text})
 
 
-def is_of_the_check(error: ServerError, script: Script) -> bool:
-    """Return whether an error is that of the check: then the file is rolled back, and not run step by step."""
-    return script.check is not None and error.where is not None and error.where.file == script.check.migration.name
+def needs_steps(error: ServerError, script: Script) -> bool:
+    """Return whether an error says that a file cannot run in one transaction, though nothing in its text does.
 
-
-def needs_steps(error: ServerError) -> bool:
-    """Return whether an error says that a file cannot run in one transaction, though nothing in its text does."""
+    One of the file's check does not: then the file is rolled back, and not run step by step.
+    """
+    if script.check is not None and error.where is not None and error.where.file == script.check.migration.name:
+        return False
     return error.sqlstate in _WANTS_STEPS or _PENDING_EVENTS in error.message

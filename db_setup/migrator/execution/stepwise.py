@@ -19,9 +19,8 @@ from migrator.errors import ChangedSteps, ServerError
 from migrator.execution import indexes
 from migrator.execution.transaction import Transaction, run_statement
 from migrator.history import Record, StepProgress
-from migrator.scripts.script import ENDS, Script, terminated
-from migrator.sql.classify import Kind
-from migrator.sql.statements import Statement
+from migrator.scripts import ENDS, Script, terminated
+from migrator.sql import Kind, Statement
 
 _BLOCKS_OF_CODE = {("do",), ("call",)}
 NEEDS_NO_TRANSACTION = (errorcodes.ACTIVE_SQL_TRANSACTION, errorcodes.INVALID_TRANSACTION_TERMINATION)
@@ -106,7 +105,7 @@ class StepwiseRun:
         )
 
     def _block(self, statements: Iterator[Statement]) -> Iterator[Statement]:
-        """Yield the statements of a block; how it ends is kept in ``_end``."""
+        """Yield the statements of a block; ``_end`` holds how it ends."""
         for statement in statements:
             self._chain(statement)
             self._end = statement

@@ -14,9 +14,8 @@ from itertools import chain
 from migrator.database import Connection
 from migrator.errors import RunError, ServerError
 from migrator.formatting import Location
-from migrator.scripts.script import place, terminated
-from migrator.sql.classify import Kind, first_code
-from migrator.sql.statements import Statement
+from migrator.scripts import place, terminated
+from migrator.sql import Kind, Statement, first_code
 
 BATCH_CHARACTERS = 1 << 18  # the server needs about 14 bytes of memory for each character of a message
 _SAVEPOINT = "SAVEPOINT db_setup_batch"
@@ -76,7 +75,7 @@ class Transaction:
             self._connection.rollback()
             raise
         if not self._connection.idle:
-            raise RunError("the transaction did not end where it had to; nothing of it is kept")
+            raise RunError("the transaction did not end where it had to; it was rolled back")
 
     def _in_one_message(self, opening: str, batch: Batch, closing: str) -> None:
         if not self._careful:
@@ -171,7 +170,7 @@ def _place_in_message(offset: int, batch: Batch) -> Location | None:
 
 
 def _joined(batch: Batch) -> str:
-    return "\n".join(terminated(statement.text) for statement in batch)
+    return "\n".join(map(terminated, [statement.text for statement in batch]))
 
 
 def _travels_alone(batch: Batch) -> bool:
@@ -182,7 +181,7 @@ def _travels_alone(batch: Batch) -> bool:
 
 
 def _copies_out(statement: Statement) -> bool:
-    """Return whether a statement sends data to the client, which the driver takes only where it is told so."""
+    """Return whether a statement sends data to the client, which the driver takes only where it is asked to."""
     return statement.words[:1] == ("copy",) and "stdout" in statement.words and statement.data is None
 
 

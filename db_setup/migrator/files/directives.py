@@ -1,4 +1,7 @@
-"""Environments: which files are for some of them only. Pure."""
+"""Directives: the ``-- db_setup:`` lines at the top of a file, and the environments that they choose files for. Pure.
+
+Imported late, for files that have a directive and folders that have environments.
+"""
 
 from __future__ import annotations
 
@@ -12,63 +15,8 @@ from migrator.files.migration import Migration
 from migrator.formatting import Location
 
 _NAMES_SOME = re.compile(r"--[ \t]*db_setup:.*\benv=")
-
-
-class Chosen(NamedTuple):
-    """The files for one environment, the names of those for others, and a remark about a name nobody knows."""
-
-    files: tuple[Migration, ...]
-    skipped: tuple[str, ...]
-    known: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
-def named_in(head: bytes, file_name: str) -> tuple[str, ...]:
-    """Return the environments that the first lines of a file name.
-
-    Raises UnknownDirective, also for a line further down that names some: a file for a few would run everywhere.
-    """
-    _refuse_below(head.decode("utf-8", "replace").removeprefix("\ufeff"), file_name)
-    lines = re.match(rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:--[^\r\n]*)?(?:\r\n|\r|\n|$))*", head)
-    text = lines[0].decode("utf-8", "replace") if lines else ""
-    return parse_directives(text, file_name).environments
-
-
-def _refuse_below(text: str, file_name: str) -> None:
-    begun = False
-    for number, line in enumerate(re.split("\r\n|\r|\n", text), 1):
-        stripped = line.strip()
-        begun = begun or bool(stripped and not stripped.startswith("--"))
-        if begun and _NAMES_SOME.match(stripped):
-            raise UnknownDirective(
-                "a directive that is not at the top of the file means nothing",
-                where=Location(file_name, number, line.find("--") + 1, line),
-                fix="move it above everything but comment lines with --, or remove it",
-            )
-
-
-def choose(files: Sequence[Migration], others: Sequence[str], folders: Sequence[str], environment: str) -> Chosen:
-    """Leave out what is for other environments; ``others`` are names in the folders of those."""
-    kept, skipped, known = [], list(others), set(folders)
-    for file in files:
-        known.update(file.environments)
-        if file.environments and environment not in file.environments:
-            skipped.append(file.name)
-        else:
-            kept.append(file)
-    warnings = []
-    if environment and environment not in known and (alike := _alike(environment, known)):
-        warnings.append(f'MIGRATION_ENV is "{environment}", and no file is for that; is "{alike}" meant?')
-    return Chosen(tuple(kept), tuple(sorted(skipped)), tuple(sorted(known)), tuple(warnings))
-
-
-def _alike(environment: str, known: Iterable[str]) -> str:
-    """Return the name that is meant, such as dev for DEV, dve and development; empty where none is like it."""
-    folded = {name.casefold(): name for name in sorted(known)}
-    wanted = environment.casefold()
-    begins = (name for name in folded if wanted.startswith(name) or name.startswith(wanted))
-    found = next(iter(get_close_matches(wanted, folded, 1)), None) or next(begins, "")
-    return folded.get(found, "")
+_DIRECTIVE_PREFIX = "db_setup:"
+_KNOWN_DIRECTIVES = ("no-transaction",)
 
 
 class Directives(NamedTuple):
@@ -78,14 +26,10 @@ class Directives(NamedTuple):
     environments: tuple[str, ...] = ()
 
 
-_DIRECTIVE_PREFIX = "db_setup:"
-_KNOWN_DIRECTIVES = ("no-transaction",)
-
-
 def parse_directives(head: str, file_name: str) -> Directives:
     """Read the directives in the comment lines a text begins with.
 
-    Raises UnknownDirective for a word that means nothing, since a misspelt wish must not be ignored.
+    Raises UnknownDirective for a word that means nothing, since a misspelt directive must not be ignored.
     """
     words: list[str] = []
     environments: list[str] = []
@@ -123,3 +67,60 @@ def _words(text: str, line: str, line_number: int, file_name: str) -> list[str]:
                 fix=f"write one of: {', '.join(_KNOWN_DIRECTIVES)}, env=NAME,NAME (no spaces); or remove the line",
             )
     return words
+
+
+def named_in(head: bytes, file_name: str) -> tuple[str, ...]:
+    """Return the environments that the first lines of a file name.
+
+    Raises UnknownDirective, also for a line further down that names some: a file for a few would run everywhere.
+    """
+    _refuse_below(head.decode("utf-8", "replace").removeprefix("\ufeff"), file_name)
+    lines = re.match(rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:--[^\r\n]*)?(?:\r\n|\r|\n|$))*", head)
+    text = lines[0].decode("utf-8", "replace") if lines else ""
+    return parse_directives(text, file_name).environments
+
+
+def _refuse_below(text: str, file_name: str) -> None:
+    begun = False
+    for number, line in enumerate(re.split("\r\n|\r|\n", text), 1):
+        stripped = line.strip()
+        begun = begun or bool(stripped and not stripped.startswith("--"))
+        if begun and _NAMES_SOME.match(stripped):
+            raise UnknownDirective(
+                "a directive that is not at the top of the file means nothing",
+                where=Location(file_name, number, line.find("--") + 1, line),
+                fix="move it above everything but comment lines with --, or remove it",
+            )
+
+
+class Chosen(NamedTuple):
+    """The files for one environment, the names of those for others, and a warning of an unknown name."""
+
+    files: tuple[Migration, ...]
+    skipped: tuple[str, ...]
+    known: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def choose(files: Sequence[Migration], others: Sequence[str], folders: Sequence[str], environment: str) -> Chosen:
+    """Leave out what is for other environments; ``others`` are names in the folders of those."""
+    chosen, skipped, known = [], list(others), set(folders)
+    for file in files:
+        known.update(file.environments)
+        if file.environments and environment not in file.environments:
+            skipped.append(file.name)
+        else:
+            chosen.append(file)
+    warnings = []
+    if environment and environment not in known and (alike := _alike(environment, known)):
+        warnings.append(f'MIGRATION_ENV is "{environment}", and no file is for that; is "{alike}" meant?')
+    return Chosen(tuple(chosen), tuple(sorted(skipped)), tuple(sorted(known)), tuple(warnings))
+
+
+def _alike(environment: str, known: Iterable[str]) -> str:
+    """Return the name that is meant, such as dev for DEV, dve and development; empty where none is like it."""
+    folded = {name.casefold(): name for name in sorted(known)}
+    wanted = environment.casefold()
+    begins = (name for name in folded if wanted.startswith(name) or name.startswith(wanted))
+    found = next(iter(get_close_matches(wanted, folded, 1)), None) or next(begins, "")
+    return folded.get(found, "")

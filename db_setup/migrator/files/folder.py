@@ -1,4 +1,4 @@
-"""The migrations folder on disk: names and checksums, read through a fixed window."""
+"""The migrations folder on disk: names and checksums, read piece by piece."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from migrator.files.migration import (
     DOWN_SUFFIX,
     REPEATABLE,
     Migration,
-    checksum,
-    companion_name,
+    check_name,
+    down_name,
     is_migration,
     looks_like_a_mistake,
-    normalised,
 )
 
-_WINDOW = 1 << 18  # bytes; a text is never held in larger pieces
+_PIECE = 1 << 18  # bytes; a text is never held in larger pieces
 _REPEATABLE, _ENVIRONMENTS = REPEATABLE.removesuffix("/"), "env"
-_NAMES_ENVIRONMENTS = b"env="  # with "db_setup:" before it, which is looked at more closely
+_NAMES_ENVIRONMENTS = b"env="  # with "db_setup:" before it; such a file is read more closely
 _WHOLE = 1 << 15  # bytes; a longer read would cost more in memory handed out than in reading
 
 
@@ -43,7 +42,7 @@ class Folder(NamedTuple):
 
 
 def default_path(base: str | os.PathLike[str]) -> str:
-    """Return ``migrations`` beside initializer.py (as in a Lambda), else beside the drop-in folder."""
+    """Return ``migrations`` next to initializer.py (as in a Lambda), else next to the drop-in folder."""
     inside = os.path.join(base, "migrations")
     return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(base), "migrations")
 
@@ -88,8 +87,7 @@ def _for_environment(folder: Folder, others: list[str], folders: list[str], envi
 
 def _environments_in(path: str) -> tuple[list[str], list[str]]:
     """Return the names of the environments that have a folder, and remarks about files that are in none of these."""
-    with os.scandir(path) as entries:
-        listed = sorted(entries, key=lambda entry: entry.name)
+    listed = _listed(path, _ENVIRONMENTS)
     lost = [entry.name for entry in listed if is_migration(entry.name) and _is_file(entry)]
     return (
         [entry.name for entry in listed if entry.is_dir() and not entry.name.startswith(".")],
@@ -99,50 +97,61 @@ def _environments_in(path: str) -> tuple[list[str], list[str]]:
 
 def _read_part(path: str | os.PathLike[str], prefix: str) -> tuple[list[Migration], list[str], list[str]]:
     """Return the migrations directly in a folder, remarks, and the names of its folders that have a meaning."""
-    try:
-        with os.scandir(path) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise FolderNotFound(
-            f"no migrations folder at {path} ({error.strerror})",
-            fix="make the folder, or set MIGRATIONS_DIR (or --migrations) to where it is",
-        ) from error
     files: list[Migration] = []
     warnings: list[str] = []
-    helpers: dict[str, str] = {}
+    companions: dict[str, str] = {}
     inside: list[str] = []
-    for entry in listed:  # the files beside a migration come before it: "." is below "s", as in 1.down.sql and 1.sql
-        if is_migration(entry.name) and _is_file(entry):
-            files.append(read_migration(prefix + entry.name, entry.path, helpers))
+    listed = _listed(path, prefix.removesuffix("/"))
+    named = [is_migration(entry.name) for entry in listed]
+    for entry, may_be in zip(listed, named, strict=True):  # companions come before their file: 1.down.sql, 1.sql
+        if may_be and _is_file(entry):
+            files.append(_read_migration(prefix + entry.name, entry.path, companions))
         elif entry.name.endswith((DOWN_SUFFIX, CHECK_SUFFIX)) and not entry.name.startswith(".") and _is_file(entry):
-            helpers[prefix + entry.name] = entry.path
+            companions[prefix + entry.name] = entry.path
         elif entry.name in {_REPEATABLE, _ENVIRONMENTS} and not prefix and entry.is_dir():
             inside.append(entry.name)
         elif remark := _remark(entry):
             warnings.append(prefix + remark)
-    if helpers:
-        warnings += _without_migration(helpers, files)
+    if companions:
+        warnings += _without_migration(companions, files)
     return files, warnings, inside
 
 
-def _without_migration(helpers: dict[str, str], files: list[Migration]) -> list[str]:
-    """Say which checks are never made; a way back of a file that is gone may be kept on purpose."""
+def _listed(path: str | os.PathLike[str], name: str) -> list[os.DirEntry[str]]:
+    """Return what is in a folder, by name; ``name`` is that of a folder in the migrations folder, "" for itself."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        if name:
+            raise UnreadableFile(
+                f"the folder {name} cannot be read ({error.strerror})",
+                fix="give the user who runs this permission to read and enter the folder",
+            ) from error
+        raise FolderNotFound(
+            f"no migrations folder at {path} ({error.strerror})",
+            fix="make the folder, or set MIGRATIONS_DIR (or --migrations) to where it is",
+        ) from error
+
+
+def _without_migration(companions: dict[str, str], files: list[Migration]) -> list[str]:
+    """Name the checks that are never run; the down migration of a file that is gone may be there on purpose."""
     known = {file.check for file in files}
     return [
-        f"{name} is not run: there is no {name.removesuffix(CHECK_SUFFIX)}.sql beside it"
-        for name, path in helpers.items()
+        f"{name} is not run: there is no {name.removesuffix(CHECK_SUFFIX)}.sql"
+        for name, path in companions.items()
         if name.endswith(CHECK_SUFFIX) and path not in known
     ]
 
 
 def _remark(entry: os.DirEntry[str]) -> str:
-    """Say what may have been meant as a migration and is not run; raises UnreadableFile for a device or pipe."""
+    """Name what may have been meant as a migration and is not run; raises UnreadableFile for a device or pipe."""
     name = entry.name if entry.name.isprintable() else ascii(entry.name)[1:-1]
     if os.path.isdir(entry.path):
         return f"{name} is a folder; the .sql files in it are not run" if _holds_migrations(entry) else ""
     if is_migration(entry.name):
         if not os.path.exists(entry.path):
-            return f"{name} is a link to nowhere; it is not run"
+            return f"{name} is a broken symlink; it is not run"
         raise UnreadableFile(f"{name} is not a regular file", fix="replace it with a file, or remove it")
     if looks_like_a_mistake(entry.name):
         return f"{name} is not run: only names that end in .sql are (in lower case)"
@@ -152,25 +161,24 @@ def _remark(entry: os.DirEntry[str]) -> str:
 def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
-    except OSError:  # a link to itself, or through a file: it leads nowhere, which _remark tells
+    except OSError:  # a link to itself, or through a file: broken, which is a remark
         return False
 
 
 def _holds_migrations(entry: os.DirEntry[str]) -> bool:
     try:
         inside = os.listdir(entry.path)
-    except OSError:  # closed to us, so nobody expects us to run what is in it
+    except OSError:  # unreadable, so nobody expects that what is in it is run
         inside = []
     return is_migration(entry.name) or any(map(is_migration, inside))
 
 
-def read_migration(name: str, path: str, helpers: Mapping[str, str] | None = None) -> Migration:
-    """Read one file; ``helpers`` has the paths of the files beside it. Raises UnreadableFile or InvalidFileName."""
+def _read_migration(name: str, path: str, companions: Mapping[str, str]) -> Migration:
+    """Read one file; ``companions`` has the paths of those in its folder. Raises UnreadableFile or InvalidFileName."""
     found = _read_file(name, path)
-    if not helpers:
+    if not companions:
         return found
-    down, check = (helpers.get(companion_name(name, suffix), "") for suffix in (DOWN_SUFFIX, CHECK_SUFFIX))
-    return found._replace(down=down, check=check)
+    return found._replace(down=companions.get(down_name(name), ""), check=companions.get(check_name(name), ""))
 
 
 def _read_file(name: str, path: str) -> Migration:
@@ -208,8 +216,20 @@ def _read_large(name: str, path: str, descriptor: int, start: bytes) -> Migratio
     while piece:
         piece = held + piece
         held = b"\r" if piece.endswith(b"\r") else b""  # the \n of this \r may come with the next piece
-        digest.update(normalised(piece.removesuffix(held)))
-        piece = os.read(descriptor, _WINDOW)
+        digest.update(_normalised(piece.removesuffix(held)))
+        piece = os.read(descriptor, _PIECE)
         size += len(piece)
-    digest.update(normalised(held))
+    digest.update(_normalised(held))
     return Migration(name, path, digest.hexdigest(), size)
+
+
+def checksum(content: bytes) -> str:
+    """Return the SHA-256 of the text without BOM and with LF line ends, in hexadecimal (contract 11)."""
+    return hashlib.sha256(_normalised(content.removeprefix(codecs.BOM_UTF8))).hexdigest()
+
+
+def _normalised(content: bytes) -> bytes:
+    """Return the bytes with CRLF and lone CR turned into LF, so that a checkout on Windows is no edit."""
+    if b"\r" not in content:
+        return content
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

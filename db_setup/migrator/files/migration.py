@@ -1,14 +1,11 @@
-"""A migration: one .sql file, what its name and first lines say, and its checksum.
+"""A migration: one .sql file and what its name says. Pure.
 
-Pure: names and bytes in, values out. The rules of names are in db_setup/README.md, "Files and numbers".
+The rules of names are in db_setup/README.md, "Files and numbers".
 """
 
 from __future__ import annotations
 
-import codecs
-import hashlib
 import re
-from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -18,15 +15,15 @@ DOWN_SUFFIX = ".down.sql"
 CHECK_SUFFIX = ".check.sql"
 REPEATABLE = "repeatable/"
 """What the names of repeatable files begin with."""
-_BESIDE = (DOWN_SUFFIX, CHECK_SUFFIX)
+_COMPANIONS = (DOWN_SUFFIX, CHECK_SUFFIX)
 _UP = ".up"  # what other tools put before .sql where there is a .down.sql
 
 
 class Migration(NamedTuple):
     """A file of the migrations folder: its name, path, SHA-256 of the normalised text, and size in bytes.
 
-    ``down`` and ``check`` are the paths of its way back and its check, empty where it has none; ``environments`` those
-    that it is for, none where it is for all.
+    ``down`` and ``check`` are the paths of its down migration and its check, empty where it has none; ``environments``
+    those that it is for, none where it is for all.
     """
 
     name: str
@@ -55,21 +52,30 @@ def _grammar() -> re.Pattern[str]:
 
 
 def is_migration(file_name: str) -> bool:
-    """Tell whether a file name is a migration's: it ends in .sql, is not hidden, no way back, no check."""
+    """Return whether a file name is a migration's: it ends in .sql, is not hidden, no down migration, no check."""
     if not file_name.endswith(_SUFFIX) or file_name.startswith("."):
         return False
-    return not file_name.lower().endswith(_BESIDE)
+    return not file_name.lower().endswith(_COMPANIONS)
 
 
-def companion_name(file_name: str, suffix: str) -> str:
-    """Return the name of the file that goes with a migration: its way back, or its check."""
-    return file_name.removesuffix(_SUFFIX).removesuffix(_UP) + suffix
+def down_name(file_name: str) -> str:
+    """Return the name of a file's down migration."""
+    return _bare(file_name) + DOWN_SUFFIX
+
+
+def check_name(file_name: str) -> str:
+    """Return the name of a file's check."""
+    return _bare(file_name) + CHECK_SUFFIX
+
+
+def _bare(file_name: str) -> str:
+    return file_name.removesuffix(_SUFFIX).removesuffix(_UP)
 
 
 def looks_like_a_mistake(file_name: str) -> bool:
-    """Tell whether somebody may believe that a file is run although it is not (003_x.SQL, 003_x.sql.txt)."""
+    """Return whether somebody may believe that a file is run although it is not (003_x.SQL, 003_x.sql.txt)."""
     lower = file_name.lower()
-    misspelt = lower.endswith(_BESIDE) and not file_name.endswith(_BESIDE)
+    misspelt = lower.endswith(_COMPANIONS) and not file_name.endswith(_COMPANIONS)
     return ".sql" in lower and not file_name.startswith(".") and (misspelt or not file_name.endswith(_SUFFIX))
 
 
@@ -99,24 +105,3 @@ def parse_number(text: str) -> Number:
     while len(parts) > 1 and parts[-1] == 0:
         parts.pop()
     return tuple(parts)
-
-
-def free_numbers(names: Sequence[str], given: Sequence[str], count: int) -> list[str]:
-    """Return the next ``count`` numbers after those in file names and those given, padded like the highest."""
-    spelled = [text for text in (*(split_name(name)[0] for name in names), *given) if text]
-    highest = max(spelled, key=parse_number, default="000")
-    first = parse_number(highest)[0]
-    width = len(highest) if highest.isdigit() else 3
-    return [f"{first + step:0{width}d}" for step in range(1, count + 1)]
-
-
-def checksum(content: bytes) -> str:
-    """Return the SHA-256 of the text without BOM and with LF line ends, in hexadecimal (contract 11)."""
-    return hashlib.sha256(normalised(content.removeprefix(codecs.BOM_UTF8))).hexdigest()
-
-
-def normalised(content: bytes) -> bytes:
-    """Return the bytes with CRLF and lone CR turned into LF, so that a checkout on Windows is no edit."""
-    if b"\r" not in content:
-        return content
-    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -17,38 +17,27 @@ from migrator.lazy import late
 
 if TYPE_CHECKING:
     from migrator.history.hash_chain import TamperedRow
-    from migrator.history.history import TAMPERING_FIX, History
-    from migrator.history.legacy import FIRST_GENERATION, read_first_generation
-    from migrator.history.records import ApplyRecord, Record, StepProgress, fence_failed, text_literal
-    from migrator.history.rollback_records import RollbackHistory, RollbackRecord, goal_note
-    from migrator.history.run_lock import RUN_LOCK_KEY, acquire_run_lock
+    from migrator.history.history import History
+    from migrator.history.records import ApplyRecord, Record, StepProgress
+    from migrator.history.rollback_records import RollbackHistory, RollbackRecord
+    from migrator.history.run_lock import RunLock
 else:
     __getattr__ = late(
         __name__,
         {
-            "FIRST_GENERATION": "legacy",
-            "RUN_LOCK_KEY": "run_lock",
-            "TAMPERING_FIX": "history",
             "ApplyRecord": "records",
             "History": "history",
             "Record": "records",
             "RollbackHistory": "rollback_records",
             "RollbackRecord": "rollback_records",
+            "RunLock": "run_lock",
             "StepProgress": "records",
             "TamperedRow": "hash_chain",
-            "acquire_run_lock": "run_lock",
-            "fence_failed": "records",
-            "goal_note": "rollback_records",
-            "read_first_generation": "legacy",
-            "text_literal": "records",
         },
     )
 
 __all__ = [
-    "FIRST_GENERATION",
-    "RUN_LOCK_KEY",
     "SCHEMA",
-    "TAMPERING_FIX",
     "AppliedMigration",
     "ApplyRecord",
     "History",
@@ -57,11 +46,7 @@ __all__ = [
     "Recorded",
     "RollbackHistory",
     "RollbackRecord",
+    "RunLock",
     "StepProgress",
     "TamperedRow",
-    "acquire_run_lock",
-    "fence_failed",
-    "goal_note",
-    "read_first_generation",
-    "text_literal",
 ]

@@ -1,7 +1,7 @@
 """The chain: every applied row of the history has a hash over its facts and over the row before it. Pure.
 
 A row that is changed by hand has another hash than the one that is written in it. A removed one leaves a successor
-that still knows its name, or a head, the end of the chain, which is kept with the run that wrote it.
+that still knows its name, or a head, the end of the chain, which is stored with the run that wrote it.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
 
 if TYPE_CHECKING:
+    from migrator.files import Migration
     from migrator.history.hash_chain import TamperedRow
 
 # A column that tables of an earlier version do not have is found in what stands before LATERAL.
@@ -40,9 +41,10 @@ FROM {_MISSING}, LATERAL (
         pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(down_sql, 'UTF8')), 'hex'))::text AS facts
     FROM {SCHEMA}.history) h"""
 _HEAD = f"""
-SELECT NULL::bigint, '', '', '', NULL::integer, r.history_head, NULL::text
+SELECT NULL::bigint, r.package_version, '', '', NULL::integer, r.history_head, NULL::text
 FROM {_MISSING}, LATERAL (
-    SELECT history_head FROM {SCHEMA}.runs WHERE action <> 'rotate' AND id <> {{but}} ORDER BY id DESC LIMIT 1) r"""
+    SELECT history_head, package_version FROM {SCHEMA}.runs WHERE action <> 'rotate' AND id <> {{but}}
+    ORDER BY id DESC LIMIT 1) r"""
 _PATIENCE = "SET statement_timeout = '10s'"  # the time of the run may be over, and this is to be recorded
 _TABLES = f"""
 SELECT pg_catalog.count(*) > 0, pg_catalog.bool_or(
@@ -58,17 +60,23 @@ WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"""
 
-TAMPERING_FIX = (
-    "put the row back as it was; or repair, which shows what it finds, and with --yes "
-    '("confirm": true) takes the history as it is'
-)
+_TAKE_NEWER = "take the newer folder, since this one does not know what has changed"
 
 
 class History:
     """The history of the database that a connection is to."""
 
+    TAMPERING_FIX = (
+        "put the row back as it was; or repair, which shows what it finds, and with --yes "
+        '("confirm": true) takes the history as it is'
+    )
+    FIRST_GENERATION = "named in public.schema_migrations, the history of an earlier version of this tool"
+    """The evidence for a migration that the first generation of this tool has recorded."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.warnings: list[str] = []
+        """What a check has found that is no reason to refuse."""
 
     def read(self, *, dates: bool = False) -> HistorySnapshot:
         """Return what is applied, in the order of application; reads only, whatever it finds."""
@@ -86,6 +94,13 @@ class History:
         # table of somebody else's, could say anything, and run anything.
         has_tables, first_generation = (True, False) if rows else self._connection.rows(_TABLES)[0]
         return HistorySnapshot(tuple(starmap(AppliedMigration, rows)), exists, bool(has_tables), bool(first_generation))
+
+    def read_first_generation(self, files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:
+        """Return the rows of the first generation's table as rows of ours, in the order of application."""
+        from migrator.history.legacy import translate  # noqa: PLC0415 - once in the life of a database
+
+        rows = self._connection.rows("SELECT migration_name FROM public.schema_migrations ORDER BY id")
+        return translate([str(name) for (name,) in rows], files)
 
     def _not_the_owner(self, error: ServerError) -> ServerError:
         owner = self._connection.rows(
@@ -206,14 +221,20 @@ class History:
         found = self._connection.rows(f"{_HEAD.format(but=0)} UNION ALL {_ROWS} ORDER BY 1 NULLS FIRST")
         if not found or found[0][0] is not None:
             return [], False  # without any run
-        head = found[0][5]
+        version, head = found[0][1], found[0][5]
+        if version != VERSION and _numbers(version) > _numbers(VERSION):
+            self.warnings = [f"the history was written by db_setup {version}, and this is {VERSION}: {_TAKE_NEWER}"]
         return examine(list(map(ChainRow._make, found[1:])), head), head is not None
 
     def refuse_tampering(self) -> None:
         """Raise InconsistentHistory that names what was changed by hand, if anything was; before a run writes."""
-        if found := self.tampered_rows():
+        self.refuse(self.tampered_rows())
+
+    def refuse(self, found: Sequence[TamperedRow]) -> None:
+        """Raise InconsistentHistory for rows that were found to be changed by hand, if there are any."""
+        if found:
             what = "; ".join(row.message for row in found)
-            raise InconsistentHistory(what, fix=TAMPERING_FIX, applied="nothing was run")
+            raise InconsistentHistory(what, fix=self.TAMPERING_FIX, applied="nothing was run")
 
     # ---- rows that no migration writes
 
@@ -227,11 +248,11 @@ class History:
 
     def record_known(self, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int) -> None:
         """Record migrations that were applied before there was this history, each with its evidence; all or none."""
-        from migrator.history.run_lock import HELD_SQL  # noqa: PLC0415 - for adoptions
+        from migrator.history.run_lock import RunLock  # noqa: PLC0415 - for adoptions
 
         values = ", ".join(
-            f"({self._connection.literals(*row[:3])}, CASE WHEN {HELD_SQL} THEN 'applied' END, '{mode}', {run_id}, "
-            f"'{VERSION}', {self._connection.literal(evidence)})"
+            f"({self._connection.literals(*row[:3])}, CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, "
+            f"'{mode}', {run_id}, '{VERSION}', {self._connection.literal(evidence)})"
             for row, evidence in rows
         )
         if values:
@@ -242,9 +263,7 @@ class History:
 
     def import_first_generation(self, rows: Iterable[AppliedMigration], run_id: int) -> None:
         """Take over the rows of the first generation's table, in one transaction; that table stays as it is."""
-        from migrator.history.legacy import FIRST_GENERATION  # noqa: PLC0415 - once in the life of a database
-
-        self.record_known(((row, FIRST_GENERATION) for row in rows), "imported", run_id)
+        self.record_known(((row, self.FIRST_GENERATION) for row in rows), "imported", run_id)
 
     def record_locks(self, run_id: int, report: str) -> None:
         """Keep the lock report of a run, a text of JSON, in its row."""
@@ -252,6 +271,12 @@ class History:
             f"UPDATE {SCHEMA}.runs SET lock_report = {self._connection.literal(report)}::pg_catalog.jsonb "
             f"WHERE id OPERATOR(pg_catalog.=) {run_id}"
         )
+
+
+def _numbers(version: str) -> list[int]:
+    """Return a version in comparable form; one that is not made of numbers is older than all."""
+    parts = version.split(".")
+    return list(map(int, parts)) if all(part.isdecimal() for part in parts) else []
 
 
 def _array(values: Iterable[object]) -> str:

@@ -8,17 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from migrator.database import Connection
-from migrator.files.migration import Migration, split_name
+from migrator.files import Migration, split_name
 from migrator.history.rows import AppliedMigration
-
-FIRST_GENERATION = "named in public.schema_migrations, the history of an earlier version of this tool"
-
-
-def read_first_generation(connection: Connection, files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:
-    """Return the old history as rows of ours, in the order of application."""
-    rows = connection.rows("SELECT migration_name FROM public.schema_migrations ORDER BY id")
-    return translate([str(name) for (name,) in rows], files)
 
 
 def translate(old_names: Iterable[str], files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:

@@ -1,7 +1,7 @@
 """What a file that is applied leaves in the history: its row, written inside its transaction or step by step.
 
 The row is also the fence. It is written only while nobody else has the run lock, and only once for a name; where that
-does not hold, the statement fails, and nothing of the file's transaction is kept.
+does not hold, the statement fails, and the file's transaction is rolled back.
 
 Each record of a step sets aside the role that the file may have set, for its own transaction only.
 """
@@ -15,13 +15,13 @@ from psycopg2 import errorcodes
 
 from migrator.database import Connection
 from migrator.errors import RunLockLost, ServerError
-from migrator.files.migration import REPEATABLE
+from migrator.files import REPEATABLE
 from migrator.history.rows import SCHEMA, AppliedMigration
-from migrator.history.run_lock import HELD_SQL
+from migrator.history.run_lock import RunLock
 from migrator.version import VERSION
 
 AS_OWNER = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
-_FENCE = f"state = CASE WHEN {HELD_SQL} THEN state END"
+_FENCE = f"state = CASE WHEN {RunLock.HELD_SQL} THEN state END"
 
 
 class StepProgress(NamedTuple):
@@ -53,6 +53,12 @@ class Record(ABC):
     @abstractmethod
     def close(self, connection: Connection) -> None:
         """Record that the file has been run to its end."""
+
+    @staticmethod
+    def is_fence(error: ServerError) -> bool:
+        """Return whether an error is that of the fence: another runner has the lock, or has recorded the file."""
+        states = {errorcodes.NOT_NULL_VIOLATION, errorcodes.UNIQUE_VIOLATION}
+        return error.schema == SCHEMA and error.table == "history" and error.sqlstate in states
 
     def step_sql(self, connection: Connection, steps: int, checksum: str) -> str:
         """Return the statements that record the steps done so far, to be sent in the transaction of the last one."""
@@ -116,18 +122,12 @@ class ApplyRecord(Record):
         return (
             f"{again}INSERT INTO {SCHEMA}.history AS h "
             "(name, number, checksum, state, mode, run_id, package_version, down_sql) "
-            f"VALUES ({connection.literals(name, number, checksum)}, CASE WHEN {HELD_SQL} THEN '{state}' END, "
-            f"'{mode}', {self._run_id}, '{VERSION}', {'NULL' if self._down is None else text_literal(self._down)})"
+            f"VALUES ({connection.literals(name, number, checksum)}, CASE WHEN {RunLock.HELD_SQL} THEN '{state}' END, "
+            f"'{mode}', {self._run_id}, '{VERSION}', {'NULL' if self._down is None else _text_literal(self._down)})"
         )
 
 
-def text_literal(text: str) -> str:
+def _text_literal(text: str) -> str:
     """Return a long text as a literal that means the same whatever the file at hand does to backslashes."""
     doubled = text.replace("'", "''")
     return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
-
-
-def fence_failed(error: ServerError) -> bool:
-    """Return whether an error is the fence of a record: another runner has the lock, or has recorded the file."""
-    states = {errorcodes.NOT_NULL_VIOLATION, errorcodes.UNIQUE_VIOLATION}
-    return error.schema == SCHEMA and error.table == "history" and error.sqlstate in states

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from migrator.database import Connection
 from migrator.errors import RunLockLost
-from migrator.files.migration import REPEATABLE
+from migrator.files import REPEATABLE
 from migrator.history.history import History
 from migrator.history.records import AS_OWNER, Record, StepProgress
 from migrator.history.rows import SCHEMA, Recorded
-from migrator.history.run_lock import HELD_SQL
+from migrator.history.run_lock import RunLock
 
 _REPEAT = (
     f"UPDATE {SCHEMA}.history SET checksum = '' WHERE pg_catalog.starts_with(name, '{REPEATABLE}') "
@@ -40,6 +40,11 @@ class RollbackHistory(History):
         )
         return {position: text for position, text in found if text is not None}
 
+    @staticmethod
+    def goal_note(steps: int, goal: int) -> str:
+        """Return the message of a rollback by steps until it succeeds, so that a re-run goes no further."""
+        return f"{steps} step{'s' * (steps > 1)} back, to position {goal}"
+
     def unfinished_goal(self, steps: int) -> int | None:
         """Return where the last rollback was going, if it was one of so many steps, within the hour, and failed.
 
@@ -63,11 +68,6 @@ class RollbackHistory(History):
         return bool(self._connection.rows(query))
 
 
-def goal_note(steps: int, goal: int) -> str:
-    """Return the message of a rollback by steps until it succeeds, so that a re-run goes no further."""
-    return f"{steps} step{'s' * (steps > 1)} back, to position {goal}"
-
-
 class RollbackRecord(Record):
     """The row of a migration that is rolled back: it goes with what the migration had made."""
 
@@ -86,7 +86,7 @@ class RollbackRecord(Record):
         values = {"steps": "0", "steps_checksum": "''", "step_begun": "0", "step_note": "''"}
         progress = ", ".join(f"{name} = {continued.format(name, start)}" for name, start in values.items())
         found = connection.rows(
-            f"UPDATE {SCHEMA}.history h SET state = CASE WHEN {HELD_SQL} THEN 'reverting' END, "
+            f"UPDATE {SCHEMA}.history h SET state = CASE WHEN {RunLock.HELD_SQL} THEN 'reverting' END, "
             f'run_id = {self._run_id}, {progress} WHERE h."position" OPERATOR(pg_catalog.=) {self._position} '
             f"RETURNING {', '.join(values)}"
         )
@@ -104,5 +104,5 @@ def _removal(position: int) -> str:
     return (
         f'WITH gone AS (DELETE FROM {SCHEMA}.history WHERE "position" OPERATOR(pg_catalog.=) {position} RETURNING 1) '
         f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, package_version) "
-        f"SELECT '', '', '', NULL, '', '' WHERE NOT EXISTS (SELECT FROM gone) OR NOT {HELD_SQL}"
+        f"SELECT '', '', '', NULL, '', '' WHERE NOT EXISTS (SELECT FROM gone) OR NOT {RunLock.HELD_SQL}"
     )

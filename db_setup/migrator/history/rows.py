@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from migrator.files.migration import Number, parse_number
+from migrator.files import Number, parse_number
 
 SCHEMA = "db_setup"
 

@@ -50,7 +50,7 @@ COMMENT ON TABLE {SCHEMA}.runs IS 'One row for each run that found something to 
 COMMENT ON COLUMN {SCHEMA}.runs.request_id IS 'The Lambda request, or the host and process that ran';
 COMMENT ON COLUMN {SCHEMA}.runs.outcome IS 'running, succeeded or failed; running without a runner: it was killed';
 COMMENT ON TABLE {SCHEMA}.history IS 'One row for each migration, in the order of application';
-COMMENT ON COLUMN {SCHEMA}.history.name IS 'The name of the file, which tells migrations apart';
+COMMENT ON COLUMN {SCHEMA}.history.name IS 'The name of the file, which identifies a migration';
 COMMENT ON COLUMN {SCHEMA}.history.number IS 'The number in the name, or the one given to an unnumbered file';
 COMMENT ON COLUMN {SCHEMA}.history.checksum IS 'SHA-256 of the text, no BOM, LF line ends; empty when unknown';
 COMMENT ON COLUMN {SCHEMA}.history.mode IS 'transaction, stepwise, or not run here: imported, adopted, baseline';

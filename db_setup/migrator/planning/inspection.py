@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.files.folder import Folder
+from migrator.files import Folder
 from migrator.history import AppliedMigration, History, HistorySnapshot
 from migrator.planning.plan import Plan, Policy, make_plan
 
@@ -51,9 +51,7 @@ def _inspected(
 ) -> Inspection:  # fmt: skip
     applied = snapshot.applied
     if snapshot.first_generation:
-        from migrator.history import read_first_generation  # noqa: PLC0415 - once in the life of a database
-
-        applied = read_first_generation(connection, folder.files)
+        applied = History(connection).read_first_generation(folder.files)
     if folder.skipped:  # applied, perhaps, when this database was of another environment
         applied = tuple(row for row in applied if row.name not in folder.skipped)
     policy = Policy(target, context.settings.strict_order, context.settings.allow_missing)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from migrator.files.migration import REPEATABLE, Migration, split_name
+from migrator.files import REPEATABLE, Migration, split_name
 from migrator.history import AppliedMigration
 
 

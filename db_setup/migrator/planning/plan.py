@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from migrator.errors import (
@@ -17,21 +18,15 @@ from migrator.errors import (
     UnfinishedRollback,
     UnknownTarget,
 )
-from migrator.files.migration import Migration, Number, free_numbers, number_of, parse_number, split_name
+from migrator.files import Migration, Number, number_of, parse_number, split_name
 from migrator.history import AppliedMigration
+from migrator.planning import states
 from migrator.planning.matching import Match, Rename, come_after, match
+from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers, highest
 
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
 _NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
-
-EMPTY = "empty"
-UNTRACKED = "tables_without_migration_history"
-PENDING = "pending_migrations"
-UP_TO_DATE = "up_to_date"
-INCONSISTENT = "inconsistent"
-AHEAD = "ahead"
-DRIFTED = "drifted"
 
 
 class Pending(NamedTuple):
@@ -87,7 +82,7 @@ def make_plan(
     revision = _revision(applied)
     if found.missing and not found.new and come_after(found.missing, applied, found.rows):
         _find_target(policy.target, (), found)
-        return Plan(AHEAD, warnings=_ahead_warnings(found), revision=revision)
+        return Plan(states.AHEAD, warnings=_ahead_warnings(found), revision=revision)
     pending = _pending(found, files, applied)
     warnings, problems = _missing(found.missing, policy.allow_missing)
     problems += [*_half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
@@ -108,7 +103,8 @@ def make_plan(
 
 def _revision(applied: Sequence[AppliedMigration]) -> str:
     done = [row for row in applied if row.state == "applied"]
-    return max(done, key=lambda row: parse_number(row.number)).number if done else ""
+    ranked = zip(map(parse_number, [row.number for row in done]), done, strict=True)
+    return max(ranked, key=itemgetter(0))[1].number if done else ""
 
 
 def _ahead_warnings(match: Match) -> tuple[str, ...]:
@@ -169,37 +165,33 @@ def _pending(match: Match, files: Sequence[Migration], applied: Sequence[Applied
     ]
     if not match.new and not resumed:
         return ()
-    known = (*match.rows, *(row.name for row in match.missing))
-    highest = max((number for name in known if (number := number_of(name))), default=())
+    last = highest([*match.rows, *[row.name for row in match.missing]])
+    numbers = list(map(number_of, [file.name for file in match.new]))
+    new = list(zip(match.new, numbers, strict=True))
     numbered = [
-        Pending(file, split_name(file.name)[0], late=number < highest)
-        for file in match.new
-        if (number := number_of(file.name)) is not None
+        Pending(file, split_name(file.name)[0], late=number < last) for file, number in new if number is not None
     ]
     in_order = sorted(resumed + numbered, key=lambda item: item.order)
-    unnumbered = {file.name: file for file in match.new if number_of(file.name) is None}
+    unnumbered = {file.name: file for file, number in new if number is None}
     if not unnumbered:
         return tuple(in_order)
-    numbers = free_numbers([file.name for file in files], [row.number for row in applied], len(unnumbered))
-    given = (Pending(unnumbered[name], number) for name, number in zip(sorted(unnumbered), numbers, strict=True))
+    free = free_numbers([file.name for file in files], [row.number for row in applied], len(unnumbered))
+    given = (Pending(unnumbered[name], number) for name, number in zip(sorted(unnumbered), free, strict=True))
     return (*in_order, *given)
 
 
 def _duplicates(files: Sequence[Migration], pending: Sequence[Pending]) -> list[PlanError]:
-    if not pending:
+    numbers = [number_of(file.name) for file in files] if pending else []
+    if len(set(numbers)) == len(numbers):
         return []
     due = {item.migration.name for item in pending}
-    groups: dict[Number, list[str]] = {}
-    for file in files:
-        if (number := file.number) is not None:
-            groups.setdefault(number, []).append(file.name)
     return [
         DuplicateNumber(
-            f"one number, {len(names)} files: {', '.join(names)}",
+            describe_duplicate(names),
             fix="give one of them the next free number; the files that are applied already keep theirs",
         )
-        for names in groups.values()
-        if len(names) > 1 and due.intersection(names)
+        for names in duplicates(files)
+        if due.intersection(names)
     ]
 
 
@@ -207,10 +199,7 @@ def _late(pending: Sequence[Pending], strict: bool) -> tuple[list[str], list[Pla
     late = [item.migration.name for item in pending if item.late]
     if not strict:
         return [f"{name} comes before migrations that are applied already; it runs now" for name in late], []
-    return [], [
-        OutOfOrder(f"{name} comes before migrations that are applied already", fix="give it the next free number")
-        for name in late
-    ]
+    return [], [OutOfOrder(f"{name} comes before migrations that are applied already", fix=TAKE_NEXT) for name in late]
 
 
 def _rename_warnings(renames: Sequence[Rename]) -> list[str]:
@@ -260,10 +249,10 @@ def up_to(target: str, items: Sequence[Pending]) -> list[Pending]:
 
 def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMigration], has_tables: bool) -> str:
     if broken:
-        return INCONSISTENT
+        return states.INCONSISTENT
     if not applied:
-        return UNTRACKED if has_tables else EMPTY
-    return PENDING if pending else UP_TO_DATE
+        return states.UNTRACKED if has_tables else states.EMPTY
+    return states.PENDING if pending else states.UP_TO_DATE
 
 
 def _repeatable(files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> tuple[Pending, ...]:

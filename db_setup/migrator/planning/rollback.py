@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from migrator.errors import UnknownTarget
-from migrator.files.migration import parse_number
+from migrator.files import parse_number
 from migrator.formatting import counted
 from migrator.history import Recorded
 from migrator.planning.plan import target_number

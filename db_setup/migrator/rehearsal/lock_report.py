@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from migrator.formatting import mask_passwords
-from migrator.sql.classify import first_code
-from migrator.sql.statements import Statement
+from migrator.sql import Statement, first_code
 
 MODES = (
     "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock",

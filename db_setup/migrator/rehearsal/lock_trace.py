@@ -15,7 +15,7 @@ from psycopg2 import errorcodes
 
 from migrator.database import Connection
 from migrator.errors import RunError, ServerError
-from migrator.execution.transaction import run_statement
+from migrator.execution import run_statement
 from migrator.formatting import quoted
 from migrator.history import SCHEMA
 from migrator.rehearsal.lock_report import (
@@ -28,8 +28,7 @@ from migrator.rehearsal.lock_report import (
     conflicts,
     statement_locks,
 )
-from migrator.sql.classify import Kind
-from migrator.sql.statements import Statement
+from migrator.sql import Kind, Statement
 
 _COMMA = "', '"
 _MODES_SQL = f"ARRAY['{_COMMA.join(MODES)}']"

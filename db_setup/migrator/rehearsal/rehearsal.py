@@ -11,15 +11,14 @@ from psycopg2 import errorcodes
 from migrator.database import TRANSIENT, migration_error
 from migrator.errors import ConnectionLost, Progress, ServerError
 from migrator.events import Listener
-from migrator.execution.runner import is_of_the_check, needs_steps
-from migrator.execution.supervision import Supervision
+from migrator.execution import Supervision, needs_steps
 from migrator.formatting import listed
-from migrator.planning.plan import Pending
+from migrator.planning import Pending
 from migrator.rehearsal.lock_report import MET_A_LOCK, OUT_OF_TIME, statement_locks
 from migrator.rehearsal.lock_trace import LockTrace
-from migrator.scripts.script import PLAIN_OPENING, STEPWISE, Script
+from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
+from migrator.sql import Statement
 from migrator.sql.effects import acts_outside, notifies
-from migrator.sql.statements import Statement
 
 _NOTHING_KEPT = "nothing: a rehearsal is rolled back"
 _SLACK = 0.05  # seconds
@@ -59,7 +58,7 @@ class Rehearsal:
         self.limits: list[str] = []
 
     def run(self, work: Work, *, history_exists: bool) -> None:
-        """Run all that one transaction can hold; raises the error that migrate would raise. Nothing is kept."""
+        """Run all that one transaction can hold; raises the error that migrate would raise. All is rolled back."""
         try:
             self._connection.run(PLAIN_OPENING)
             if not history_exists:
@@ -126,7 +125,7 @@ class Rehearsal:
         if script.check is None:
             return
         from migrator.errors import CheckFailed  # noqa: PLC0415 - for files that have one
-        from migrator.execution.checks import check_within  # noqa: PLC0415 - for files that have one
+        from migrator.execution import check_within  # noqa: PLC0415 - for files that have one
 
         self._statement = None
         try:
@@ -164,7 +163,7 @@ class Rehearsal:
             self._end_at(name, OUT_OF_TIME, "was at work when the time for a rehearsal was over (REHEARSE_TIMEOUT)")
         elif isinstance(error, ConnectionLost):
             raise error.replace(applied=_NOTHING_KEPT) from error
-        elif needs_steps(error) and not is_of_the_check(error, work[position][1]):
+        elif needs_steps(error, work[position][1]):
             self._stop(work, position, f"{error.message}: migrate commits in between, which a rehearsal cannot")
         elif state in TRANSIENT:
             self._end_at(name, MET_A_LOCK, f"conflicted with another session: {error.message}")

@@ -1,0 +1,49 @@
+"""Scripts: the statements of a file with its companions, read once, and how they are to be run.
+
+Everything that can be refused from the text alone is refused when a script is read, before a run touches anything. A
+small file is kept in memory; a large one is read again, piece by piece, when it runs. Imports sql and files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migrator.lazy import late
+from migrator.scripts.script import (
+    ENDS,
+    PLAIN_OPENING,
+    STEPWISE,
+    TRANSACTION,
+    Script,
+    kept,
+    place,
+    read_script,
+    read_scripts,
+    terminated,
+)
+
+if TYPE_CHECKING:
+    from migrator.scripts.companions import differs, down_text, read_down, stored_down, with_companions
+else:
+    __getattr__ = late(
+        __name__,
+        dict.fromkeys(("differs", "down_text", "read_down", "stored_down", "with_companions"), "companions"),
+    )
+
+__all__ = [
+    "ENDS",
+    "PLAIN_OPENING",
+    "STEPWISE",
+    "TRANSACTION",
+    "Script",
+    "differs",
+    "down_text",
+    "kept",
+    "place",
+    "read_down",
+    "read_script",
+    "read_scripts",
+    "stored_down",
+    "terminated",
+    "with_companions",
+]

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from migrator.errors import TextError, UnclosedTransaction
-from migrator.files.directives import parse_directives
-from migrator.files.migration import Migration
+from migrator.errors import UnclosedTransaction
+from migrator.files import Migration
 from migrator.formatting import Location, mask_passwords
-from migrator.sql.classify import Kind
-from migrator.sql.decode import read_text
-from migrator.sql.statements import Statement, split_chunks
+from migrator.sql import Kind, Statement, read_text, split, split_chunks
 
 TRANSACTION = "transaction"
 STEPWISE = "stepwise"
 PLAIN_OPENING = "BEGIN;"
 
+MAX_KEPT = 1 << 16
+"""Bytes of a file that is kept in memory; a larger one is read again when it runs."""
+_KEPT_IN_ALL = 1 << 24  # bytes
 ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.PREPARE_TRANSACTION})
 _WRAPPER = ENDS | {Kind.EMPTY, Kind.ENCODING, Kind.BEGIN}
 _DOWN_MARKS = ("-- +goose Down", "-- migrate:down", "-- +migrate Down", "--//@UNDO")
@@ -30,33 +31,43 @@ _DOWN_MARKS = ("-- +goose Down", "-- migrate:down", "-- +migrate Down", "--//@UN
 class Script(NamedTuple):
     """The statements of a file, from memory or read again from disk, and the mode they call for.
 
-    ``opening`` begins its transaction, with the file's own wishes for it (isolation level and the like). ``down`` is
-    the text of its way back, as the history keeps it, and ``check`` what is asked before it is kept.
+    ``opening`` begins its transaction, with the file's own options for it (isolation level and the like). ``text`` is
+    that of a file small enough to be kept, so that nobody opens it again; ``down`` the text of its down migration, as
+    the history stores it; ``check`` what is checked before its transaction is committed.
     """
 
     migration: Migration
     mode: str
     opening: str
-    read: Callable[[], Iterator[Statement]]
+    read: Callable[[], Iterable[Statement]]
     warnings: tuple[str, ...] = ()
     sets_session: bool = False
     sets_defaults: bool = False
     down: str | None = None
     check: Script | None = None
+    text: str | None = None
 
-    def body(self) -> Iterator[Statement]:
-        """Yield what runs inside one transaction: all but the wrapper, and what the opening has taken over."""
-        leading = True
-        for statement in self.read():
-            if statement.kind in _WRAPPER or (leading and statement.kind is Kind.SET_TRANSACTION):
-                continue
-            leading = False
-            yield statement
+    def body(self) -> Iterable[Statement]:
+        """Return what runs inside one transaction: all but the wrapper, and what the opening has taken over."""
+        statements = self.read()
+        inside = _inside(statements)
+        return list(inside) if isinstance(statements, list) else inside
+
+    def mentions(self, name: str) -> bool:
+        """Return whether the file has a name in it, in any case; a large file is read again piece by piece."""
+        wanted, before = name.lower(), ""
+        migration = self.migration
+        for piece in read_text(migration.name, migration.path, migration.size) if self.text is None else (self.text,):
+            here = before + piece.lower()
+            if wanted in here:
+                return True
+            before = here[-len(wanted) :]
+        return False
 
     def steps(self) -> Iterator[Statement]:
-        """Yield what a stepwise run looks at: code, and transaction statements that do something.
+        """Yield what a stepwise run needs: code, and transaction statements that do something.
 
-        Where a block ends AND CHAIN, its BEGIN comes again behind the end.
+        Where a block ends AND CHAIN, its BEGIN comes again after the end.
         """
         begin: Statement | None = None
         for statement in self.read():
@@ -72,42 +83,95 @@ class Script(NamedTuple):
                 yield statement
 
 
+def _inside(statements: Iterable[Statement]) -> Iterator[Statement]:
+    leading = True
+    for statement in statements:
+        if statement.kind in _WRAPPER or (leading and statement.kind is Kind.SET_TRANSACTION):
+            continue
+        leading = False
+        yield statement
+
+
+def read_scripts(migrations: Iterable[Migration]) -> list[Script]:
+    """Read pending files, so that what can be refused is refused before anything is touched."""
+    scripts = []
+    for migration, keep in kept(migrations):
+        script = read_script(migration, keep=keep)
+        if migration.down or migration.check:
+            from migrator.scripts.companions import with_companions  # noqa: PLC0415 - for files that have some
+
+            script = with_companions(script)
+        scripts.append(script)
+    return scripts
+
+
+def kept(migrations: Iterable[Migration]) -> list[tuple[Migration, bool]]:
+    """Return each file and whether it is kept in memory: small ones, until all that are kept reach a limit."""
+    left = _KEPT_IN_ALL
+    found = []
+    for migration in migrations:
+        keep = migration.size <= min(MAX_KEPT, left)
+        left -= migration.size if keep else 0
+        found.append((migration, keep))
+    return found
+
+
 def read_script(migration: Migration, *, keep: bool, text: str | None = None) -> Script:
-    """Read a file, or the ``text`` given for it, and decide how it is run; ``keep`` holds its statements in memory.
+    """Read a file, or the ``text`` given for it, and decide how it is run; ``keep`` holds both in memory.
 
-    Raises TextError and its kinds, each with file, line and column.
+    Raises TextError and its kinds, each with file, line and column, and UnreadableFile.
     """
-
-    def source() -> Iterator[str]:
-        return read_text(migration.name, migration.path, migration.size) if text is None else iter((text,))
-
-    try:
-        pieces = source()
-        head = next(pieces, "")
-        directives = parse_directives(head, migration.name)
-        first_pass = split_chunks(chain([head], pieces))
-        read: Callable[[], Iterator[Statement]] = lambda: split_chunks(source())  # noqa: E731
-        if keep:
-            kept = list(first_pass)
-            first_pass = iter(kept)
-            if all(statement.data is None for statement in kept):  # COPY data can be read only once
-                read = lambda: iter(kept)  # noqa: E731
-        outline = _Outline(first_pass)
-    except TextError as error:
-        raise error.in_file(migration.name) from None
-    mode = STEPWISE if directives.no_transaction else outline.mode
+    name = migration.name
+    if keep and text is None:
+        text = "".join(read_text(name, migration.path, migration.size))
+    whole = None if text is None else (text, split(text, name), partial(split, text, name))
+    head, first_pass, read = whole or _from_disk(migration)
+    no_transaction = "db_setup:" in head and _no_transaction(head, name)
+    if keep:
+        kept = list(first_pass)
+        first_pass = iter(kept)
+        if all(statement.data is None for statement in kept):  # COPY data can be read only once
+            read = lambda: kept  # noqa: E731
+    outline = _Outline(first_pass, name)
     warnings = [
-        f'{migration.name} holds "{mark}": the whole file is run, the part after it too; move that to a .down.sql file'
+        f'{name} holds "{mark}": the whole file is run, the part after it too; move that to a .down.sql file'
         for mark in _DOWN_MARKS
         if mark in head
     ]
-    return Script(migration, mode, outline.opening, read, tuple(warnings), outline.sets_session, outline.sets_defaults)
+    return Script(
+        migration,
+        STEPWISE if no_transaction else outline.mode,
+        outline.opening,
+        read,
+        tuple(warnings),
+        outline.sets_session,
+        outline.sets_defaults,
+        text=text if keep else None,
+    )
+
+
+def _from_disk(migration: Migration) -> tuple[str, Iterator[Statement], Callable[[], Iterable[Statement]]]:
+    """Return the beginning of a file, its statements, and what reads these again; only a piece of it is in memory."""
+    name = migration.name
+    pieces = read_text(name, migration.path, migration.size)
+    head = next(pieces, "")
+
+    def read() -> Iterator[Statement]:
+        return split_chunks(read_text(name, migration.path, migration.size), name)
+
+    return head, split_chunks(chain([head], pieces), name), read
+
+
+def _no_transaction(head: str, name: str) -> bool:
+    from migrator.files.directives import parse_directives  # noqa: PLC0415 - for files that have some
+
+    return parse_directives(head, name).no_transaction
 
 
 class _Outline:
     """What the order of a file's transaction statements says: its mode, and how its transaction opens."""
 
-    def __init__(self, statements: Iterable[Statement]) -> None:
+    def __init__(self, statements: Iterable[Statement], file_name: str) -> None:
         self.blocks = self.loose = 0
         self.outside = self.plain_end = False
         self.begin: Statement | None = None  # of the block that is open
@@ -120,13 +184,15 @@ class _Outline:
                 self.characteristics.append(statement.text)
             elif statement.kind not in _WRAPPER:
                 seen_code = True
-            self._look_at(statement)
+            self._add(statement)
         if self.begin is not None:
             raise UnclosedTransaction(
-                "this transaction is never ended", where=place(self.begin, 0), fix="add COMMIT; at its end"
+                "this transaction is never ended",
+                where=place(self.begin, 0, file_name),
+                fix="add COMMIT; at its end",
             )
 
-    def _look_at(self, statement: Statement) -> None:
+    def _add(self, statement: Statement) -> None:
         if statement.kind is Kind.BEGIN and self.begin is None:
             self._open(statement)
         elif statement.kind in ENDS and self.begin is not None:
@@ -160,7 +226,7 @@ class _Outline:
 
 
 def _sets_defaults(statement: Statement) -> bool:
-    """Tell whether a statement may change what new sessions begin with (ALTER DATABASE or ROLE ... SET)."""
+    """Return whether a statement may change what new sessions begin with (ALTER DATABASE or ROLE ... SET)."""
     if statement.words[:2] in {("alter", "database"), ("alter", "role"), ("alter", "user")}:
         return True
     if statement.words[:1] != ("do",):
@@ -169,7 +235,7 @@ def _sets_defaults(statement: Statement) -> bool:
 
 
 def chains(statement: Statement) -> bool:
-    """Tell whether a COMMIT or ROLLBACK begins the next transaction at once (AND CHAIN)."""
+    """Return whether a COMMIT or ROLLBACK begins the next transaction at once (AND CHAIN)."""
     return "chain" in statement.words and "no" not in statement.words
 
 
@@ -178,10 +244,10 @@ def terminated(text: str) -> str:
     return text if text.endswith(";") and "--" not in text.rpartition("\n")[2] else f"{text}\n;"
 
 
-def place(statement: Statement, offset: int) -> Location:
-    """Return where a 0-based offset into a statement's text is in its file (whose name is not known here).
+def place(statement: Statement, offset: int, file_name: str = "") -> Location:
+    """Return where a 0-based offset into a statement's text is in its file.
 
-    Passwords are masked while the whole statement is at hand: one line of it may not tell that it holds one.
+    Passwords are masked while the whole statement is at hand: one line of it may not show that it holds one.
     """
     before = statement.text[:offset]
     line_start = before.rfind("\n") + 1
@@ -189,4 +255,4 @@ def place(statement: Statement, offset: int) -> Location:
     text = mask_passwords(statement.text)[line_start : line_end if line_end >= 0 else len(statement.text)]
     indent = 0 if line_start else statement.column - 1
     line = statement.line + before.count("\n")
-    return Location("", line, offset - line_start + 1 + indent, " " * indent + text)
+    return Location(file_name, line, offset - line_start + 1 + indent, " " * indent + text)

@@ -1,0 +1,28 @@
+"""SQL text into statements, as psql cuts them, and what a statement does.
+
+A statement's text is a piece of the file as it stands, so places in the one are places in the other; a large file is
+read piece by piece. Imports errors and formatting only. ``sql.effects`` is imported from its module, by those who ask
+what a statement does outside its transaction: a deploy does not need it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migrator.sql.classify import Kind, first_code, without_comments
+from migrator.sql.decode import read_text
+from migrator.sql.statements import Statement, split, split_chunks
+
+if TYPE_CHECKING:
+    from migrator.sql import effects
+
+__all__ = [
+    "Kind",
+    "Statement",
+    "effects",
+    "first_code",
+    "read_text",
+    "split",
+    "split_chunks",
+    "without_comments",
+]

@@ -8,7 +8,7 @@ import itertools
 import re
 
 _MAX_WORDS = 12
-_BULK = frozenset(("insert", "update", "delete", "values"))  # data files are made of these: no closer look
+_BULK = frozenset(("insert", "update", "delete", "values"))  # data files consist of these: nothing more is read of them
 _QUERY = frozenset(("select", "with"))
 
 
@@ -34,9 +34,7 @@ _BY_FIRST_WORD = {
     "release": Kind.SAVEPOINT, "reset": Kind.SESSION, "deallocate": Kind.SESSION, "listen": Kind.SESSION,
     "unlisten": Kind.SESSION, "load": Kind.SESSION, "vacuum": Kind.OUTSIDE,
 }  # fmt: skip
-_OUTSIDE_PAIRS = frozenset(f"{verb} {noun}" for verb in ("create", "drop") for noun in ("database", "tablespace")) | {
-    "alter system"
-}
+_OUTSIDE_PAIRS = frozenset(("create database", "drop database", "create tablespace", "drop tablespace", "alter system"))
 
 
 @functools.cache
@@ -207,7 +205,7 @@ def _kind_of_set(tokens: list[str]) -> Kind:
 
 
 def _runs_outside(verb: str, then: str, tokens: list[str], text: str) -> bool:
-    """Tell whether the server refuses the statement in a transaction block."""
+    """Return whether the server refuses the statement in a transaction block."""
     if f"{verb} {then}" in _OUTSIDE_PAIRS:
         return True
     if verb in ("create", "drop"):

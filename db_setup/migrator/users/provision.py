@@ -12,7 +12,7 @@ from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.errors import UserRefused
 from migrator.formatting import printable, quoted
-from migrator.planning.plan import Pending
+from migrator.scripts import Script
 from migrator.users import grants, role_checks
 from migrator.users import roles as server_roles
 from migrator.users.names import User, users_of
@@ -44,7 +44,7 @@ class UserProvisioner:
         warnings = (*role_checks.warnings(self.users, admin, roles), *self._unused_roles(connection))
         return printable(remark), tuple(map(printable, warnings))
 
-    def check(self, connection: Connection, pending: Sequence[Pending] = ()) -> None:
+    def check(self, connection: Connection, pending: Sequence[Script] = ()) -> None:
         """Read roles, secrets and schemas, and refuse what cannot be used; nothing is written."""
         self._warnings = []
         self._admin = server_roles.read_admin(connection)
@@ -58,13 +58,13 @@ class UserProvisioner:
             login for _, passwords in self._passwords for login in passwords.verified_logins(unmarked)
         )
 
-    def _check_schemas(self, connection: Connection, pending: Sequence[Pending]) -> None:
-        """Refuse a listed schema that does not exist, unless a pending file mentions it."""
+    def _check_schemas(self, connection: Connection, pending: Sequence[Script]) -> None:
+        """Refuse a listed schema that is not there, unless a file that is about to run mentions it."""
         listed = self._settings.schemas
         rows = connection.rows("SELECT nspname FROM pg_catalog.pg_namespace") if listed else []
         found = {name for (name,) in rows}
         for name in listed:
-            if name not in found and not any(_mentions(item.migration.path, name) for item in pending):
+            if name not in found and not any(script.mentions(name) for script in pending):
                 raise UserRefused(
                     f"there is no schema {quoted(name)}", fix="correct DB_SCHEMAS, or create the schema in a migration"
                 )
@@ -185,14 +185,3 @@ def _check_distinct(passwords: Sequence[tuple[User, Passwords]]) -> None:
 
 def _shown(user: User, login: str) -> str:
     return f"{quoted(login)} ({user.kind})"
-
-
-def _mentions(path: str, name: str) -> bool:
-    """Return whether a file has a name in it; reads it in pieces, as it may be large."""
-    wanted, before = name.encode().lower(), b""
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            if wanted in before + piece.lower():
-                return True
-            before = piece.lower()[-len(wanted) :]
-    return False

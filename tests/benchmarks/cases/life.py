@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from migrator.cli.local_server.server import LocalServer
+from migrator.cli.local_server import LocalServer
 
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.folders import folder_of_defaults, folder_of_tables

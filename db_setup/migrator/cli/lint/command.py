@@ -9,12 +9,12 @@ from collections import Counter
 
 from migrator.cli.lint.finding import ERROR, INFO, WARNING, LintFinding
 from migrator.cli.lint.findings import find
-from migrator.files.folder import default_path
+from migrator.files import default_path
 from migrator.settings import Settings
 
 
 def lint(arguments: Namespace, settings: Settings, base: str | os.PathLike[str]) -> bool:
-    """Print the findings; return whether there is none that forbids to go on."""
+    """Print the findings; return whether none of them is an error."""
     path = settings.migrations_dir or default_path(base)
     found = find(path, arguments.base, strict_order=settings.strict_order)
     if arguments.strict:
@@ -24,7 +24,7 @@ def lint(arguments: Namespace, settings: Settings, base: str | os.PathLike[str])
     passed = all(item.level != ERROR for item in found)
     if arguments.json:
         entries = [item.entry(folder) for item in found]
-        print(json.dumps({"success": passed, "message": summary(found), "findings": entries}))
+        print(json.dumps({"success": passed, "action": "lint", "message": summary(found), "findings": entries}))
         return passed
     for item in found:
         print(item.annotation(folder) if arguments.github else item.text(folder))

@@ -25,23 +25,23 @@ class LintFinding(NamedTuple):
 
     def text(self, folder: str) -> str:
         """Return the finding for people; ``folder`` comes before the file's name."""
-        return f"{self._place(folder)}: {self.level}: {self._said()}"
+        return f"{self._place(folder)}: {self.level}: {self._words()}"
 
     def without_level(self, folder: str) -> str:
-        """Return the same for a reader who is told the level beside it."""
-        return f"{self._place(folder)}: {self._said()}"
+        """Return the same for a reader to whom the level is shown separately."""
+        return f"{self._place(folder)}: {self._words()}"
 
     def _place(self, folder: str) -> str:
         return ":".join([f"{folder}/{self.file}".rstrip("/"), *(str(n) for n in (self.line, self.column) if n)])
 
-    def _said(self) -> str:
+    def _words(self) -> str:
         return f"{self.message} [{self.rule}]" + (f"\n    {self.help}" if self.help else "")
 
     def entry(self, folder: str) -> dict[str, Any]:
         """Return the finding for JSON, null for what is not known."""
         path = f"{folder}/{self.file}".rstrip("/")
         unknown = {name: value or None for name, value in self._asdict().items()}
-        del unknown["refusal"]  # the same in other words
+        del unknown["refusal"]  # which repeats the message
         return {**unknown, "file": path}
 
     def annotation(self, folder: str) -> str:

@@ -1,23 +1,21 @@
-"""Lint: what is wrong, or dangerous, in a folder of migrations, as far as files and git tell; needs no database.
+"""Lint: what is wrong, or dangerous, in a folder of migrations, as far as files and git show; needs no database.
 
-A folder as all its environments see it, and which of them run a file.
+The folder is read as all its environments see it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from migrator.cli.lint import squawk
 from migrator.cli.lint.finding import ERROR, INFO, WARNING, LintFinding
 from migrator.cli.lint.git import Branch, read_branch
 from migrator.errors import DbSetupError
-from migrator.files.folder import read_folder
-from migrator.files.migration import REPEATABLE, Migration, Number
-from migrator.formatting import listed
-from migrator.scripts.companions import with_companions
-from migrator.scripts.script import Script, read_script
+from migrator.files import REPEATABLE, Migration, number_of, read_folder
+from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, highest, is_late
+from migrator.scripts import Script, kept, read_script, with_companions
 
 _ON_THE_BRANCH = "applied files are history: put it back as it was, and write the change as a new file"
 
@@ -28,8 +26,8 @@ def find(
     """Return the findings of a folder, with the files of all its environments, in the order of files and lines.
 
     ``base`` is the git branch to compare with; empty: the main branch, if there is a repository. ``only_new`` keeps
-    squawk from files that may be old, where there is no branch to tell. Reads only. Raises UsageError for a base that
-    does not exist; all else that is wrong is a finding.
+    squawk from files that may be old, where there is no branch to compare with. Reads only. Raises UsageError for a
+    base that does not exist; everything else that is wrong is a finding.
     """
     try:
         seen = read_all_environments(path)
@@ -39,11 +37,11 @@ def find(
     new = [file for file in seen.files if file.name not in branch.known]
     found = [LintFinding("", 0, 0, WARNING, "not_run", text) for text in seen.warnings]
     found += [*_empty(seen), *_unnumbered(new), *_duplicates(seen, branch), *_against(seen, branch)]
-    found += [*_late(new, seen, branch, strict=strict_order), *_ways_back(new, seen)]
-    scripts, of_files = _read_all((*seen.files, *seen.repeatable))
-    found += of_files
-    if not (only_new and branch.missing):
-        found += squawk.run_squawk([script for script in scripts if _is_another(script.migration, branch)])
+    found += [*_late(new, seen, branch, strict=strict_order), *_without_down_file(new, seen)]
+    every = (*seen.files, *seen.repeatable)
+    shown = [] if only_new and branch.missing else [file for file in every if _is_another(file, branch)]
+    scripts, of_files = _read_all(every, {file.name for file in shown})
+    found += of_files + squawk.run_squawk(scripts)
     if branch.missing:
         found.append(LintFinding("", 0, 0, INFO, "no_branch", f"not compared with a branch: {branch.missing}"))
     return sorted(dict.fromkeys(found), key=lambda item: (item.file, item.line, item.column))
@@ -56,23 +54,24 @@ def _of_error(error: DbSetupError, name: str) -> LintFinding:
     return LintFinding(file, line, column, ERROR, error.code, error.what, error.fix, str(error))
 
 
-def _read_all(files: Sequence[Migration]) -> tuple[list[Script], list[LintFinding]]:
-    """Read files, and what is beside them, as a run does before it touches anything."""
+def _read_all(files: Sequence[Migration], wanted: Container[str]) -> tuple[list[Script], list[LintFinding]]:
+    """Read files and their companions as a run does before it touches anything; return the scripts that are wanted."""
     scripts, found = [], []
+    keeps = dict(kept(file for file in files if file.name in wanted))
     for file in files:
         try:
-            script = read_script(file, keep=False)
+            script = read_script(file, keep=keeps.get(file, False))
         except DbSetupError as error:
             found.append(_of_error(error, file.name))
         else:
-            scripts.append(script)
+            scripts += [script] * (file.name in wanted)
             found += [LintFinding(file.name, 1, 1, WARNING, "down_part", text) for text in script.warnings]
-        found += _beside(file)
+        found += _in_companions(file)
     return scripts, found
 
 
-def _beside(file: Migration) -> Iterator[LintFinding]:
-    """Find what is wrong in a way back and in a check; the one does not hide the other."""
+def _in_companions(file: Migration) -> Iterator[LintFinding]:
+    """Find what is wrong in a down migration and in a check; the one does not hide the other."""
     for alone in (file._replace(check=""), file._replace(down="")):
         try:
             script = with_companions(Script(alone, "", "", lambda: iter(())))
@@ -83,7 +82,7 @@ def _beside(file: Migration) -> Iterator[LintFinding]:
 
 
 def _is_another(file: Migration, branch: Branch) -> bool:
-    """Tell whether a deploy would run this text anew: it is not on the base, or is repeatable and was edited."""
+    """Return whether a deploy would run this text anew: it is not on the base, or is repeatable and was edited."""
     there = branch.tip.get(file.name) or branch.fork.get(file.name)
     return there is None or (_is_repeatable(file) and there.checksum != file.checksum)
 
@@ -100,39 +99,32 @@ def _unnumbered(new: Sequence[Migration]) -> Iterator[LintFinding]:
             yield LintFinding(file.name, 1, 1, WARNING, "no_number", what, '"python db_setup number" gives it one')
 
 
-def _ways_back(new: Sequence[Migration], seen: AllEnvironments) -> Iterator[LintFinding]:
-    """Remark on new files without a way back, in a folder where others have one."""
+def _without_down_file(new: Sequence[Migration], seen: AllEnvironments) -> Iterator[LintFinding]:
+    """Remark on new files without a down migration, in a folder where others have one."""
     if not any(file.down for file in seen.files):
         return
     for file in new:
         if not file.down:
-            yield LintFinding(file.name, 1, 1, INFO, "no_way_back", f"{file.name} has no .down.sql beside it")
+            yield LintFinding(file.name, 1, 1, INFO, "no_down_file", f"{file.name} has no .down.sql file")
 
 
 def _duplicates(seen: AllEnvironments, branch: Branch) -> Iterator[LintFinding]:
-    """Find numbers that several files of one environment carry, here or once this branch and the base are one."""
+    """Find numbers that several files of one environment have, here or once this branch and the base are merged."""
     here, ahead = ({file.name: file for file in files} for files in (seen.files, branch.ahead))
-    for numbered in _by_environment(seen, {**here, **ahead, **here}.values()):
-        for names in numbered.values():
+    for files in _by_environment(seen, {**here, **ahead, **here}.values()):
+        for names in duplicates(files):
             new = [name for name in names if name not in branch.known and name not in ahead]
-            if len(names) > 1:
-                level = ERROR if new or not branch.known else WARNING
-                other = f" ({branch.name} has files that are not here)" if set(names) & set(ahead) else ""
-                what = f"one number, {len(names)} files: {listed(names)}{other}"
-                yield LintFinding(
-                    (new or names)[-1], 1, 1, level, "duplicate_number", what, "give it the next free number"
-                )
+            level = ERROR if new or not branch.known else WARNING
+            other = f" ({branch.name} has files that are not here)" if set(names) & set(ahead) else ""
+            what = f"{describe_duplicate(names)}{other}"
+            yield LintFinding((new or names)[-1], 1, 1, level, "duplicate_number", what, TAKE_NEXT)
 
 
-def _by_environment(seen: AllEnvironments, files: Iterable[Migration]) -> Iterator[dict[Number, list[str]]]:
-    """Yield for each environment, and for none, the numbers of its files with the names that carry them."""
-    numbered = [(number, file) for file in files if (number := file.number) is not None and not _is_repeatable(file)]
+def _by_environment(seen: AllEnvironments, files: Iterable[Migration]) -> Iterator[list[Migration]]:
+    """Yield the numbered files of each environment, and of a run without one."""
+    numbered = [file for file in files if not _is_repeatable(file)]
     for environment in seen.environments:
-        groups: dict[Number, list[str]] = {}
-        for number, file in numbered:
-            if runs_in(file, environment):
-                groups.setdefault(number, []).append(file.name)
-        yield groups
+        yield [file for file in numbered if runs_in(file, environment)]
 
 
 def _against(seen: AllEnvironments, branch: Branch) -> Iterator[LintFinding]:
@@ -164,15 +156,17 @@ def _moved(old: Migration, seen: AllEnvironments, branch: Branch) -> LintFinding
 
 
 def _late(new: Sequence[Migration], seen: AllEnvironments, branch: Branch, *, strict: bool) -> Iterator[LintFinding]:
-    """Find new files that come before one that the base has, and databases perhaps have applied."""
+    """Find new files that come before one that the base has, and databases may have applied."""
     known = {**branch.fork, **branch.tip}.values()
-    for groups, environment in zip(_by_environment(seen, known), seen.environments, strict=True):
-        last = max(groups, default=())
+    for files, environment in zip(_by_environment(seen, known), seen.environments, strict=True):
+        names = sorted(file.name for file in files)
+        last = highest(names)
         for file in new:
-            if file.number is not None and file.number < last and runs_in(file, environment):
-                what = f"{file.name} comes before {max(groups[last])}, which is on {branch.name}"
+            if is_late(file.name, last) and runs_in(file, environment):
+                highest_name = [name for name in names if number_of(name) == last][-1]
+                what = f"{file.name} comes before {highest_name}, which is on {branch.name}"
                 level = ERROR if strict else WARNING
-                yield LintFinding(file.name, 1, 1, level, "out_of_order", what, "give it the next free number")
+                yield LintFinding(file.name, 1, 1, level, "out_of_order", what, TAKE_NEXT)
 
 
 def _is_repeatable(file: Migration) -> bool:
@@ -202,7 +196,7 @@ def read_all_environments(path: str | os.PathLike[str]) -> AllEnvironments:
 
 
 def runs_in(file: Migration, environment: str) -> bool:
-    """Tell whether a run with this environment's name applies a file; "" is a run without one."""
+    """Return whether a run with this environment's name applies a file; "" is a run without one."""
     top, _, rest = file.name.partition("/")
     folder = rest.partition("/")[0] if top == "env" and rest else environment
     return folder == environment and (not file.environments or environment in file.environments)

@@ -1,4 +1,4 @@
-"""A git branch, as far as lint compares with it: the migrations it has, and those it had when this one began."""
+"""A git branch, as far as lint compares with it: the migrations it has, and those at the merge base."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from migrator.errors import UnknownDirective, UsageError
+from migrator.files import REPEATABLE, Migration, checksum, is_migration
 from migrator.files.directives import named_in
-from migrator.files.migration import REPEATABLE, Migration, checksum, is_migration
 
 _USUAL = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
@@ -56,13 +56,13 @@ def read_branch(folder: str | os.PathLike[str], base: str = "") -> Branch:
                 return Branch(missing=f"git cannot read the files that {name} has; fetch them first")
     if base:
         raise UsageError(
-            f'git knows no branch or commit "{base}"', fix="fetch it first, with its history (fetch-depth: 0 in CI)"
+            f'git has no branch or commit "{base}"', fix="fetch it first, with its history (fetch-depth: 0 in CI)"
         )
-    return Branch(missing=f"git knows none of {', '.join(_USUAL)}; --base names another")
+    return Branch(missing=f"git has none of {', '.join(_USUAL)}; --base names another")
 
 
 def _is_read(path: str) -> bool:
-    """Tell whether a run reads a file with this path in the folder as a migration."""
+    """Return whether a run reads a file with this path in the folder as a migration."""
     folder, _, name = path.rpartition("/")
     parts = folder.split("/")
     known = folder in {"", REPEATABLE.removesuffix("/")} or (len(parts) == 2 and parts[0] == "env")

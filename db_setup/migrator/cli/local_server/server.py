@@ -1,7 +1,7 @@
-"""A PostgreSQL of the project's own in a data folder, for a developer's machine and for the tests.
+"""A PostgreSQL server of the project's own in a data folder.
 
 It listens on a Unix socket in a folder that only its owner may enter, and on no network: so it needs no
-password, and nobody else on the machine gets in.
+password, and nobody else on the machine has access.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import shlex
 import shutil
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -24,8 +23,6 @@ from migrator.cli.local_server import process
 from migrator.cli.local_server.binaries import Binaries, find_binaries, readable_binaries, readable_folder, short_folder
 from migrator.cli.local_server.process import USER, Account
 from migrator.errors import LocalServerError
-
-__all__ = ["LocalServer", "LocalServerError", "find_binaries", "local_database_url", "project_data_folder"]
 
 DATABASE = "postgres"
 _SOCKET = ".s.PGSQL.5432"
@@ -41,14 +38,14 @@ class LocalServer:
     def __init__(
         self, folder: Path, settings: Mapping[str, str] | None = None, environ: Mapping[str, str] = os.environ
     ) -> None:
-        """Name the server; nothing is touched before ``start``, which gives it ``settings``."""
+        """Name the server; nothing is created before ``start``, which gives it ``settings``."""
         self.folder = folder.absolute()
         self._settings = dict(settings or {})
         self._environ = environ
 
     @cached_property
     def binaries(self) -> Binaries:
-        """The programs it runs, where the account of the server may read them; raises LocalServerError."""
+        """The programs of the server, in a folder that its account may read; raises LocalServerError."""
         return readable_binaries(find_binaries(self._environ), self._account)
 
     @property
@@ -78,14 +75,14 @@ class LocalServer:
 
     @property
     def psql_command(self) -> str:
-        """Return the command that a person types to look into the database."""
+        """Return the command that opens the database in psql."""
         own = self.binaries.program("psql")
         psql = str(own) if own.exists() else "psql"
         return shlex.join([psql, "-h", str(self.socket_folder), "-U", USER, DATABASE])
 
     @property
     def running(self) -> bool:
-        """Tell whether a server answers on the socket."""
+        """Whether a server answers on the socket."""
         with socket.socket(socket.AF_UNIX) as client:
             try:
                 client.connect(str(self.socket_folder / _SOCKET))
@@ -94,9 +91,9 @@ class LocalServer:
         return True
 
     def start(self) -> LocalServer:
-        """Make the data when there are none, start the server unless it runs, and return when it answers."""
-        initdb = self.binaries.program("initdb")  # first: without a server nothing is touched
-        with self._alone():
+        """Create the data when there are none, start the server unless it runs, and return when it answers."""
+        initdb = self.binaries.program("initdb")  # first: without a server nothing is created
+        with self._locked():
             self._make_folders()
             if not self.data.exists():
                 process.make_data(self._account, initdb, self.binaries.major, self.data)
@@ -109,7 +106,7 @@ class LocalServer:
     def stop(self) -> None:
         """Stop the server if it runs; its data stay."""
         if self.folder.is_dir():
-            with self._alone():
+            with self._locked():
                 self._end_process()
 
     def remove(self) -> None:
@@ -127,12 +124,12 @@ class LocalServer:
 
     @property
     def _lock(self) -> Path:
-        # Beside the folder, since the folder itself may be replaced by a link while the lock is held.
+        # Not in the folder, which may be replaced by a link while the lock is held.
         return self.folder.with_name(f"{self.folder.name}.lock")
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes out while the server is started or stopped."""
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock that keeps other processes from starting or stopping the server."""
         try:
             self._lock.parent.mkdir(parents=True, exist_ok=True)
             with self._lock.open("ab") as lock:
@@ -143,13 +140,13 @@ class LocalServer:
 
     def _make_folders(self) -> None:
         if self.folder.is_symlink() and not self.folder.exists():
-            self.folder.unlink()  # what it led to was cleaned away with other temporary files
-        # The folder itself stays root's, so that the server's account cannot exchange what root opens in it.
+            self.folder.unlink()  # its target was removed with other temporary files
+        # The folder itself stays root's, so that the server's account cannot replace what root opens in it.
         if not self.folder.exists():
             self.folder.mkdir()
             self.folder.chmod(0o711 if self._account else 0o700)
         if self._account and not process.can_enter(self._account, self.data.parent):
-            self._move_into_reach(self._account)
+            self._relocate(self._account)
         link = self.folder / "socket"
         if link.is_symlink() and not link.exists():
             link.unlink()
@@ -157,8 +154,8 @@ class LocalServer:
             link.symlink_to(tempfile.mkdtemp(prefix="db_setup-", dir=short_folder()))
         process.make_folder(self._account, self.socket_folder)
 
-    def _move_into_reach(self, account: Account) -> None:
-        """Put the folder where the account gets to, and leave a link: the way here is closed to it."""
+    def _relocate(self, account: Account) -> None:
+        """Put the folder where the account has access, and leave a link: it may not enter the one it was named by."""
         try:
             self.folder.rmdir()
         except OSError:
@@ -177,22 +174,22 @@ class LocalServer:
             )
 
     def _runs_these_binaries(self) -> bool:
-        """Tell no when PGBIN names another server than the one that was started."""
+        """Return whether the server that was started is this one; PGBIN may name another by now."""
         postgres = os.path.realpath(self.binaries.program("postgres"))
         started = process.lines_of(self.data / "postmaster.opts")
         return any(line.startswith(f"{postgres} ") for line in started)
 
     def _launch(self) -> None:
-        """Start the server; after a crash, wait until the last backend of the crashed one has noticed."""
+        """Start the server; after a crash, wait until the last backend of the crashed one has ended."""
         end = time.monotonic() + process.PATIENCE
-        while said := self._try_to_launch():
-            if _ORPHANS not in said or time.monotonic() > end:
-                what = f"{self.binaries} does not start: {process.tail(said)}"
+        while output := self._try_to_launch():
+            if _ORPHANS not in output or time.monotonic() > end:
+                what = f"{self.binaries} does not start: {process.tail(output)}"
                 raise LocalServerError(what, fix=f"read {self.log}; {_REMOVE}")
             time.sleep(0.1)
 
     def _try_to_launch(self) -> str:
-        """Start the server and return nothing when it is ready, else what it said."""
+        """Start the server; return its output where it does not get ready."""
         process.remove_stale_lock_files(self.data / "postmaster.pid", self.socket_folder / f"{_SOCKET}.lock")
         server = [str(self.binaries.program("postgres")), "-D", str(self.data), *self._options()]
         with self.log.open("ab") as log:
@@ -205,7 +202,7 @@ class LocalServer:
         process.wait_until(lambda: process.is_ready(self.data, pid) or not process.alive(pid))
         if process.is_ready(self.data, pid):
             return ""
-        return self.log.read_bytes()[begin:].decode(errors="replace") or "it says nothing"
+        return self.log.read_bytes()[begin:].decode(errors="replace") or "no output"
 
     def _options(self) -> list[str]:
         settings = {
@@ -222,17 +219,10 @@ class LocalServer:
 
 
 def project_data_folder() -> Path:
-    """Return where the project keeps its local server's data: a git-ignored folder beside db_setup/."""
+    """Return where the project keeps its local server's data: a git-ignored folder next to db_setup/."""
     return Path(__file__).resolve().parents[4] / ".local" / "postgres"
 
 
 def local_database_url(data_folder: Path) -> str:
     """Return the URL of the server in a folder, whether it runs or not."""
     return LocalServer(data_folder).url
-
-
-if __name__ == "__main__":  # for `make clean`
-    try:
-        LocalServer(project_data_folder()).remove()
-    except LocalServerError as error:
-        sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""A lock report for people: a line for each statement, and one below it for each table it touched. Pure."""
+"""The tables of a history and of a lock report, as lines for people. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,32 @@ _MOST_QUIET = 20  # statements without any risk that are shown; the answer has m
 _WIDTH = 60
 
 
-def lines(body: dict[str, Any]) -> Iterator[str]:
-    """Yield the report in an answer's body as lines."""
+def history_lines(body: dict[str, Any]) -> Iterator[str]:
+    """Yield the history of an answer: a line for each row, the newest last, and one below it for its evidence."""
+    if left_out := body["history_left_out"]:
+        yield f"  ... {left_out:,} older ones"
+    table = [(entry, _cells(entry)) for entry in body["history"]]
+    widths = [max(map(len, column)) for column in zip(*(cells for _, cells in table), strict=True)]
+    for entry, (number, *others) in table:
+        columns = "  ".join(f"{text:<{width}}" for text, width in zip(others, widths[1:], strict=True))
+        yield f"  {number:>{widths[0]}}  {columns}  {_time_taken(entry):>9}".rstrip()
+        if entry["evidence"]:
+            yield f"      {entry['evidence']}"
+
+
+def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
+    day, _, time = entry["applied_at"].partition("T")
+    run = "" if entry["run_id"] is None else f"run {entry['run_id']}"
+    when, version = f"{day} {time[:5]} UTC", f"version {entry['package_version']}"
+    return entry["number"], entry["name"], entry["mode"], entry["state"], when, entry["applied_by"], run, version
+
+
+def _time_taken(entry: dict[str, Any]) -> str:
+    return "" if entry["duration_ms"] is None else f"{entry['duration_ms']:,} ms"
+
+
+def lock_lines(body: dict[str, Any]) -> Iterator[str]:
+    """Yield the lock report of an answer: a line for each statement, and one below it for each table it touched."""
     entries = body.get("rehearsal", body.get("lock_report", []))
     shown = _worth_showing(entries)
     place = max((len(_place(entry)) for entry in shown), default=0)
@@ -53,7 +77,7 @@ def _below(entry: dict[str, Any]) -> Iterator[str]:
         verb = "waits with" if session["waiting"] else "held"
         yield f'pid {session["pid"]} (application "{session["application"]}") {verb} {session["lock"]}'
     if entry["outcome"] != "done":
-        yield {"lock": "met a lock of others", "time": "the time was over"}[entry["outcome"]]
+        yield {"lock": "blocked by another session", "time": "the time was over"}[entry["outcome"]]
 
 
 def _size(table: dict[str, Any]) -> str:
