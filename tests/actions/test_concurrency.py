@@ -1,4 +1,4 @@
-"""One runner at a time: several processes on one database, locks of others, the deadline, standbys."""
+"""One runner at a time: several processes on one database, locks of other sessions, the deadline, standbys."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_table_locked_for_a_while(
 def test_table_locked_too_long(
     invoke: Invoke, folder: Folder, database: Database, locked: psycopg2.extensions.connection
 ) -> None:
-    """When the time is over the error has the statement's place and names who blocks; nothing was kept."""
+    """When the time is over the error has the statement's place and names who blocks; nothing was applied."""
     folder.write("001_t.sql", "INSERT INTO t VALUES (1);\nALTER TABLE t ADD COLUMN j int;")
     with pytest.raises(LockTimeout) as caught:
         invoke(LOCK_TIMEOUT="100ms", MIGRATION_TIMEOUT="2")
@@ -231,7 +231,7 @@ def test_lock_lost_to_another(invoke: Invoke, folder: Folder, database: Database
 
 @pytest.mark.parametrize("down", ["DROP TABLE a;", "DROP TABLE a; VACUUM;"], ids=["transaction", "stepwise"])
 def test_rollback_whose_lock_was_lost(invoke: Invoke, folder: Folder, database: Database, down: str) -> None:
-    """When another session takes the lock that a way back has dropped, the next way back is not run."""
+    """When another session takes the lock that a down migration has dropped, the next one is not run."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("001_a.down.sql", down)
     folder.write("002_b.sql", "CREATE TABLE b (i int);")

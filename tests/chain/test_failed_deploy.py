@@ -38,7 +38,7 @@ def test_bad_sql_in_the_first_deploy(chain: Chain, database: Database) -> None:
 
 
 def test_crash_of_the_runtime(chain: Chain, database: Database) -> None:
-    """A function that dies in a migration fails the deploy; nothing of the file is kept, and a new deploy applies it."""
+    """A function that dies in a migration fails the deploy; nothing of the file stays, and a new deploy applies it."""
     chain.deploy("base")
     with ThreadPoolExecutor(1) as pool:
         deploy = pool.submit(chain.deploy, "gated", function_timeout=60)
@@ -55,7 +55,7 @@ def test_crash_of_the_runtime(chain: Chain, database: Database) -> None:
 
 
 def test_lambda_timeout(chain: Chain, database: Database) -> None:
-    """A function that cannot leave a migration in time is ended by Lambda, and the deploy fails; nothing is kept."""
+    """A function that cannot leave a migration in time is ended by Lambda, and the deploy fails; nothing stays."""
     chain.deploy("base")
     assert chain.deploy("stubborn", function_timeout=3) == "UPDATE_ROLLBACK_COMPLETE"
     assert "Error: Task timed out after 3.00 seconds" in chain.reason
@@ -66,7 +66,7 @@ def test_lambda_timeout(chain: Chain, database: Database) -> None:
 
 
 def test_own_deadline(chain: Chain, database: Database) -> None:
-    """Before Lambda would end it, the function leaves by itself and says what is kept and what to do."""
+    """Before Lambda would end it, the function leaves by itself and says what is applied and what to do."""
     chain.deploy("base")
     assert chain.deploy("gated", function_timeout=3) == "UPDATE_ROLLBACK_COMPLETE"
     assert "the time for this run is over" in chain.reason
@@ -77,7 +77,7 @@ def test_own_deadline(chain: Chain, database: Database) -> None:
 
 
 def test_database_that_is_not_reached(make_chain: MakeChain, database: Database) -> None:
-    """A database that does not answer fails the deploy with where it was looked for, and what to check."""
+    """A database that does not answer fails the deploy with the address that was tried, and what to check."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         host, port = closed.getsockname()

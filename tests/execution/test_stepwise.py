@@ -1,4 +1,4 @@
-"""Stepwise files: what is journalled, where a re-run begins, and what becomes of half-built indexes."""
+"""Stepwise files: what is recorded, where a re-run begins, and what becomes of half-built indexes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def table(database: Database) -> Database:
     return database
 
 
-def journal(database: Database) -> tuple[str, int]:
+def progress(database: Database) -> tuple[str, int]:
     """Return state and number of steps done of the only migration."""
     state, steps = database.query("SELECT state, steps FROM db_setup.history")[0]
     return state, steps
@@ -39,11 +39,11 @@ def test_resumes_at_the_failed_statement(invoke: Invoke, folder: Folder, table: 
     message = str(caught.value)
     assert message.startswith("001_x.sql:3:23  invalid input syntax for type integer")
     assert "2 steps of 001_x.sql, recorded; a re-run goes on at line 3" in message
-    assert journal(table) == ("running", 2)
+    assert progress(table) == ("running", 2)
     assert invoke({"action": "status"})["state"] == "pending_migrations"
     folder.write("001_x.sql", text.replace("'no'", "'6'"))
     assert invoke()["applied_migrations"] == ["001_x.sql"]
-    assert journal(table) == ("applied", 4)
+    assert progress(table) == ("applied", 4)
     assert table.query("SELECT i FROM t ORDER BY i") == [(1,), (1,), (5,), (6,)]
 
 
@@ -122,17 +122,17 @@ def test_step_done_but_not_recorded(invoke: Invoke, folder: Folder, table: Datab
         table.execute("UPDATE db_setup.runs SET outcome = 'running', history_head = NULL")
         assert invoke()["applied_migrations"] == ["001_x.sql"]
         assert table.query(INDEXES) == before
-        assert journal(table) == ("applied", 1)
+        assert progress(table) == ("applied", 1)
     finally:
         table.execute(f"DROP DATABASE IF EXISTS {table.name}_made")
 
 
 def test_directive_forces_steps(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """-- db_setup: no-transaction on the first line keeps what came before a failure."""
+    """-- db_setup: no-transaction on the first line leaves what came before a failure."""
     folder.write("001_x.sql", "-- db_setup: no-transaction\nCREATE TABLE u (i int);\nSELECT broken;")
     with pytest.raises(MigrationFailed, match=r"001_x\.sql:3:8"):
         invoke()
-    assert journal(database) == ("running", 1)
+    assert progress(database) == ("running", 1)
 
 
 def test_lock_timeout_does_not_hold_for_concurrent_builds(

@@ -48,10 +48,10 @@ _environ = pytest.StashKey[Mapping[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the server's folder in the controlling process, and watch over it; the workers are told."""
-    told = getattr(config, "workerinput", None)
-    if told is not None:
-        config.stash[_folder], config.stash[_environ] = Path(told["server_folder"]), told["server_environ"]
+    """Name the server's folder in the controlling process, and guard it; the workers are informed."""
+    given = getattr(config, "workerinput", None)
+    if given is not None:
+        config.stash[_folder], config.stash[_environ] = Path(given["server_folder"]), given["server_environ"]
         return
     config.stash[_environ] = {**os.environ, "PGBIN": PGBIN}
     scratch = scratch_folder("db_setup-tests-", _SIZE)  # each test makes about 300 files
@@ -68,13 +68,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist may be switched off
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker where the server is, and which programs were chosen for it."""
+    """Inform a worker where the server is, and which programs were chosen for it."""
     node.workerinput["server_folder"] = str(node.config.stash[_folder])
     node.workerinput["server_environ"] = node.config.stash[_environ]
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Tell which server the tests run against."""
+    """Name the server that the tests run against."""
     try:
         return f"server: {find_binaries(config.stash[_environ])}"
     except LocalServerError as error:
