@@ -56,9 +56,7 @@ class RunContext:
 
     def connect(self, database: str = "") -> Connection:
         """Open a session with the credentials of the request; ``database`` names another one on the server."""
-        found = self.credentials()
-        if database:
-            found = found._replace(name=database)
+        found = self.credentials()._replace(name=database) if database else self.credentials()
         if self.settings.iam_auth:
             if found.is_socket:
                 raise InvalidSetting("DB_IAM_AUTH is set, and the host is a socket", fix="IAM is for RDS: set DB_HOST")

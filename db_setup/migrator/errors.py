@@ -351,7 +351,6 @@ class ServerError(DbSetupError):
         hint: str = "",
         schema: str = "",
         table: str = "",
-        constraint: str = "",
         context: str = "",
         fix: str = "",
     ) -> None:
@@ -362,7 +361,6 @@ class ServerError(DbSetupError):
         self.hint = hint
         self.schema = schema
         self.table = table
-        self.constraint = constraint
         self.context = context
 
 

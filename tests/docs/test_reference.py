@@ -226,7 +226,7 @@ def test_newer_history(invoke: Invoke, folder: Folder, database: Database) -> No
     assert [f"warning: {text}" for text in invoke({"action": "status"})["warnings"]] == [shown]
 
 
-def test_failure(invoke: Invoke, folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure_in_the_log(invoke: Invoke, folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     """The failure that is shown is what the log has of it, but for the time it took."""
     folder.write("001_orders.sql", "CREATE TABLE orders (i int);")
     folder.write("002_items.sql", "SELECT nope;")

@@ -196,9 +196,9 @@ def test_cut_counts_bytes_and_leaves_whole_characters(text: str, size: int, expe
 
 def test_server_error_says_sqlstate_and_message() -> None:
     """What the server said stands with its SQLSTATE, and its fields stay."""
-    error = errors.ServerError("23505", "duplicate key", position=4, detail="Key (a)=(1)", table="t", constraint="t_pkey")
+    error = errors.ServerError("23505", "duplicate key", position=4, detail="Key (a)=(1)", table="t")
     assert error.what == "duplicate key (23505)"
-    assert (error.sqlstate, error.position, error.table, error.constraint) == ("23505", 4, "t", "t_pkey")
+    assert (error.sqlstate, error.position, error.table) == ("23505", 4, "t")
 
 
 def test_the_tree_of_errors_is_written_down_where_it_is_made() -> None:

@@ -67,8 +67,7 @@ def migrate(context: RunContext) -> Report:
 
 
 def _nothing(context: RunContext, folder: Folder, inspection: Inspection, left: tuple[str, ...] = ()) -> Report:
-    report = describe(context, inspection, (*folder.warnings, *context.warnings), action="migrate")
-    return report._replace(warnings=(*report.warnings, *left))
+    return describe(context, inspection, (*folder.warnings, *context.warnings, *left), action="migrate")
 
 
 class _Deploy:

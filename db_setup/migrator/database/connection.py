@@ -192,7 +192,7 @@ class Connection:
         return ServerError(
             state, diag.message_primary or _text(error), position=int(diag.statement_position or 0),
             detail=diag.message_detail or "", hint=diag.message_hint or "", context=diag.context or "",
-            schema=diag.schema_name or "", table=diag.table_name or "", constraint=diag.constraint_name or "",
+            schema=diag.schema_name or "", table=diag.table_name or "",
         )  # fmt: skip
 
 

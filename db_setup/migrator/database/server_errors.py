@@ -41,6 +41,7 @@ _FIXES = {
     errorcodes.LOCK_NOT_AVAILABLE: "end what holds the lock, or run again at a quieter time",
     **dict.fromkeys(_EXISTS, "write IF NOT EXISTS or OR REPLACE, or remove the statement"),
 }  # fmt: skip
+_FIX = "correct the file and run again"
 _FIX_UNTRACKED = (
     "this database has tables but no history: adopt shows which files are applied already; "
     "or write IF NOT EXISTS in this file, or remove from it what is there"
@@ -55,8 +56,7 @@ def migration_error(error: ServerError, file_name: str, *, untracked: bool = Fal
     where = error.where._replace(file=error.where.file or file_name) if error.where else None
     kind, fix = _kind_and_fix(error, untracked)
     what = ("" if where else f"{file_name}: ") + _what(error, with_hint=bool(fix))
-    fix = fix or mask_passwords(error.hint) or "correct the file and run again"
-    return kind(what, where=where, fix=fix, sqlstate=error.sqlstate)
+    return kind(what, where=where, fix=fix or mask_passwords(error.hint) or _FIX, sqlstate=error.sqlstate)
 
 
 def lock_lost(file_name: str) -> RunLockLost:
@@ -80,8 +80,7 @@ def _kind_and_fix(error: ServerError, untracked: bool) -> tuple[type[MigrationFa
 def _what(error: ServerError, *, with_hint: bool) -> str:
     parts = [f"{error.message} ({error.sqlstate})"]
     remarks = (("detail", error.detail), ("hint", error.hint if with_hint else ""))
-    parts += [f"{label}: {text[:_MAX_DETAIL]}" for label, text in remarks if text]
-    return mask_passwords("; ".join(parts))
+    return mask_passwords("; ".join([*parts, *(f"{label}: {text[:_MAX_DETAIL]}" for label, text in remarks if text)]))
 
 
 def _extension_fix(name: str) -> str:

@@ -184,9 +184,8 @@ class Runner:
     def _failed(self, error: DbSetupError, left: Sequence[Work]) -> DbSetupError:
         """Return the error of the whole run for one that a file has ended with: the only place that decides it."""
         name = left[0].name
-        applied = tuple(item.name for item in self.applied)
-        steps, resumes = (self._steps.steps_done, self._steps.resumes) if self._steps else (0, "")
-        progress = Progress(applied, name, steps, resumes)
+        steps = (self._steps.steps_done, self._steps.resumes) if self._steps else ()
+        progress = Progress(tuple(item.name for item in self.applied), name, *steps)
         if self._run.is_over(error):
             error = self._run.reason()
         if isinstance(error, DeadlineReached | RunInterrupted):

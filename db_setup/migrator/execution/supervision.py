@@ -117,7 +117,7 @@ class Supervision:
             return
         watchdog = Watchdog(self.connection, Deadline(_TO_RECORD_THE_END))
         try:
-            with watchdog.watching(interruptible=False):
+            with watchdog.watching():
                 self.connection.rollback()
                 self.connection.run(self.connection.reset_sql())
                 self._record_end(outcome, message)
@@ -196,6 +196,7 @@ class Watchdog:
         self._connection = connection
         self._deadline = deadline
         self.fired = False
+        self._takes_signals = False
 
     @contextmanager
     def taking_signals(self) -> Iterator[None]:
@@ -203,7 +204,7 @@ class Watchdog:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        earlier = signal.set_wakeup_fd(-1)
+        self._takes_signals, earlier = True, signal.set_wakeup_fd(-1)
         handlers = {number: signal.signal(number, self._interrupt) for number in _SIGNALS}
         try:
             yield
@@ -213,10 +214,12 @@ class Watchdog:
             signal.set_wakeup_fd(earlier)
 
     @contextmanager
-    def watching(self, *, interruptible: bool = True) -> Iterator[None]:
-        """Watch while the block runs; a signal that is taken ends what it waits for, if it is ``interruptible``."""
+    def watching(self) -> Iterator[None]:
+        """Watch while the block runs; a signal that this watchdog takes ends what the block waits for."""
         self._stop, self._wake = socket.socketpair()
-        restore = self._hear_signals() if interruptible else lambda: None
+        if self._takes_signals:  # the interpreter writes their numbers, even while the driver waits
+            self._stop.setblocking(False)
+            signal.set_wakeup_fd(self._stop.fileno(), warn_on_full_buffer=False)
         thread = threading.Thread(target=self._watch, name="db_setup watchdog", daemon=True)
         thread.start()
         try:
@@ -224,17 +227,10 @@ class Watchdog:
         finally:
             self._stop.send(_STOP)
             thread.join()
-            restore()
+            if self._takes_signals:
+                signal.set_wakeup_fd(-1)
             self._stop.close()
             self._wake.close()
-
-    def _hear_signals(self) -> Callable[[], object]:
-        """Have the interpreter write signals into our socket, which it does even while the driver waits."""
-        if threading.current_thread() is not threading.main_thread():
-            return lambda: None
-        self._stop.setblocking(False)
-        earlier = signal.set_wakeup_fd(self._stop.fileno(), warn_on_full_buffer=False)
-        return lambda: signal.set_wakeup_fd(earlier)
 
     def _interrupt(self, _number: int, _frame: object) -> None:
         self._deadline.interrupt()

@@ -58,7 +58,7 @@ class Transaction:
         """Send ``opening`` (up to BEGIN), the statements, and ``closing`` (ends with COMMIT), as one transaction.
 
         ``before_end`` may examine what the statements have done, and raise.
-        Raises ServerError, with the place where it is known; the transaction is rolled back then.
+        Raises ServerError, with the place where it is known; whatever is raised, the transaction is rolled back.
         """
         batches = _batches(statements)
         try:
@@ -71,37 +71,33 @@ class Transaction:
                 if before_end is not None:
                     before_end()
                 self._connection.run(closing())
-        except ServerError:
+            if not self._connection.idle:
+                raise RunError("the transaction did not end where it had to; it was rolled back")
+        finally:
             self._connection.rollback()
-            raise
-        if not self._connection.idle:
-            raise RunError("the transaction did not end where it had to; it was rolled back")
 
     def _in_one_message(self, opening: str, batch: Batch, closing: str) -> None:
         if not self._careful:
-            head = f"{opening}\n"
-            error = self._refused(head, batch, f"\n{closing}")
-            if error is None:
+            if self._accepted(f"{opening}\n", batch, f"\n{closing}"):
                 return
             self._connection.rollback()
-            if error.where is not None:
-                raise error
         self._connection.run(opening)
         self._one_by_one(batch)
         if closing:
             self._connection.run(closing)
 
-    def _refused(self, head: str, batch: Batch, tail: str) -> ServerError | None:
-        """Send a message; return the error that one statement at a time can say more about. Raises the others."""
+    def _accepted(self, head: str, batch: Batch, tail: str) -> bool:
+        """Send a message; return False where one statement at a time says more about the error. Raises the others."""
         started = time.monotonic()
         try:
             self._connection.run(f"{head}{_joined(batch)}{tail}")
         except ServerError as error:
-            where = _place_in_message(error.position - 1 - len(head), batch) if error.position else None
-            if where is None and not self._may_replay(error, time.monotonic() - started):
+            if where := _place_in_message(error.position - 1 - len(head), batch) if error.position else None:
+                raise error.replace(where=where) from error.__cause__
+            if not self._may_replay(error, time.monotonic() - started):
                 raise
-            return error.replace(where=where)
-        return None
+            return False
+        return True
 
     def _in_batches(self, opening: str, batches: Iterator[Batch]) -> None:
         savepoints = False
@@ -124,11 +120,8 @@ class Transaction:
                 raise RunError("a statement ended the transaction of its file", fix="remove its COMMIT or ROLLBACK")
 
     def _behind_savepoint(self, batch: Batch) -> None:
-        error = self._refused("", batch, f"\n{_NEXT}")
-        if error is None:
+        if self._accepted("", batch, f"\n{_NEXT}"):
             return
-        if error.where is not None:
-            raise error
         self._connection.run(_BACK)
         self._one_by_one(batch)
         self._connection.run(_NEXT)

@@ -21,6 +21,7 @@ from migrator.history.run_lock import RunLock
 from migrator.version import VERSION
 
 AS_OWNER = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
+_FENCE_STATES = {errorcodes.NOT_NULL_VIOLATION, errorcodes.UNIQUE_VIOLATION}
 _FENCE = f"state = CASE WHEN {RunLock.HELD_SQL} THEN state END"
 
 
@@ -57,8 +58,7 @@ class Record(ABC):
     @staticmethod
     def is_fence(error: ServerError) -> bool:
         """Return whether an error is that of the fence: another runner has the lock, or has recorded the file."""
-        states = {errorcodes.NOT_NULL_VIOLATION, errorcodes.UNIQUE_VIOLATION}
-        return error.schema == SCHEMA and error.table == "history" and error.sqlstate in states
+        return error.schema == SCHEMA and error.table == "history" and error.sqlstate in _FENCE_STATES
 
     def step_sql(self, connection: Connection, steps: int, checksum: str) -> str:
         """Return the statements that record the steps done so far, to be sent in the transaction of the last one."""

@@ -105,15 +105,13 @@ def read_scripts(migrations: Iterable[Migration]) -> list[Script]:
     return scripts
 
 
-def kept(migrations: Iterable[Migration]) -> list[tuple[Migration, bool]]:
-    """Return each file and whether it is kept in memory: small ones, until all that are kept reach a limit."""
+def kept(migrations: Iterable[Migration]) -> Iterator[tuple[Migration, bool]]:
+    """Yield each file and whether it is kept in memory: small ones, until all that are kept reach a limit."""
     left = _KEPT_IN_ALL
-    found = []
     for migration in migrations:
         keep = migration.size <= min(MAX_KEPT, left)
         left -= migration.size if keep else 0
-        found.append((migration, keep))
-    return found
+        yield migration, keep
 
 
 def read_script(migration: Migration, *, keep: bool, text: str | None = None) -> Script:
