@@ -6,7 +6,7 @@ pytest_plugins = [
     "tests.plugins.server",
     "tests.plugins.databases",
     "tests.plugins.folders",
-    "tests.plugins.proxy",
+    "tests.plugins.project",
     "tests.plugins.runs",
     "tests.plugins.crashes",
     "tests.plugins.secrets",

@@ -1,4 +1,4 @@
-"""One database from end to end, by the command line alone, as the guide's last story tells it."""
+"""One database from end to end, by the command line alone, as in the guide's last story."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RATINGS = "CREATE TABLE ratings (book_id bigint REFERENCES books (id), stars int
 ISBN = "ALTER TABLE books ADD COLUMN isbn text;\nCREATE INDEX books_isbn ON books (isbn);\n"
 ISBN_BACK = "DROP INDEX books_isbn;\nALTER TABLE books DROP COLUMN isbn;\n"
 
-# What the first generation kept, with both forms of its names.
+# The history of the first generation, with both forms of its names.
 FIRST_GENERATION = """
 CREATE TABLE schema_migrations (
     id serial PRIMARY KEY, migration_name varchar(255) UNIQUE NOT NULL, applied_at timestamp DEFAULT current_timestamp
@@ -37,7 +37,7 @@ WITHOUT_HISTORIES = ("--exclude-schema=db_setup", "--exclude-table=schema_migrat
 
 
 class Project:
-    """A folder with a copy of db_setup, files beside it, and a shell that names a database."""
+    """A folder with a copy of db_setup, files next to it, and a shell that names a database."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -127,7 +127,7 @@ def branch(project: Project, folder: Path, colleague: Database) -> None:
 
 
 def adopt(project: Project, database: Database, pg_dump: Dump) -> None:
-    """The old database is looked at, and taken over when somebody says so; nothing is run on it."""
+    """The old database is inspected, and adopted when somebody confirms it; nothing is run on it."""
     database.execute(BOOKS + LOANS + FIRST_GENERATION)
     before = pg_dump(database)
     project.says(database, "adopt", "001_books.sql  named in public.schema_migrations", "2 migrations. Nothing was written")
@@ -139,7 +139,7 @@ def adopt(project: Project, database: Database, pg_dump: Dump) -> None:
 
 
 def rehearse_and_apply(project: Project, database: Database, pg_dump: Dump) -> None:
-    """A new file is rehearsed, its locks are told and nothing stays; then it is applied."""
+    """A new file is rehearsed, its locks are reported and nothing stays; then it is applied."""
     project.write("004_isbn.sql", ISBN)
     project.write("004_isbn.down.sql", ISBN_BACK)
     before = pg_dump(database)

@@ -1,4 +1,4 @@
-"""One runner at a time: several processes on one database, locks of others, the deadline, standbys."""
+"""One runner at a time: several processes on one database, locks of other sessions, the deadline, standbys."""
 
 from __future__ import annotations
 
@@ -22,20 +22,17 @@ from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Cli, Invoke, LambdaContext, command
 from tests.plugins.server import SETTINGS
+from tests.plugins.waiting import concurrently, wait_until, wait_until_given_way
 
 LOCK = "SELECT pg_advisory_lock(1684173925, 1952804208)"
 HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'db_setup%%' AND datname = current_database()"
-PATIENCE = 20.0  # seconds
 
 
 def wait_for(database: Database, query: str, count: int) -> None:
     """Wait until a query counts what is wanted."""
-    end = time.monotonic() + PATIENCE
-    while database.query(query) != [(count,)]:
-        assert time.monotonic() < end, query
-        time.sleep(0.01)
+    wait_until(lambda: database.query(query) == [(count,)])
 
 
 @pytest.mark.parametrize("count", [2, 8, 32])
@@ -95,14 +92,18 @@ def locked(database: Database) -> Iterator[psycopg2.extensions.connection]:
 
 
 def test_table_locked_for_a_while(
-    invoke: Invoke, folder: Folder, locked: psycopg2.extensions.connection, capsys: pytest.CaptureFixture[str]
-) -> None:
+    invoke: Invoke, folder: Folder, database: Database, locked: psycopg2.extensions.connection,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     """A file that meets a lock gives way, tries again, and succeeds when the lock is gone."""
     folder.write("001_t.sql", "INSERT INTO t VALUES (1);\nALTER TABLE t ADD COLUMN j int;")
-    timer = threading.Timer(0.7, locked.rollback)
-    timer.start()
-    body = invoke(LOCK_TIMEOUT="100ms")
-    timer.join()
+
+    def leave() -> None:
+        wait_until_given_way(database)
+        locked.rollback()
+
+    with concurrently(leave):
+        body = invoke(LOCK_TIMEOUT="100ms", MIGRATION_TIMEOUT="20")
     assert body["applied_migrations"] == ["001_t.sql"]
     assert "migration.blocked" in capsys.readouterr().out
 
@@ -110,7 +111,7 @@ def test_table_locked_for_a_while(
 def test_table_locked_too_long(
     invoke: Invoke, folder: Folder, database: Database, locked: psycopg2.extensions.connection
 ) -> None:
-    """When the time is over the error has the statement's place and names who blocks; nothing was kept."""
+    """When the time is over the error has the statement's place and names who blocks; nothing was applied."""
     folder.write("001_t.sql", "INSERT INTO t VALUES (1);\nALTER TABLE t ADD COLUMN j int;")
     with pytest.raises(LockTimeout) as caught:
         invoke(LOCK_TIMEOUT="100ms", MIGRATION_TIMEOUT="2")
@@ -128,11 +129,16 @@ def test_lock_is_waited_for_once_an_attempt(
     """Between two attempts the queue behind the lock gets its turn: no attempt asks for it twice."""
     database.execute("CREATE SEQUENCE asked")
     folder.write("001_t.sql", "SELECT nextval('asked');\nALTER TABLE t ADD COLUMN j int;")
-    with pytest.raises(LockTimeout):
-        invoke(LOCK_TIMEOUT="50ms", MIGRATION_TIMEOUT="1")
-    attempts = capsys.readouterr().out.count("migration.blocked")
-    assert attempts >= 2
-    assert database.query("SELECT last_value FROM asked") == [(attempts,)]
+
+    def leave() -> None:
+        wait_until(lambda: database.query("SELECT 1 FROM asked WHERE last_value >= 3"))
+        locked.rollback()
+
+    with concurrently(leave):
+        invoke(LOCK_TIMEOUT="50ms", MIGRATION_TIMEOUT="20")
+    blocked = capsys.readouterr().out.count("migration.blocked")
+    assert blocked >= 2
+    assert database.query("SELECT last_value FROM asked") == [(blocked + 1,)]  # the last attempt got the lock
 
 
 SLOW = "CREATE TABLE a (i int);\nSELECT pg_sleep(60);"
@@ -225,7 +231,7 @@ def test_lock_lost_to_another(invoke: Invoke, folder: Folder, database: Database
 
 @pytest.mark.parametrize("down", ["DROP TABLE a;", "DROP TABLE a; VACUUM;"], ids=["transaction", "stepwise"])
 def test_rollback_whose_lock_was_lost(invoke: Invoke, folder: Folder, database: Database, down: str) -> None:
-    """When another session takes the lock that a way back has dropped, the next way back is not run."""
+    """When another session takes the lock that a down migration has dropped, the next one is not run."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("001_a.down.sql", down)
     folder.write("002_b.sql", "CREATE TABLE b (i int);")

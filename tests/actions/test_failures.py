@@ -1,4 +1,4 @@
-"""What a developer reads when a migration fails: the place, the line, the cause, what was kept, and the fix."""
+"""What a developer reads when a migration fails: the place, the line, the cause, what was applied, and the fix."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_place(invoke: Invoke, folder: Folder, text: str, start: str) -> None:
 
 
 def test_whole_message(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """The message: place and cause, the line with a caret, what was kept, the fix, the code."""
+    """The message: place and cause, the line with a caret, what was applied, the fix, the code."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("002_b.sql", "CREATE TABLE b (i int);\nALTER TABLE b\n  ADD COLUM phone text;")
     with pytest.raises(MigrationFailed) as caught:
@@ -129,14 +129,14 @@ def test_password_in_a_failing_statement(
     folder.write("001_x.sql", "CREATE ROLE errors_r PASSWORD 'canary-1234' NOSUCHOPTION;")
     with pytest.raises(MigrationFailed) as caught:
         invoke()
-    told = str(caught.value) + repr(caught.value) + capsys.readouterr().out
-    assert "001_x.sql:1:45" in told
-    assert "canary-1234" not in told
+    shown = str(caught.value) + repr(caught.value) + capsys.readouterr().out
+    assert "001_x.sql:1:45" in shown
+    assert "canary-1234" not in shown
     assert "canary" not in str(database.query("SELECT * FROM db_setup.runs"))
 
 
 def test_user_without_privileges(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A user who may not make our schema is told what to grant; one who may not read it, who owns it."""
+    """A user who may not make our schema learns what to grant; one who may not read it, who owns it."""
     database.execute(
         "DO $$ BEGIN CREATE ROLE errors_guest LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
     )

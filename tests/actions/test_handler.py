@@ -1,4 +1,4 @@
-"""The door for Lambda: events, answers, log lines, secrets, and the deadline from the context."""
+"""The entry point for Lambda: events, answers, log lines, secrets, and the deadline from the context."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def put(name: str, value: object) -> None:
 
 
 def rds_secret(database: Database) -> dict[str, object]:
-    """Return a secret as RDS keeps it."""
+    """Return a secret as RDS stores it."""
     given = database.parameters
     return {
         "engine": "postgres", "host": given["host"], "port": 5432, "dbname": database.name, "username": given["user"],
@@ -155,7 +155,7 @@ def test_secret_by_name_and_by_variable(invoke: Invoke, folder: Folder, database
     ],
 )
 def test_secret_that_is_no_use(invoke: Invoke, value: object, said: str) -> None:
-    """A secret that lacks something is refused by name and field, and nothing of it is told."""
+    """A secret that lacks something is refused by name and field, and nothing of it is shown."""
     put("s", value)
     with pytest.raises(SecretError, match=said) as caught:
         invoke({"secret_name": "s"})
@@ -169,8 +169,8 @@ def test_secret_that_is_not_there(invoke: Invoke) -> None:
         invoke({"secret_name": "nope"})
 
 
-def test_wrong_password_is_not_told(invoke: Invoke, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is wrong with a connection is told without the password, in whatever way it was given."""
+def test_wrong_password_is_not_shown(invoke: Invoke, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong with a connection is reported without the password, in whatever way it was given."""
     with pytest.raises(Exception, match="no connection to database") as caught:
         invoke(DATABASE_URL="postgresql://u:canary-1@127.0.0.1:1/d")
     with pytest.raises(Exception, match="no connection to database"):

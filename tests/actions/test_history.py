@@ -1,4 +1,4 @@
-"""history: what is told of each applied migration, in the answer and on a terminal."""
+"""history: what is shown of each applied migration, in the answer and on a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MANY = (
 )
 
 
-def test_each_migration_is_told(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_each_migration_is_shown(invoke: Invoke, folder: Folder, database: Database) -> None:
     """The answer has who applied what, when, how long, in which run, from which version; a file that failed too."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     invoke(context=LambdaContext("request-a"))
@@ -52,7 +52,7 @@ def test_nothing_is_written(invoke: Invoke, folder: Folder, database: Database) 
 
 
 def test_changes_by_hand(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """Problems are those that status tells; where the rows are not sealed, that is said."""
+    """Problems are those that status reports; where the rows are not sealed, that is said."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     invoke()
     database.execute("UPDATE db_setup.history SET applied_by = 'x'")
@@ -78,7 +78,7 @@ def test_long_history(invoke: Invoke, folder: Folder, database: Database) -> Non
 
 
 def test_tables_of_an_earlier_version(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """Rows of tables without the newer columns are told as far as they go."""
+    """Rows of tables without the newer columns are shown as far as they go."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     invoke()
     database.execute(

@@ -1,4 +1,4 @@
-"""repair: which differences are told, what is accepted, and what is never touched."""
+"""repair: which differences are shown, what is accepted, and what is never touched."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def rows(database: Database) -> list[tuple[str, str]]:
     return [(n, c) for n, c in database.query("SELECT name, left(checksum, 4) FROM db_setup.history ORDER BY position")]
 
 
-def test_differences_are_told(invoke: Invoke, differing: Database) -> None:
-    """Without confirm each difference is told, with dates and checksums, and nothing is written."""
+def test_differences_are_shown(invoke: Invoke, differing: Database) -> None:
+    """Without confirm each difference is shown, with dates and checksums, and nothing is written."""
     before = rows(differing)
     body = invoke(SHOW)
     assert [(entry["name"], entry["mode"]) for entry in body["migrations"]] == [
@@ -53,8 +53,8 @@ def test_files_are_accepted(invoke: Invoke, differing: Database) -> None:
     assert differing.query("SELECT count(*) FROM pg_class WHERE relname IN ('a', 'b', 'c', 'd')") == [(4,)]
     assert invoke()["state"] == "up_to_date"
     assert invoke(REPAIR)["message"] == "Nothing to repair."
-    (told,) = differing.query("SELECT outcome || message FROM db_setup.runs WHERE action = 'repair'")
-    assert told[0].startswith("succeeded001_a.sql (applied on")
+    (row,) = differing.query("SELECT outcome || message FROM db_setup.runs WHERE action = 'repair'")
+    assert row[0].startswith("succeeded001_a.sql (applied on")
 
 
 def test_renamed_and_edited_file_is_pointed_at(invoke: Invoke, differing: Database, folder: Folder) -> None:

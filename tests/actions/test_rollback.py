@@ -1,4 +1,4 @@
-"""rollback: what is taken back, in which order, by which text, and where it stops."""
+"""rollback: what is rolled back, in which order, by which text, and where it stops."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ONE = {"action": "rollback", "confirm": True}
 
 @pytest.fixture
 def three(folder: Folder, database: Database, invoke: Invoke) -> Database:
-    """Return a database with three applied migrations that have ways back, which say when they ran."""
+    """Return a database with three applied migrations that have down migrations, which say when they ran."""
     database.execute("CREATE SCHEMA log; CREATE TABLE log.downs (i int GENERATED ALWAYS AS IDENTITY, t text)")
     for number, name in enumerate("abc", 1):
         folder.write(f"00{number}_{name}.sql", f"CREATE TABLE {name} (i int);")
@@ -44,7 +44,7 @@ def names(database: Database) -> list[str]:
 
 
 def order(database: Database) -> str:
-    """Return which ways back ran, in their order."""
+    """Return which down migrations ran, in their order."""
     return "".join(t for (t,) in database.query("SELECT t FROM log.downs ORDER BY i"))
 
 
@@ -55,7 +55,7 @@ def order(database: Database) -> str:
      ({"target_revision": "3"}, "")],
 )  # fmt: skip
 def test_takes_back_the_last_first(invoke: Invoke, three: Database, wish: dict[str, object], ran: str) -> None:
-    """Ways back run in the reverse order of application, down to the target or for so many steps."""
+    """Down migrations run in the reverse order of application, down to the target or for so many steps."""
     body = invoke({**ONE, **wish})
     assert order(three) == ran
     left = "abc"[: 3 - len(ran)]
@@ -93,7 +93,7 @@ def test_recorded_in_runs(invoke: Invoke, three: Database) -> None:
 
 
 def test_missing_down_files_refuse_the_whole(invoke: Invoke, three: Database, folder: Folder) -> None:
-    """Each migration without a way back is named before anything runs."""
+    """Each migration without a down migration is named before anything runs."""
     folder.write("004_d.sql", "CREATE TABLE d (i int);")
     folder.write("005_e.sql", "CREATE TABLE e (i int);")
     invoke()
@@ -104,8 +104,8 @@ def test_missing_down_files_refuse_the_whole(invoke: Invoke, three: Database, fo
     assert three.query("SELECT count(*) FROM db_setup.runs") == [(2,)]
 
 
-def test_broken_way_back_refuses_the_whole(invoke: Invoke, three: Database, folder: Folder) -> None:
-    """A way back that was broken after it was stored is found before those that come first are run."""
+def test_broken_down_migration_refuses_the_whole(invoke: Invoke, three: Database, folder: Folder) -> None:
+    """A down migration that was broken after it was stored is found before those that come first are run."""
     folder.write("002_b.down.sql", "DROP TABLE b;\nSELECT 'never closed;")
     with pytest.raises(TextError, match=r"002_b\.down\.sql:2:8"):
         invoke({**ONE, "target_revision": "base"})
@@ -144,8 +144,8 @@ def test_names_of_other_tools(invoke: Invoke, folder: Folder, database: Database
     assert database.query(TABLES) == []
 
 
-def test_large_way_back_is_not_stored(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """Of a way back over 256 KiB the history keeps nothing, which a warning says; the file serves."""
+def test_large_down_migration_is_not_stored(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Of a down migration over 256 KiB the history stores nothing, which a warning says; the file serves."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("001_a.down.sql", f"-- {'x' * (1 << 18)}\nDROP TABLE a;")
     assert any("001_a.down.sql is larger than 256 KiB" in text for text in invoke()["warnings"])
@@ -168,8 +168,8 @@ def test_wishes_that_make_no_sense(
     assert order(three) == ""
 
 
-def test_failing_way_back(invoke: Invoke, three: Database, folder: Folder) -> None:
-    """A transactional way back that fails leaves its migration applied, those before it rolled back, and has its place."""
+def test_failing_down_migration(invoke: Invoke, three: Database, folder: Folder) -> None:
+    """A transactional down migration that fails leaves its migration applied, those before it rolled back, and has its place."""
     folder.write("002_b.down.sql", "DROP TABLE b;\nDROP TABLE nowhere;")
     with pytest.raises(MigrationFailed) as caught:
         invoke({**ONE, "target_revision": "base"})
@@ -182,7 +182,7 @@ def test_failing_way_back(invoke: Invoke, three: Database, folder: Folder) -> No
 
 
 def test_broken_text_is_found_when_it_is_stored(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A way back that cannot be read refuses its migration, before anything is touched."""
+    """A down migration that cannot be read refuses its migration, before anything is touched."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("001_a.down.sql", "DROP TABLE a;\nSELECT 'never closed;")
     with pytest.raises(TextError, match=r"001_a\.down\.sql:2:8"):
@@ -190,8 +190,8 @@ def test_broken_text_is_found_when_it_is_stored(invoke: Invoke, folder: Folder, 
     assert database.query(TABLES) == []
 
 
-def test_stepwise_way_back_resumes(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A stepwise way back that fails half way blocks migrate, and the next rollback carries on with it."""
+def test_stepwise_down_migration_resumes(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A stepwise down migration that fails half way blocks migrate, and the next rollback carries on with it."""
     folder.write("001_a.sql", "CREATE TABLE a (i int); CREATE INDEX a_i ON a (i);")
     folder.write("001_a.down.sql", "DROP INDEX CONCURRENTLY a_i;\nSELECT broken;\nDROP TABLE a;")
     folder.write("002_b.sql", "CREATE TABLE b (i int);")
@@ -212,7 +212,7 @@ def test_stepwise_way_back_resumes(invoke: Invoke, folder: Folder, database: Dat
 
 
 def test_half_applied_file(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A stepwise file that stopped half way can be rolled back, too; its way back runs on what is there."""
+    """A stepwise file that stopped half way can be rolled back, too; its down migration runs on what is there."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);\nVACUUM a;\nSELECT broken;")
     folder.write("001_a.down.sql", "DROP TABLE IF EXISTS a;")
     with pytest.raises(MigrationFailed):
@@ -282,15 +282,15 @@ def test_steps_of_two_at_once(three: Database, folder: Folder) -> None:
 
 
 def test_renamed_file(invoke: Invoke, three: Database, folder: Folder) -> None:
-    """A file that was renamed since has its way back beside its new name; the answer tells how it ran."""
+    """A file that was renamed since has its down migration next to its new name; the answer says how it ran."""
     (folder.path / "003_c.sql").rename(folder.path / "004_d.sql")
     (folder.path / "003_c.down.sql").rename(folder.path / "004_d.down.sql")
     (entry,) = invoke(ONE)["migrations"]
     assert (entry["name"], entry["mode"], order(three)) == ("003_c.sql", "transaction", "c")
 
 
-def test_way_back_in_another_encoding(invoke: Invoke, folder: Folder) -> None:
-    """The stored text of a way back is the same as that of its file, however the file is encoded."""
+def test_down_migration_in_another_encoding(invoke: Invoke, folder: Folder) -> None:
+    """The stored text of a down migration is the same as that of its file, however the file is encoded."""
     folder.write("001_a.sql", "SELECT 1;")
     folder.write("001_a.down.sql", "SET client_encoding = 'LATIN1';\r\nSELECT 'ä';".encode("latin-1"))
     invoke()
@@ -306,7 +306,7 @@ def test_password_on_a_line_of_its_own(invoke: Invoke, three: Database, folder: 
 
 
 def test_late_file(invoke: Invoke, three: Database, folder: Folder) -> None:
-    """The order is that of application: a late file is taken back first, and one before the target is named."""
+    """The order is that of application: a late file is rolled back first, and one before the target is named."""
     folder.write("000_late.sql", "CREATE TABLE late (i int);")
     folder.write("000_late.down.sql", "INSERT INTO log.downs (t) VALUES ('late'); DROP TABLE late;")
     invoke()
@@ -317,7 +317,7 @@ def test_late_file(invoke: Invoke, three: Database, folder: Folder) -> None:
 
 
 def test_lock_and_deadline(invoke: Invoke, three: Database) -> None:
-    """A way back waits for locks as a migration does, and leaves when the time is over."""
+    """A down migration waits for locks as a migration does, and leaves when the time is over."""
     holder = three.connect()
     holder.autocommit = False
     with holder.cursor() as cursor:

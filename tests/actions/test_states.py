@@ -61,7 +61,7 @@ def test_tables_without_history(invoke: Invoke, folder: Folder, database: Databa
 
 
 def test_tables_without_history_that_exist(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """Where a person says that no file is applied, one that makes what is there fails, names it, and keeps nothing."""
+    """Where a person says that no file is applied, one that makes what is there fails, names it, and leaves nothing."""
     database.execute("CREATE TABLE a (i int)")
     folder.write("001_a.sql", "CREATE TABLE b (i int);\nCREATE TABLE a (i int);")
     invoke({"action": "baseline", "target_revision": "none", "confirm": True})
@@ -226,7 +226,7 @@ def test_first_generation_history(
 
 
 def test_files_that_look_like_mistakes(invoke: Invoke, folder: Folder) -> None:
-    """What is not run although somebody may think so is named; ways back and empty folders are not."""
+    """What is not run although somebody may think so is named; down migrations and empty folders are not."""
     folder.write("001_a.sql")
     folder.write("001_a.down.sql", "DROP TABLE nothing;")
     folder.write("002_b.SQL")

@@ -48,7 +48,7 @@ def history(database: Database) -> Known:
 
 
 def no_history(database: Database) -> bool:
-    """Tell whether nothing of ours was written."""
+    """Return whether nothing of ours was written."""
     return database.query("SELECT to_regclass('db_setup.history')") == [(None,)]
 
 
@@ -73,16 +73,16 @@ def test_deploy_records_what_is_proven_and_applies_the_rest(invoke: Invoke, file
     assert invoke({"action": "verify"})["state"] == "up_to_date"
 
 
-def test_adopt_tells_first_and_records_when_confirmed(invoke: Invoke, cli: Cli, files: Folder, database: Database) -> None:
+def test_adopt_shows_first_and_records_when_confirmed(invoke: Invoke, cli: Cli, files: Folder, database: Database) -> None:
     """Without confirm, adopt writes nothing and says what it would record; with it, it records and applies nothing."""
     database.execute(FILES["001_a.sql"])
     body = invoke(ADOPT)
     assert (body["state"], named(body)) == ("tables_without_migration_history", ["001_a.sql"])
     assert "Would be recorded as applied: 1 migration. Nothing was written" in body["message"]
     assert no_history(database)
-    told = cli("adopt")
-    assert (told.status, no_history(database)) == (0, True)
-    assert "  001  001_a.sql  the database is what the files up to 001_a.sql build\n" in told.out
+    shown = cli("adopt")
+    assert (shown.status, no_history(database)) == (0, True)
+    assert "  001  001_a.sql  the database is what the files up to 001_a.sql build\n" in shown.out
     done = cli("adopt", "--yes", "--json")
     assert json.loads(done.out)["state"] == "pending_migrations"
     assert history(database) == [("001_a.sql", "adopted")]
@@ -91,7 +91,7 @@ def test_adopt_tells_first_and_records_when_confirmed(invoke: Invoke, cli: Cli, 
 
 
 def test_rich_schema(invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase) -> None:
-    """Objects of every kind, and a comment at the end, are told apart."""
+    """Objects of every kind, and a comment at the end, are distinguished."""
     folder.write("001_shop.sql", SCHEMA)
     folder.write("002_comment.sql", "COMMENT ON TABLE shop.lines IS 'x';")
     folder.write("003_grant.sql", "GRANT SELECT ON shop.lines TO PUBLIC;")
@@ -134,7 +134,7 @@ def test_nothing_is_proven(invoke: Invoke, cli: Cli, files: Folder, database: Da
 
 
 def test_tables_that_have_nothing_to_do_with_the_files(invoke: Invoke, files: Folder, database: Database) -> None:
-    """Tables of others are no reason not to apply the files; nothing is recorded without being run."""
+    """Tables of another owner are no reason not to apply the files; nothing is recorded without being run."""
     database.execute("CREATE TABLE others (i int); CREATE SCHEMA spare; CREATE TABLE spare.a (i text)")
     body = invoke()
     assert body["applied_migrations"] == list(FILES)
@@ -142,7 +142,7 @@ def test_tables_that_have_nothing_to_do_with_the_files(invoke: Invoke, files: Fo
 
 
 def test_other_schemas_and_grants_are_not_compared(invoke: Invoke, files: Folder, database: Database) -> None:
-    """Schemas and extensions that no file makes, and grants to roles that no file names, are told and do not count."""
+    """Schemas and extensions that no file makes, and grants to roles that no file names, are reported and do not count."""
     for text in FILES.values():
         database.execute(text)
     database.execute(
@@ -182,7 +182,7 @@ def test_schema_that_files_drop_again(invoke: Invoke, folder: Folder, database: 
     assert named(invoke(ADOPT)) == ["001_app.sql"]
 
 
-def test_many_files_of_which_the_counts_tell_nothing(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_many_files_of_which_the_counts_say_nothing(invoke: Invoke, folder: Folder, database: Database) -> None:
     """Where each file replaces one function, the right one of many is found, although catalogs are read rarely."""
     folder.write("000_t.sql", "CREATE TABLE t (i int);")
     for number in range(1, 41):
@@ -232,7 +232,7 @@ def test_file_that_cannot_be_built(invoke: Invoke, folder: Folder, database: Dat
 
 
 def test_role_of_a_later_file(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A file that makes a role which the server does not have is not applied; looking makes no role."""
+    """A file that makes a role which the server does not have is not applied; the inspection makes no role."""
     role = f"later_{database.name}"
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("002_role.sql", f"DO $$ BEGIN CREATE ROLE {role}; END $$; GRANT SELECT ON a TO {role};")
@@ -286,7 +286,7 @@ def test_user_who_may_not_create_databases(invoke: Invoke, files: Folder, databa
 
 
 def test_baseline(invoke: Invoke, cli: Cli, files: Folder, database: Database) -> None:
-    """A baseline records without a look, says what it does not know, needs a target, and is told before it is done."""
+    """A baseline records without a check, says what it does not know, needs a target, and is shown before it is done."""
     database.execute("CREATE TABLE unlike (i int)")
     body = invoke({"action": "baseline", "target_revision": "2"})
     assert (named(body), no_history(database)) == (["001_a.sql", "002_b.sql"], True)

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
+from migrator.cli.local_server import LocalServer
+
 from tests.benchmarks.cases import applying, large_file, life, nothing_to_do, start, synth
 from tests.benchmarks.figures import Figure, table
-from tests.benchmarks.server import Server, running_server
+from tests.benchmarks.server import running_server
 
 CASES: dict[str, Callable[..., Iterator[Figure]]] = {
     "start": start.measure,
@@ -38,15 +40,15 @@ def main() -> int:
     return 0 if all(figure.met for figure in figures) else 1
 
 
-def _measure(server: Server, names: list[str], *, quick: bool) -> Iterator[Figure]:
+def _measure(server: LocalServer, names: list[str], *, quick: bool) -> Iterator[Figure]:
     for name in names:
         print(f"measuring: {name}", file=sys.stderr, flush=True)
         yield from CASES[name](server, quick=quick)
 
 
-def _place(server: Server) -> str:
+def _place(server: LocalServer) -> str:
     driver = version("psycopg2-binary")
-    return f"{server}; Python {platform.python_version()}; psycopg2 {driver}; {os.cpu_count()} processors"
+    return f"{server.binaries}; Python {platform.python_version()}; psycopg2 {driver}; {os.cpu_count()} processors"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class Figure(NamedTuple):
     """One measurement; the limit is for the ratio to the floor, or for the measured value itself."""
 
     case: str
-    door: str
+    entry_point: str
     what: str
     unit: str
     measured: float
@@ -27,14 +27,14 @@ class Figure(NamedTuple):
 
     @property
     def met(self) -> bool:
-        """Tell whether the target is met."""
+        """Return whether the target is met."""
         return (self.measured if self.ratio is None else self.ratio) <= self.limit
 
     def cells(self) -> tuple[str, ...]:
         """Return the figure as a row of the table."""
         return (
             self.case,
-            self.door,
+            self.entry_point,
             self.what,
             "" if self.floor is None else self._spelled(self.floor),
             self._spelled(self.measured),
@@ -48,7 +48,7 @@ class Figure(NamedTuple):
         return pattern.format(value * scale)
 
 
-_HEAD = ("case", "door", "figure", "floor", "measured", "ratio", "target", "met")
+_HEAD = ("case", "entry point", "figure", "floor", "measured", "ratio", "target", "met")
 _WORDS = 3  # columns of words; the others are numbers, aligned to the right
 
 

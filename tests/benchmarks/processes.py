@@ -54,7 +54,7 @@ class Command(NamedTuple):
 
 
 def python(code: str, folder: Path, *arguments: str, **environ: str) -> Command:
-    """Return the command that runs ``code`` beside the modules of ``folder``, with their bytecode cached."""
+    """Return the command that runs ``code`` next to the modules of ``folder``, with their bytecode cached."""
     return Command([sys.executable, "-c", code, *arguments], environ, folder)
 
 
@@ -75,7 +75,7 @@ def command_line(url: str, migrations: Path) -> Command:
     return Command([sys.executable, PRODUCT, "migrate", "--database-url", url, "--migrations", migrations])
 
 
-DOORS = {"handler": handler, "command line": command_line}
+ENTRY_POINTS = {"handler": handler, "command line": command_line}
 
 
 class Comparison(NamedTuple):

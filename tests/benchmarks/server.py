@@ -1,113 +1,67 @@
-"""The server that is measured against: a database for each run, an eye on the memory of its backends."""
+"""The server that is measured against: a database for each run, and the memory of its backends."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Self
 
-import psycopg2
 from migrator.cli.local_server import LocalServer
 
 from tests.benchmarks.floor import HISTORY
+from tests.plugins.postgres import FAST, Database, scratch_folder
 
-# Without waiting for the disk, which would hide what the runner costs; nothing runs beside what is measured.
-SETTINGS = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "autovacuum": "off",
-    "max_wal_size": "8GB",
-    "checkpoint_timeout": "1h",
-}
-_ROOM = 6 * 2**30  # bytes; a container's memory file system is often small
-_LOOK_EVERY = 0.003  # seconds
-_LOOKS_PER_SEARCH = 30
+# Nothing runs next to what is measured.
+SETTINGS = {**FAST, "autovacuum": "off", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
+_SIZE = 6 * 2**30  # bytes
+_READ_EVERY = 0.003  # seconds
+_READS_PER_SEARCH = 30
 
-
-class Server:
-    """A server of the benchmarks' own."""
-
-    def __init__(self, local: LocalServer) -> None:
-        self._local = local
-        self._numbers = count(1)
-
-    @property
-    def socket_file(self) -> str:
-        """The path of its Unix socket."""
-        return str(self._local.socket_folder / ".s.PGSQL.5432")
-
-    @property
-    def psql(self) -> Path:
-        """The psql that belongs to it, or the one on PATH where only a server is installed."""
-        own = self._local.binaries.program("psql")
-        return own if own.exists() else Path(shutil.which("psql") or "psql")
-
-    def __str__(self) -> str:
-        return str(self._local.binaries)
-
-    def url(self, database: str) -> str:
-        """Return the URL of a database."""
-        return f"postgresql://postgres@/{database}?host={quote(str(self._local.socket_folder))}"
-
-    def url_through(self, port: int, database: str) -> str:
-        """Return the URL of a database behind a proxy."""
-        return f"postgresql://postgres@127.0.0.1:{port}/{database}"
-
-    def query(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """Run statements in a session of their own and return the rows of the last."""
-        with closing(psycopg2.connect(self.url(database))) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.fetchall() if cursor.description else []
-
-    @contextmanager
-    def database(self) -> Iterator[str]:
-        """Make a database with the floor's history in it, and drop it in the end.
-
-        The first session of a database fills a cache file, so it is not the one that is measured.
-        """
-        name = f"bench_{next(self._numbers)}"
-        self.query(f"CREATE DATABASE {name} TEMPLATE template0")
-        try:
-            self.query(HISTORY, name)
-            yield name
-        finally:
-            self.query(f"DROP DATABASE {name} WITH (FORCE)")
+_numbers = count(1)
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
-    """Start a server in a folder of its own, in memory where there is enough, and remove both in the end."""
-    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp is used
-    fits = os.access(memory, os.W_OK | os.X_OK) and shutil.disk_usage(memory).free > _ROOM
-    folder = Path(tempfile.mkdtemp(prefix="db_setup-bench-", dir=memory if fits else None))
-    folder.chmod(0o711)  # the server's account passes through when root runs the benchmarks
-    local = LocalServer(folder / "postgres", SETTINGS)
+def running_server() -> Iterator[LocalServer]:
+    """Start a server in a folder of its own, and remove both in the end."""
+    folder = scratch_folder("db_setup-bench-", _SIZE)
+    server = LocalServer(folder / "postgres", SETTINGS)
     try:
-        yield Server(local.start())
+        yield server.start()
     finally:
-        local.remove()
+        server.remove()
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def new_database(server: LocalServer) -> Iterator[Database]:
+    """Make a database with the floor's history in it, and drop it in the end.
+
+    The first session of a database fills a cache file, so it is not the one that is measured.
+    """
+    name = f"bench_{next(_numbers)}"
+    home = Database(server, "postgres")
+    home.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    try:
+        made = Database(server, name)
+        made.execute(HISTORY)
+        yield made
+    finally:
+        home.drop(name)
+
+
 class BackendMemory:
-    """Watches, while a ``with`` block runs, the anonymous memory of the backends of one database.
+    """Measures, while a ``with`` block runs, the anonymous memory of the backends of one database.
 
     Pages of shared buffers that a backend has touched are the server's, not its own, and do not count.
     """
 
-    def __init__(self, server: Server, database: str) -> None:
-        self._server = server
+    def __init__(self, server: LocalServer, database: str) -> None:
+        self._home = Database(server, "postgres")
         self._database = database
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -122,16 +76,14 @@ class BackendMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        with closing(psycopg2.connect(self._server.url("postgres"))) as connection:
-            connection.autocommit = True
-            cursor = connection.cursor()
+        with closing(self._home.connect()) as connection, connection.cursor() as cursor:
             pids: list[int] = []
-            for look in count():
-                if look % _LOOKS_PER_SEARCH == 0:
+            for number in count():
+                if number % _READS_PER_SEARCH == 0:
                     cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", (self._database,))
                     pids = [pid for (pid,) in cursor.fetchall()]
                 self.peak = max([self.peak, *map(_anonymous_memory, pids)])
-                if self._stop.wait(_LOOK_EVERY):
+                if self._stop.wait(_READ_EVERY):
                     return
 
 

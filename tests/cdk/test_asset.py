@@ -19,6 +19,7 @@ from cdk.database_initializer.asset import build, files_in
 from cdk.database_initializer.driver_wheels import PYTHONS, Target
 from cdk.database_initializer.layer import layer_folder, main, write_zip
 from cdk.database_initializer.location import DB_SETUP
+from tests.plugins.project import copy_project
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Target("3.14", "x86_64")
@@ -133,8 +134,7 @@ def test_another_text_is_another_package(migrations: Path) -> None:
 
 def _clone(folder: Path, umask: int) -> str:
     """Copy what a project copies, build there from nothing, and return the digest of the files as built."""
-    for name in ("cdk", "db_setup", "migrations"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_project(folder, "cdk", "db_setup", "migrations")
     script = (
         "import hashlib, pathlib; from cdk.database_initializer import asset, driver_wheels;"
         "built = asset.build(pathlib.Path('migrations'), driver_wheels.Target('3.13', 'x86_64'), None);"
@@ -166,7 +166,7 @@ def test_the_folders_above_the_project_do_not_matter(
 
 
 def test_the_certificates_go_in(migrations: Path, tmp_path: Path) -> None:
-    """A given bundle lies next to initializer.py under the name that the function looks for."""
+    """A given bundle lies next to initializer.py under the name that the function reads."""
     bundle = tmp_path / "eu-west-1-bundle.pem"
     bundle.write_text("-----BEGIN CERTIFICATE-----\n")
     found = build(migrations, TARGET, bundle)
@@ -185,7 +185,7 @@ def test_without_an_index_the_error_names_the_alternative(tmp_path: Path, monkey
 
 
 def test_old_packages_are_forgotten(migrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache keeps the packages that were used last, and not all there ever were."""
+    """A cache has the packages that were used last, and not all there ever were."""
     monkeypatch.setattr(driver_wheels, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(asset, "CACHE", tmp_path / "cache")
     made = []
@@ -193,9 +193,9 @@ def test_old_packages_are_forgotten(migrations: Path, tmp_path: Path, monkeypatc
         (migrations / "001_a.sql").write_text(f"SELECT {number};\n")
         made.append(build(migrations, None, None).path)
         os.utime(made[-1], (number, number))
-    kept = set((tmp_path / "cache").glob("asset-*"))
-    assert made[-1] in kept
-    assert len(kept) == 8
+    left = set((tmp_path / "cache").glob("asset-*"))
+    assert made[-1] in left
+    assert len(left) == 8
 
 
 def test_the_layer_is_a_zip_file_that_lambda_understands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.project import copy_project
+
 ROOT = Path(__file__).resolve().parents[2]
 CDK = ROOT / ".venv/node/node_modules/.bin/cdk"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -19,10 +21,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Return a copy of the example project."""
-    for name in ("cdk", "db_setup", "migrations"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("app.py", "cdk.json"):
-        shutil.copy(ROOT / name, tmp_path)
+    copy_project(tmp_path, "cdk", "db_setup", "migrations", "app.py", "cdk.json")
     if (ROOT / ".db_setup").is_dir():  # what is built already
         (tmp_path / ".db_setup").symlink_to(ROOT / ".db_setup")
     return tmp_path

@@ -142,7 +142,7 @@ def test_public_subnets_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_an_error_of_synth(tmp_path: Path) -> None:
-    """The error names the folder that was looked for."""
+    """The error names the folder that is missing."""
     site = make_site(tmp_path / "out")
     site.initializer(migrations=tmp_path / "nowhere")
     assert f"there is no folder {tmp_path / 'nowhere'}" in errors_of(site.stack)

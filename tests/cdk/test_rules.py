@@ -27,7 +27,7 @@ def example(request: pytest.FixtureRequest, tmp_path: Path) -> ExampleStack:
 def test_the_construct_is_clean_for_aws_solutions(example: ExampleStack) -> None:
     """No rule of AwsSolutionsChecks finds anything in the construct's resources, its secrets too.
 
-    In the rest of the example it does find something, which shows that it has looked.
+    In the rest of the example it does find something, which shows that it has read them.
     """
     app = example.node.root
     aws_cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app, verbose=True))

@@ -122,7 +122,7 @@ def test_dangerous_statements_of_new_files_are_warnings(tmp_path: Path) -> None:
     assert "002_b.sql:1:15: " in warning.text
 
 
-def test_a_strict_order_is_kept_at_synth(tmp_path: Path) -> None:
+def test_a_strict_order_is_checked_at_synth(tmp_path: Path) -> None:
     """With STRICT_ORDER a late number is an error of synth, since the function would refuse it."""
     folder = _folder(tmp_path, _005_b="SELECT 1;")
     _commit(folder)

@@ -133,7 +133,7 @@ def main(output: str) -> None:
 
 
 def _share_assets(assembly: Path, assets: Path) -> None:
-    """Keep packages that several releases have once: each has 12 MB, and pytest keeps the folders of three sessions."""
+    """Store packages that several releases have once: each has 12 MB, and pytest keeps the folders of three sessions."""
     assets.mkdir(exist_ok=True)
     for asset in assembly.glob("asset.*"):
         if (assets / asset.name).exists():

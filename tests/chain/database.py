@@ -1,9 +1,6 @@
-"""What the tests ask of the database, and how they wait for it."""
+"""What the tests ask of the database."""
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
 
 from tests.plugins.databases import Database
 
@@ -11,21 +8,12 @@ AT_THE_GATE = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep
 """Counts the migrations that wait for the gate."""
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'db_setup%' AND datname = current_database()"
 """Counts the sessions of runs."""
-_PATIENCE = 20.0  # seconds
 
 
 def history(database: Database) -> list[str]:
     """Return the names of the applied migrations, in order."""
     rows = database.query("SELECT name FROM db_setup.history WHERE state = 'applied' ORDER BY position")
     return [name for (name,) in rows]
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until something is true."""
-    end = time.monotonic() + _PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def open_gate(database: Database) -> None:

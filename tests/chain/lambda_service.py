@@ -177,9 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(202, b"", {})
         else:
             service.run(version, request)
-            self._tell(request)
+            self._notify(request)
 
-    def _tell(self, request: Request) -> None:
+    def _notify(self, request: Request) -> None:
         if request.fault is Fault.ANSWER_LOST:
             self._cut()
             return

@@ -27,7 +27,7 @@ STUBBORN: Files = {
     ),
 }
 
-# Waits in the middle until a test opens the gate; each look is a statement of its own, so it sees what others commit.
+# Waits in the middle until a test opens the gate; each check is a statement of its own, so it sees what other sessions commit.
 GATED: Files = {
     **BASE,
     "003_gated.sql": (

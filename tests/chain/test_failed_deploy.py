@@ -6,9 +6,10 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.chain.chain import Chain, MakeChain
-from tests.chain.database import AT_THE_GATE, SESSIONS, eventually, history, invoices, open_gate
+from tests.chain.database import AT_THE_GATE, SESSIONS, history, invoices, open_gate
 from tests.chain.provider import MAX_ANSWER
 from tests.plugins.databases import Database
+from tests.plugins.waiting import wait_until
 
 
 def test_bad_sql(chain: Chain, database: Database) -> None:
@@ -37,16 +38,16 @@ def test_bad_sql_in_the_first_deploy(chain: Chain, database: Database) -> None:
 
 
 def test_crash_of_the_runtime(chain: Chain, database: Database) -> None:
-    """A function that dies in a migration fails the deploy; nothing of the file is kept, and a new deploy applies it."""
+    """A function that dies in a migration fails the deploy; nothing of the file stays, and a new deploy applies it."""
     chain.deploy("base")
     with ThreadPoolExecutor(1) as pool:
         deploy = pool.submit(chain.deploy, "gated", function_timeout=60)
-        eventually(lambda: database.query(AT_THE_GATE) == [(1,)])
+        wait_until(lambda: database.query(AT_THE_GATE) == [(1,)])
         chain.service.environments[-1].process.kill()
         assert deploy.result() == "UPDATE_ROLLBACK_COMPLETE"
     assert "Error: Runtime exited with error: signal: killed" in chain.reason
     assert chain.calls() == ["1", "2", "1"]
-    eventually(lambda: database.query(SESSIONS) == [(0,)])  # what the dead function had begun, the server has ended
+    wait_until(lambda: database.query(SESSIONS) == [(0,)])  # what the dead function had begun, the server has ended
     assert invoices(database) is None
     open_gate(database)
     assert chain.deploy("gated") == "UPDATE_COMPLETE"
@@ -54,7 +55,7 @@ def test_crash_of_the_runtime(chain: Chain, database: Database) -> None:
 
 
 def test_lambda_timeout(chain: Chain, database: Database) -> None:
-    """A function that cannot leave a migration in time is ended by Lambda, and the deploy fails; nothing is kept."""
+    """A function that cannot leave a migration in time is ended by Lambda, and the deploy fails; nothing stays."""
     chain.deploy("base")
     assert chain.deploy("stubborn", function_timeout=3) == "UPDATE_ROLLBACK_COMPLETE"
     assert "Error: Task timed out after 3.00 seconds" in chain.reason
@@ -65,7 +66,7 @@ def test_lambda_timeout(chain: Chain, database: Database) -> None:
 
 
 def test_own_deadline(chain: Chain, database: Database) -> None:
-    """Before Lambda would end it, the function leaves by itself and says what is kept and what to do."""
+    """Before Lambda would end it, the function leaves by itself and says what is applied and what to do."""
     chain.deploy("base")
     assert chain.deploy("gated", function_timeout=3) == "UPDATE_ROLLBACK_COMPLETE"
     assert "the time for this run is over" in chain.reason
@@ -76,7 +77,7 @@ def test_own_deadline(chain: Chain, database: Database) -> None:
 
 
 def test_database_that_is_not_reached(make_chain: MakeChain, database: Database) -> None:
-    """A database that does not answer fails the deploy with where it was looked for, and what to check."""
+    """A database that does not answer fails the deploy with the address that was tried, and what to check."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         host, port = closed.getsockname()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tests.chain.chain import Chain
-from tests.chain.database import eventually, history, invoices, open_gate
+from tests.chain.database import history, invoices, open_gate
 from tests.chain.lambda_service import Fault
 from tests.plugins.databases import Database
+from tests.plugins.waiting import wait_until
 
 
 def test_overlapping_invocations(chain: Chain, database: Database) -> None:
@@ -17,7 +18,7 @@ def test_overlapping_invocations(chain: Chain, database: Database) -> None:
     assert chain.deploy("gated", socket_timeout=1, function_timeout=60) == "UPDATE_ROLLBACK_COMPLETE"
     assert "TimeoutError" in chain.reason
     assert chain.calls() == ["1", "2", "2", "2", "1"]
-    eventually(lambda: chain.service.output().count('"event": "lock.waiting"') == 2)
+    wait_until(lambda: chain.service.output().count('"event": "lock.waiting"') == 2)
     open_gate(database)
     chain.service.settle()
     said = [line["message"] for line in chain.finished() if line["final_revision"] == "003"]

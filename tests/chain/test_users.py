@@ -28,7 +28,7 @@ def _roles_go_with_the_test(database: Database) -> Iterator[None]:
 
 
 def _try(secret: dict[str, str], statement: str) -> bool:
-    """Tell whether the user of a secret may do something, which is taken back."""
+    """Return whether the user of a secret may do something, which is rolled back."""
     with closing(psycopg2.connect(
         host=secret["host"], port=secret["port"], dbname=secret["dbname"], user=secret["username"],
         password=secret["password"],

@@ -22,7 +22,7 @@ from migrator.cli.local_server.process import alive, server_account, server_proc
 from migrator.errors import LocalServerError
 
 from tests.plugins.databases import Database, Dump
-from tests.plugins.server import FAST
+from tests.plugins.postgres import FAST
 
 ROOT = os.geteuid() == 0
 Make = Callable[..., LocalServer]

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from migrator.cli.local_server import LocalServer, binaries, find_binaries, local_database_url, project_data_folder
+from migrator.cli.local_server import (
+    LocalServer,
+    binaries,
+    find_binaries,
+    local_database_url,
+    process,
+    project_data_folder,
+)  # fmt: skip
 from migrator.cli.local_server.process import remove_stale_lock_files, server_process
 from migrator.errors import DbSetupError, LocalServerError
 
@@ -113,3 +121,15 @@ def test_a_lock_file_with_another_programs_number_is_removed(tmp_path: Path) -> 
     lock.write_text(f"{os.getpid()}\n")
     remove_stale_lock_files(lock)
     assert not lock.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux only: elsewhere no process is without a command line")
+def test_a_process_within_exec_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that has just been started shows no command line for a moment, as a zombie does for good."""
+    monkeypatch.setattr(process, "_command_line", lambda _: "")
+    with subprocess.Popen(["sleep", "60"]) as started:
+        assert process.alive(started.pid)
+        started.kill()
+        os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)  # a zombie now
+        assert not process.alive(started.pid)
+    assert not process.alive(started.pid)

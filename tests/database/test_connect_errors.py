@@ -49,7 +49,7 @@ REFUSED = f'{START}FATAL: password authentication failed for user "app"'
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("password", ["password", "failed", "a", "FATAL:", "unrelated-4711", ""])
-def test_refused_login_is_told_from_the_rest(text: str, refused: bool, password: str) -> None:
+def test_refused_login_is_distinguished(text: str, refused: bool, password: str) -> None:
     """What a password happens to be has no say in whether the server refused the login, and it is not shown."""
     error = unreachable(Credentials("db.example", 5432, "shop", "app", password), text)
     assert isinstance(error, LoginRefused) == refused

@@ -268,7 +268,7 @@ def test_missing_variables_are_named(settings: Settings, named: list[str]) -> No
     ids=["rds", "port-as-text", "port-null", "aurora", "rotation-fields", "username-and-password", "overruled"],
 )
 def test_secret_of_rds_is_read(secret: dict[str, object], settings: Settings, expected: Credentials) -> None:
-    """The JSON that RDS keeps is understood; DB_HOST, DB_PORT and DB_NAME fill in or overrule."""
+    """The JSON that RDS stores is understood; DB_HOST, DB_PORT and DB_NAME fill in or overrule."""
     assert credentials.from_secret(secret, "prod/db", settings) == expected
 
 

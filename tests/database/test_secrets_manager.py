@@ -139,7 +139,7 @@ def test_unreachable_service_is_explained(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_boto3_is_imported_only_when_a_secret_is_read() -> None:
-    """Importing the room, and everything a Lambda imports, loads neither boto3 nor the command line."""
+    """Importing the module, and everything a Lambda imports, loads neither boto3 nor the command line."""
     program = (
         "import sys, initializer, migrator.database.secrets_manager\n"
         "assert not {'boto3', 'botocore', 'argparse'} & set(sys.modules), 'loaded'\n"
@@ -195,7 +195,7 @@ def test_first_version_that_the_service_makes_current(stubber: Stubber) -> None:
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "EncryptionFailure", "LimitExceededException"])
-def test_refused_writing_is_told_without_the_value(stubber: Stubber, code: str) -> None:
+def test_refused_writing_is_reported_without_the_value(stubber: Stubber, code: str) -> None:
     """A version that cannot be stored is an error with the operation, the code and what to allow; no value is in it."""
     stubber.add_response("describe_secret", {"ARN": "arn:aws:secretsmanager:x", "Name": "app"})
     stubber.add_client_error("put_secret_value", code, "no")

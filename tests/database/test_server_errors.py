@@ -60,7 +60,7 @@ def test_error_without_a_place_names_the_file() -> None:
 def test_kind_and_code_follow_from_the_sqlstate(
     sqlstate: str, message: str, kind: type[MigrationFailed], code: str
 ) -> None:
-    """What can be told apart has a kind and a stable code of its own, and always a fix."""
+    """What can be distinguished has a kind and a stable code of its own, and always a fix."""
     failure = migration_error(ServerError(sqlstate, message), NAME)
     assert type(failure) is kind
     assert failure.code == code
@@ -88,7 +88,7 @@ def test_missing_extension_is_named_with_what_to_do(name: str) -> None:
 
 
 def test_hint_of_the_server_is_the_fix_when_there_is_no_better_one() -> None:
-    """For a SQLSTATE without advice of ours the server's hint is what to do, and is told once."""
+    """For a SQLSTATE without advice of ours the server's hint is what to do, and is shown once."""
     failure = migration_error(ServerError("42883", "no such function", hint="add a cast"), NAME)
     assert (failure.what, failure.fix) == (f"{NAME}: no such function (42883)", "add a cast")
 
@@ -99,8 +99,8 @@ def test_detail_and_hint_stand_behind_the_cause() -> None:
     assert failure.what == f"{NAME}: duplicate key (23505); detail: Key (id)=(7) exists.; hint: look"
 
 
-def test_very_long_detail_leaves_room_for_the_rest() -> None:
-    """A detail of a megabyte does not push kept, fix and code out of the message."""
+def test_very_long_detail_leaves_space_for_the_rest() -> None:
+    """A detail of a megabyte does not push what was applied, fix and code out of the message."""
     text = str(migration_error(ServerError("23505", "duplicate key", detail="x" * 1_000_000), NAME).after(Progress(failed=NAME)))
     assert len(text.encode()) <= 1024
     assert text.startswith(f"{NAME}: duplicate key")

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.docs.documents import ELSEWHERE, PROJECT, Block, blocks, commands
+from tests.plugins.project import copy_project
 
 # The addresses that the documents write stand for databases of the test.
 ADDRESSES = tuple(f"postgresql://postgres@localhost:5432/{name}" for name in ("shop", "old_shop", "library"))
@@ -58,13 +58,7 @@ class Reader:
 
     def settle(self, *names: str) -> None:
         """Make the folder: copies of parts of this project, and its environment by links, so that none is installed."""
-        self.folder.mkdir(parents=True)
-        for name in names:
-            source, target = PROJECT / name, self.folder / name
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy2(source, target)
+        copy_project(self.folder, *names)
         venv = self.folder / ".venv"
         venv.mkdir()
         for part in Path(sys.prefix).iterdir():

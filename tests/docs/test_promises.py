@@ -22,7 +22,7 @@ PROMISES = {
     "The writer only.": ("test_standby", "test_read_only_session"),
     "`psql` is not needed, and its files run.": ("test_result_equals_that_of_psql",),
     "Bad files are found first.": ("test_refused_before_anything_is_touched",),
-    "No password is shown.": ("test_password_in_a_failing_statement", "test_wrong_password_is_not_told"),
+    "No password is shown.": ("test_password_in_a_failing_statement", "test_wrong_password_is_not_shown"),
     "Limited users converge.": (
         "test_killed_while_making_users", "test_killed_while_rotating", "test_50_deploys", "test_8_deploys_at_once",
         "test_a_second_deploy_keeps_the_passwords", "test_the_secret_of_a_limited_user_works",
@@ -35,11 +35,11 @@ PROMISES = {
         "test_failed_check_takes_its_file_back", "test_error_in_a_check", "test_check_of_a_large_file", "test_check_of_a_stepwise_file",
     ),
     "A rollback is refused whole.": (
-        "test_missing_down_files_refuse_the_whole", "test_broken_way_back_refuses_the_whole",
+        "test_missing_down_files_refuse_the_whole", "test_broken_down_migration_refuses_the_whole",
     ),
     "A rollback that was cut off goes on.": (
         "test_killed_rollback", "test_rollback_on_cut_connections", "test_cut_off_steps_are_not_done_twice",
-        "test_stepwise_way_back_resumes",
+        "test_stepwise_down_migration_resumes",
     ),
     "An older package can roll back.": ("test_older_package_uses_the_stored_text",),
     "A changed history is noticed.": (

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from cdk.database_initializer import DatabaseInitializer
 from tests.cdk.stacks import make_service, make_site, synthesise
 from tests.docs.documents import README, only
 
 
+@pytest.mark.usefixtures("example_as_default")
 def test_users_snippet(tmp_path: Path) -> None:
     """The service may read its user's secret and nothing more of the secrets, and goes live after the migrations."""
     site = make_site(tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Differences of two catalogs, and what is told of them."""
+"""Differences of two catalogs, and what is shown of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_order_of_columns() -> None:
 
 
 def test_lines() -> None:
-    """What differs is told line by line, with a line of context."""
+    """What differs is shown line by line, with a line of context."""
     (found,) = compare(catalog(COLUMN), catalog(COLUMN._replace(definition="integer\nnot null")))
     assert (found.how, found.lines) == ("differs", ("  integer", "- nullable", "+ not null"))
     assert found.as_json()["lines"] == ["  integer", "- nullable", "+ not null"]

@@ -95,8 +95,8 @@ def test_blocks_behind_set_constraints() -> None:
     statements = list(split(f"{block} SET CONSTRAINTS ALL IMMEDIATE; {block} CREATE TABLE t (i int);"))
     script = Script(Migration("001_a.sql", "", "", 0), TRANSACTION, "", lambda: iter(statements))
     noted: list[str] = []
-    kept = without_outside_effects(script, lambda _, what: noted.append(what))
-    assert [statement.words[0] for statement in kept.read()] == ["do", "set", "create"]
+    left_in = without_outside_effects(script, lambda _, what: noted.append(what))
+    assert [statement.words[0] for statement in left_in.read()] == ["do", "set", "create"]
     assert noted == ["block"]
 
 
@@ -108,5 +108,5 @@ def test_script_without_what_reaches_beyond(mode: str, blocks: bool, left: int) 
     statements = list(split("CREATE ROLE r; DO $$ BEGIN ALTER ROLE r LOGIN; END $$; CREATE TABLE t (i int);"))
     script = Script(Migration("001_a.sql", "", "", 0), mode, "BEGIN;", lambda: iter(statements))
     noted: list[tuple[int, str]] = []
-    kept = without_outside_effects(script, lambda statement, what: noted.append((statement.column, what)), blocks=blocks)
-    assert [len(list(kept.read())) for _ in range(2)] == [left, left]
+    left_in = without_outside_effects(script, lambda statement, what: noted.append((statement.column, what)), blocks=blocks)
+    assert [len(list(left_in.read())) for _ in range(2)] == [left, left]

@@ -1,4 +1,4 @@
-"""verify: drift of the database, told by the handler and the command line; scratch databases that leave nothing."""
+"""verify: drift of the database, reported by the handler and the command line; scratch databases that leave nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,13 +16,13 @@ from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.drift import SCHEMA
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Cli, Invoke, command
+from tests.plugins.waiting import wait_until
 
 VERIFY = {"action": "verify"}
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def scratch_databases(database: Database) -> list[str]:
-    """Return the scratch databases that stand beside the test's own."""
+    """Return the scratch databases that lie next to the test's own."""
     rows = database.query(
         "SELECT datname FROM pg_database WHERE datname LIKE 'db\\_setup\\_scratch\\_%%' AND datname LIKE %s",
         f"%{database.name}",
@@ -33,7 +31,7 @@ def scratch_databases(database: Database) -> list[str]:
 
 
 def test_no_drift(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A database that its files have built has not drifted; nothing is written to it, nothing is left beside it."""
+    """A database that its files have built has not drifted; nothing is written to it, nothing is left next to it."""
     folder.write("001_shop.sql", SCHEMA)
     folder.write("002_index.sql", "CREATE INDEX CONCURRENTLY spare ON shop.lines (n);")
     invoke()
@@ -45,15 +43,14 @@ def test_no_drift(invoke: Invoke, folder: Folder, database: Database) -> None:
     assert scratch_databases(database) == []
 
 
-def test_own_migrations(invoke: Invoke, database: Database) -> None:
-    """The project's own files, with roles in blocks of code, show no drift, and their roles stay as they are."""
-    migrations = str(PROJECT / "migrations")
-    invoke(MIGRATIONS_DIR=migrations)
-    assert invoke(VERIFY, MIGRATIONS_DIR=migrations)["state"] == "up_to_date"
+def test_examples(invoke: Invoke, examples: Path) -> None:
+    """The example's files, with roles in blocks of code, show no drift, and their roles stay as they are."""
+    invoke(MIGRATIONS_DIR=str(examples))
+    assert invoke(VERIFY, MIGRATIONS_DIR=str(examples))["state"] == "up_to_date"
 
 
 def test_drift(invoke: Invoke, cli: Cli, folder: Folder, database: Database) -> None:
-    """What was changed by hand is told object by object, as state, as JSON, on the terminal and by the exit status."""
+    """What was changed by hand is shown object by object, as state, as JSON, on the terminal and by the exit status."""
     folder.write("001_a.sql", "CREATE TABLE a (i int, j text); CREATE TABLE b (i int PRIMARY KEY);")
     invoke()
     folder.write("002_pending.sql", "CREATE TABLE pending (i int);")
@@ -290,7 +287,7 @@ def test_role_that_is_gone(invoke: Invoke, folder: Folder, database: Database, r
     assert roles(database, role) == []
 
 
-def test_no_password_is_told(invoke: Invoke, folder: Folder, database: Database, role: str, drop_roles: object) -> None:
+def test_no_password_is_shown(invoke: Invoke, folder: Folder, database: Database, role: str, drop_roles: object) -> None:
     """What is quoted in a statement that is left out, and what follows the word PASSWORD in a definition, stays secret."""
     folder.write(
         "001_a.sql",
@@ -338,14 +335,6 @@ def test_leftovers(invoke: Invoke, folder: Folder, database: Database, make_data
             database.drop(name)
 
 
-def poll(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds."""
-    ends = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
-
-
 def test_killed_run(invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase) -> None:
     """A run that is killed leaves a scratch database, whose session ends, and which the next run drops in time."""
     slow = make_database()
@@ -354,14 +343,14 @@ def test_killed_run(invoke: Invoke, folder: Folder, database: Database, make_dat
     environ = {**os.environ, "DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder.path)}
     run = subprocess.Popen(command("verify"), env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     asleep = "SELECT FROM pg_stat_activity WHERE datname = ANY (%s) AND wait_event = 'PgSleep'"
-    poll(lambda: database.query(asleep, scratch_databases(database)))
+    wait_until(lambda: database.query(asleep, scratch_databases(database)))
     run.send_signal(signal.SIGKILL)
     run.wait()
     (left,) = scratch_databases(database)
     if database.query("SELECT current_setting('server_version_num')::int < 140000")[0][0]:
-        # The server does not look by itself whether its client is there.
+        # The server does not check by itself whether its client is there.
         database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", left)
-    poll(lambda: not database.query("SELECT FROM pg_stat_activity WHERE datname = %s", left))
+    wait_until(lambda: not database.query("SELECT FROM pg_stat_activity WHERE datname = %s", left))
     aged = f"{left[:17]}20200101000000{left[31:]}"
     database.execute(f"ALTER DATABASE {slow.name} RENAME TO {slow.name}_gone; ALTER DATABASE {left} RENAME TO {aged}")
     try:
@@ -382,7 +371,7 @@ def test_deadline(invoke: Invoke, folder: Folder, database: Database) -> None:
 
 @pytest.mark.parametrize("name", ['we"ird Db', "x" * 63, "d\u00e4ta" * 12], ids=["quote", "longest", "unicode"])
 def test_names_of_databases(invoke: Invoke, folder: Folder, database: Database, name: str) -> None:
-    """A live database of any name has a scratch database beside it."""
+    """A live database of any name has a scratch database next to it."""
     from urllib.parse import quote
 
     quoted = '"' + name.replace('"', '""') + '"'

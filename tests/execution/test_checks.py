@@ -1,4 +1,4 @@
-"""Checks: what passes, what fails, what is kept then, and what is said."""
+"""Checks: what passes, what fails, what stays then, and what is said."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ THERE = "SELECT to_regclass('a') IS NOT NULL"
      "/* why */ SELECT i, i FROM a WHERE false;"],
 )  # fmt: skip
 def test_passes(invoke: Invoke, folder: Folder, database: Database, check: str) -> None:
-    """No row, and one true value, let the migration be kept."""
+    """No row, and one true value, let the migration be applied."""
     folder.write("001_a.sql", FILE)
     folder.write("001_a.check.sql", check)
     assert invoke()["applied_migrations"] == ["001_a.sql"]
@@ -54,7 +54,7 @@ def test_failed_check_takes_its_file_back(invoke: Invoke, folder: Folder, databa
 
 
 def test_error_in_a_check(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A query that the server refuses has its place in the check, and the file is not kept."""
+    """A query that the server refuses has its place in the check, and the file is not applied."""
     folder.write("001_a.sql", FILE)
     folder.write("001_a.check.sql", "SELECT true;\nSELECT nowhere\nFROM a;")
     with pytest.raises(MigrationFailed, match=r'^001_a\.check\.sql:2:8  column "nowhere" does not exist'):
@@ -72,7 +72,7 @@ def test_statement_that_is_no_question(invoke: Invoke, folder: Folder, database:
     assert database.query("SELECT count(*) FROM pg_namespace WHERE nspname = 'db_setup'") == [(0,)]
 
 
-def test_what_a_check_does_is_not_kept(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_what_a_check_does_is_rolled_back(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A check cannot change anything: it is rolled back to where it began."""
     folder.write("001_a.sql", FILE)
     folder.write("002_index.sql", "CREATE INDEX CONCURRENTLY ON a (i);")
@@ -130,7 +130,7 @@ def test_any_name_of_a_column(invoke: Invoke, folder: Folder) -> None:
 def test_check_that_no_transaction_allows(
     invoke: Invoke, folder: Folder, database: Database, check: str, said: str
 ) -> None:
-    """A check that cannot be asked in a transaction takes its file back, and never has it kept step by step."""
+    """A check that cannot be asked in a transaction rolls its file back, and never has it applied step by step."""
     database.execute("CREATE TYPE mood AS ENUM ('old'); CREATE TABLE moods (mood mood)")
     database.execute("CREATE PROCEDURE committing() LANGUAGE plpgsql AS 'BEGIN COMMIT; END'")
     folder.write("001_a.sql", f"{FILE} ALTER TYPE mood ADD VALUE 'new';")
@@ -143,7 +143,7 @@ def test_check_that_no_transaction_allows(
 
 
 def test_passwords_in_rows(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """What a column with a password's name holds is not told."""
+    """What a column with a password's name holds is not shown."""
     folder.write("001_a.sql", FILE)
     folder.write(
         "001_a.check.sql",
@@ -151,5 +151,5 @@ def test_passwords_in_rows(invoke: Invoke, folder: Folder, database: Database) -
     )
     with pytest.raises(CheckFailed, match=r'\{"login":"x","password":\*\*\*,"Passwd":\*\*\*,"old_password":\*\*\*,') as caught:
         invoke()
-    told = str(caught.value).partition("\n")[0] + str(database.query("SELECT split_part(message, E'\\n', 1) FROM db_setup.runs"))
-    assert not {"canary", "7654"} & {word for word in ("canary", "7654") if word in told}
+    shown = str(caught.value).partition("\n")[0] + str(database.query("SELECT split_part(message, E'\\n', 1) FROM db_setup.runs"))
+    assert not {"canary", "7654"} & {word for word in ("canary", "7654") if word in shown}

@@ -111,7 +111,7 @@ def test_killed_runner(
 def test_cut_connection(
     proxy: Proxy, make_database: MakeDatabase, files: Folder, pg_dump: Dump
 ) -> None:
-    """A connection cut before or after any message is made again by the run itself, which tells the truth."""
+    """A connection cut before or after any message is made again by the run itself, whose answer is right."""
     wanted = expected(make_database, files, pg_dump)
     for side, message, before in points(proxy, make_database(), files):
         target = make_database()
@@ -119,7 +119,7 @@ def test_cut_connection(
         done = run(proxy.url(target.name), files)
         proxy.disarm()
         at = (side, message, before, done.stdout, done.stderr)
-        if done.returncode == 1:  # cut while connecting or looking: nothing was begun
+        if done.returncode == 1:  # cut while connecting or reading: nothing was begun
             assert '"connection_' in done.stdout, at
             assert run(target.url, files).returncode == 0, at
         else:
@@ -166,7 +166,7 @@ def test_killed_rollback(
 def test_rollback_on_cut_connections(
     proxy: Proxy, applied: Database, first: str, make_database: MakeDatabase, files: Folder, pg_dump: Dump
 ) -> None:
-    """A rollback whose connection is cut goes on by another, and tells the truth."""
+    """A rollback whose connection is cut goes on by another, and answers what was done."""
     copy = f"TEMPLATE {applied.name}"
     for side, message, before in points(proxy, make_database(copy), files, TO_TARGET):
         target = make_database(copy)

@@ -1,16 +1,18 @@
-"""Stepwise files: what is journalled, where a re-run begins, and what becomes of half-built indexes."""
+"""Stepwise files: what is recorded, where a re-run begins, and what becomes of half-built indexes."""
 
 from __future__ import annotations
 
-import threading
+import time
 from contextlib import closing
 
+import psycopg2
 import pytest
 from migrator.errors import ChangedSteps, MigrationFailed
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Invoke
+from tests.plugins.waiting import concurrently, is_blocked, wait_until, wait_until_given_way
 
 INDEXES = "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = 't'::regclass ORDER BY 1"
 
@@ -22,7 +24,7 @@ def table(database: Database) -> Database:
     return database
 
 
-def journal(database: Database) -> tuple[str, int]:
+def progress(database: Database) -> tuple[str, int]:
     """Return state and number of steps done of the only migration."""
     state, steps = database.query("SELECT state, steps FROM db_setup.history")[0]
     return state, steps
@@ -37,11 +39,11 @@ def test_resumes_at_the_failed_statement(invoke: Invoke, folder: Folder, table: 
     message = str(caught.value)
     assert message.startswith("001_x.sql:3:23  invalid input syntax for type integer")
     assert "2 steps of 001_x.sql, recorded; a re-run goes on at line 3" in message
-    assert journal(table) == ("running", 2)
+    assert progress(table) == ("running", 2)
     assert invoke({"action": "status"})["state"] == "pending_migrations"
     folder.write("001_x.sql", text.replace("'no'", "'6'"))
     assert invoke()["applied_migrations"] == ["001_x.sql"]
-    assert journal(table) == ("applied", 4)
+    assert progress(table) == ("applied", 4)
     assert table.query("SELECT i FROM t ORDER BY i") == [(1,), (1,), (5,), (6,)]
 
 
@@ -120,17 +122,17 @@ def test_step_done_but_not_recorded(invoke: Invoke, folder: Folder, table: Datab
         table.execute("UPDATE db_setup.runs SET outcome = 'running', history_head = NULL")
         assert invoke()["applied_migrations"] == ["001_x.sql"]
         assert table.query(INDEXES) == before
-        assert journal(table) == ("applied", 1)
+        assert progress(table) == ("applied", 1)
     finally:
         table.execute(f"DROP DATABASE IF EXISTS {table.name}_made")
 
 
 def test_directive_forces_steps(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """-- db_setup: no-transaction on the first line keeps what came before a failure."""
+    """-- db_setup: no-transaction on the first line leaves what came before a failure."""
     folder.write("001_x.sql", "-- db_setup: no-transaction\nCREATE TABLE u (i int);\nSELECT broken;")
     with pytest.raises(MigrationFailed, match=r"001_x\.sql:3:8"):
         invoke()
-    assert journal(database) == ("running", 1)
+    assert progress(database) == ("running", 1)
 
 
 def test_lock_timeout_does_not_hold_for_concurrent_builds(
@@ -142,10 +144,15 @@ def test_lock_timeout_does_not_hold_for_concurrent_builds(
     with other.cursor() as cursor:
         cursor.execute("INSERT INTO t VALUES (9, 9)")
     folder.write("001_x.sql", "CREATE INDEX CONCURRENTLY t_j ON t (j);")
-    timer = threading.Timer(0.6, other.rollback)
-    timer.start()
-    assert invoke(LOCK_TIMEOUT="100ms")["success"] is True
-    timer.join()
+
+    def leave() -> None:
+        wait_until(lambda: is_blocked(table))
+        time.sleep(0.3)  # longer than LOCK_TIMEOUT
+        assert is_blocked(table)
+        other.rollback()
+
+    with concurrently(leave):
+        assert invoke(LOCK_TIMEOUT="100ms", MIGRATION_TIMEOUT="20")["success"] is True
     other.close()
     assert table.query(INDEXES) == [("t_j", True)]
 
@@ -160,9 +167,12 @@ def test_lock_met_after_the_server_asked_for_steps(invoke: Invoke, folder: Folde
     for event in ({}, {"action": "rollback", "confirm": True}):
         with closing(database.connect()) as other, other.cursor() as cursor:
             cursor.execute("BEGIN; LOCK TABLE u")
-            timer = threading.Timer(0.6, cursor.execute, ("COMMIT",))
-            timer.start()
-            assert invoke(event, LOCK_TIMEOUT="50ms")["success"] is True
-            timer.join()
+
+            def leave(cursor: psycopg2.extensions.cursor = cursor) -> None:
+                wait_until_given_way(database)
+                cursor.execute("COMMIT")
+
+            with concurrently(leave):
+                assert invoke(event, LOCK_TIMEOUT="50ms", MIGRATION_TIMEOUT="20")["success"] is True
     assert database.query("SELECT i, m::text FROM t") == [(2, "c")]
     assert database.query("SELECT count(*) FROM db_setup.history") == [(0,)]

@@ -1,4 +1,4 @@
-"""The chain: what is told of a history that was changed by hand, and that nothing is told of a sealed one."""
+"""The hash chain: what is reported of a history that was changed by hand, and that nothing is reported of a sealed one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sealed(rows: Rows) -> tuple[Rows, str]:
     return [row._replace(chain=found.chain, previous=found.previous) for row, found in zip(rows, seals, strict=True)], head
 
 
-def told(rows: Rows, head: str | None) -> list[tuple[str, str]]:
+def reported(rows: Rows, head: str | None) -> list[tuple[str, str]]:
     """Return names and kinds of the problems."""
     return [(problem.name, problem.kind) for problem in examine(rows, head)]
 
@@ -51,7 +51,7 @@ def without(rows: Rows, *names: str) -> Rows:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 6])
 def test_sealed_rows_are_whole(count: int) -> None:
-    """Nothing is told of rows as they were sealed, and sealing them again changes nothing."""
+    """Nothing is reported of rows as they were sealed, and sealing them again changes nothing."""
     rows, head = sealed(fresh(*NAMES[:count]))
     assert examine(rows, head) == []
     assert sealed(rows) == (rows, head)
@@ -72,8 +72,8 @@ def test_durations_are_those_that_are_written_with_the_seals() -> None:
     rows = fresh("a", "b")
     seals, head = seal(rows, {"b": 77})
     written = [row._replace(chain=s.chain, previous=s.previous) for row, s in zip(rows, seals, strict=True)]
-    assert told(written, head) == [("b", CHANGED)]
-    assert told(by_hand(written, "b", duration_ms=77), head) == []
+    assert reported(written, head) == [("b", CHANGED)]
+    assert reported(by_hand(written, "b", duration_ms=77), head) == []
 
 
 @pytest.mark.parametrize("state", ["running", "reverting"])
@@ -83,8 +83,8 @@ def test_unfinished_row_is_not_in_the_chain(state: str) -> None:
     rows[1] = rows[1]._replace(state=state)
     again, head = sealed(rows)
     assert [(row.chain is None, row.previous) for row in again] == [(False, ""), (True, None), (False, "a")]
-    assert told(by_hand(again, "b"), head) == []
-    assert told(by_hand(again, "b", state="applied"), head) == [("b", ADDED)]
+    assert reported(by_hand(again, "b"), head) == []
+    assert reported(by_hand(again, "b", state="applied"), head) == [("b", ADDED)]
 
 
 Change = Callable[[Rows], Rows]
@@ -123,7 +123,7 @@ CASES: list[tuple[str, Change, list[tuple[str, str]]]] = [
 def test_changes_by_hand(change: Change, problems: list[tuple[str, str]]) -> None:
     """Every row that was changed, added or removed is named, and no other."""
     rows, head = sealed(fresh(*NAMES))
-    assert told(change(rows), head) == problems
+    assert reported(change(rows), head) == problems
 
 
 def test_number_of_removed_rows() -> None:
@@ -137,18 +137,18 @@ def test_number_of_removed_rows() -> None:
 def test_added_to_an_empty_history() -> None:
     """A row in a history that was sealed empty is an added one."""
     _, head = sealed([])
-    assert told(fresh("a"), head) == [("a", ADDED)]
+    assert reported(fresh("a"), head) == [("a", ADDED)]
 
 
 @pytest.mark.parametrize("head", ["", "x", "-1 a b", "6", "7 {chain} f", "6 {chain} e", "5 {chain} f", "0 {chain} f"])
 def test_head_changed_by_hand(head: str) -> None:
-    """A head that is none, or is not that of the rows, is told, whatever is written in it."""
+    """A head that is none, or is not that of the rows, is reported, whatever is written in it."""
     rows, _ = sealed(fresh(*NAMES))
     given = head.format(chain=rows[-1].chain)
     assert (examine(rows, given) == []) == (given == f"6 {rows[-1].chain} e")
 
 
-def test_without_a_head_nothing_is_told() -> None:
+def test_without_a_head_nothing_is_reported() -> None:
     """Rows that the last run did not seal may be anything."""
     rows, _ = sealed(fresh(*NAMES))
     assert examine(by_hand(rows, "b"), None) == []

@@ -35,7 +35,7 @@ COLUMNS = (
 
 @pytest.fixture
 def four(folder: Folder, database: Database, invoke: Invoke) -> Database:
-    """Return a database with four migrations and their ways back, the third stepwise."""
+    """Return a database with four migrations and their down migrations, the third stepwise."""
     for name in NAMES:
         table = name[4]
         folder.write(name, f"CREATE TABLE {table} (i int);")
@@ -93,15 +93,15 @@ REMOVALS = [
 ]
 
 
-@pytest.mark.parametrize(("names", "told"), REMOVALS)
-def test_removed_rows(four: Database, invoke: Invoke, names: list[str], told: str) -> None:
+@pytest.mark.parametrize(("names", "problem"), REMOVALS)
+def test_removed_rows(four: Database, invoke: Invoke, names: list[str], problem: str) -> None:
     """A removed row is named, the first, the last and all of them too; migrate refuses to run its file again."""
     four.execute("DELETE FROM db_setup.history WHERE name = ANY (%s)", names)
     body = invoke(STATUS)
-    assert (body["state"], body["problems"]) == ("inconsistent", [told])
+    assert (body["state"], body["problems"]) == ("inconsistent", [problem])
     with pytest.raises(InconsistentHistory) as refused:
         invoke()
-    assert (refused.value.what, refused.value.applied) == (told, "nothing was run")
+    assert (refused.value.what, refused.value.applied) == (problem, "nothing was run")
     assert four.query("SELECT count(*) FROM db_setup.runs") == [(1,)]
 
 
@@ -123,7 +123,7 @@ def test_added_and_swapped_rows(four: Database, folder: Folder, invoke: Invoke) 
 
 
 def test_runs_refuse(four: Database, folder: Folder, invoke: Invoke, cli: Cli) -> None:
-    """Who would write refuses and runs nothing; a migrate with nothing to do is not kept from it, a rollback is."""
+    """Who would write refuses and runs nothing; a migrate with nothing to do is not refused, a rollback is."""
     four.execute("UPDATE db_setup.history SET applied_by = 'x' WHERE name = '002_b.sql'")
     assert invoke()["state"] == "up_to_date"
     assert invoke(PLAN)["warnings"] == ["the history row of 002_b.sql was changed by hand"]
@@ -250,7 +250,7 @@ def test_older_files(four: Database, folder: Folder, invoke: Invoke) -> None:
 
 
 def test_missing_files_that_are_allowed(four: Database, folder: Folder, invoke: Invoke) -> None:
-    """With ALLOW_MISSING a history with rows of other branches is sealed, and looked at, as any other."""
+    """With ALLOW_MISSING a history with rows of other branches is sealed, and verified, as any other."""
     (folder.path / "002_b.sql").unlink()
     folder.write("005_e.sql", "CREATE TABLE e (i int);")
     invoke(ALLOW_MISSING="true")
@@ -282,7 +282,7 @@ def test_run_of_an_earlier_version(four: Database, invoke: Invoke) -> None:
 
 
 def test_script_for_psql(four: Database, folder: Folder, invoke: Invoke, cli: Cli, server: LocalServer, tmp_path: Path) -> None:
-    """A script cannot seal: after it nothing is told, and the next run seals its rows too."""
+    """A script cannot seal: after it nothing is reported, and the next run seals its rows too."""
     folder.write("005_e.sql", "CREATE TABLE e (i int);")
     (folder.path / "002_b.sql").rename(folder.path / "002_bb.sql")
     script = tmp_path / "script.sql"
@@ -353,7 +353,7 @@ def test_settings_of_a_session(four: Database, invoke: Invoke) -> None:
     assert_whole(invoke, four)
 
 
-def test_rotations_are_not_looked_at(four: Database, invoke: Invoke) -> None:
+def test_rotations_say_nothing_about_the_history(four: Database, invoke: Invoke) -> None:
     """A run that rotates passwords writes no history, so it has no say about it."""
     four.execute("INSERT INTO db_setup.runs (request_id, action, package_version) VALUES ('', 'rotate', '2')")
     four.execute("UPDATE db_setup.history SET mode = 'x' WHERE name = '001_a.sql'")

@@ -20,7 +20,7 @@ LINE = "alter table " + "a_very_long_name, " * 400
 
 
 def kinds(base: type[DbSetupError] = DbSetupError) -> Iterator[type[DbSetupError]]:
-    """Yield an error class of the room and all that are made from it."""
+    """Yield an error class of the module and all that are made from it."""
     if base.__module__ == errors.__name__:
         yield base
     for kind in base.__subclasses__():
@@ -52,7 +52,7 @@ def test_exit_status_is_2_for_wrong_usage_130_for_an_interruption_and_1_for_the_
 
 
 def test_message_has_every_part_in_order() -> None:
-    """A message has the place and cause, the line with its caret, what was kept, the fix and the code."""
+    """A message has the place and cause, the line with its caret, what was applied, the fix and the code."""
     error = errors.MigrationFailed(
         'syntax error at or near "COLUM" (42601)',
         where=Location("003_add_phone.sql", 4, 19, "ALTER TABLE users ADD COLUM phone text;"),
@@ -70,41 +70,41 @@ def test_message_has_every_part_in_order() -> None:
 
 
 def test_parts_that_are_empty_leave_no_line() -> None:
-    """A message without place, kept or fix has only the cause and the code."""
+    """A message without place, applied or fix has only the cause and the code."""
     assert str(errors.RunLockTimeout("another runner is at work")) == "another runner is at work\n[run_lock_timeout]"
 
 
 @pytest.mark.parametrize("fix", ["", "do this", LONG, WIDE], ids=["none", "short", "long", "wide"])
-@pytest.mark.parametrize("kept", ["", "nothing", MANY, WIDE], ids=["none", "short", "many", "wide"])
+@pytest.mark.parametrize("applied", ["", "nothing", MANY, WIDE], ids=["none", "short", "many", "wide"])
 @pytest.mark.parametrize("what", ["it failed", LONG, WIDE], ids=["short", "long", "wide"])
 @pytest.mark.parametrize("line", ["", LINE, WIDE], ids=["no-line", "long-line", "wide-line"])
-def test_message_fits_into_a_kilobyte(line: str, what: str, kept: str, fix: str) -> None:
+def test_message_fits_into_a_kilobyte(line: str, what: str, applied: str, fix: str) -> None:
     """However long its parts are, a message is at most 1,024 bytes of UTF-8 and begins with place and cause."""
     where = Location("003_x.sql", 12345, 900, line) if line else None
-    text = str(DbSetupError(what, where=where, applied=kept, fix=fix))
+    text = str(DbSetupError(what, where=where, applied=applied, fix=fix))
     assert len(text.encode()) <= LIMIT
     assert text.startswith(f"003_x.sql:12345:900  {what[:30]}" if line else what[:30])
 
 
 @pytest.mark.parametrize(
-    ("what", "kept", "line"),
+    ("what", "applied", "line"),
     [("it failed", MANY, ""), (LONG, MANY, LINE), ("it failed", "", WIDE), (WIDE, WIDE, WIDE)],
-    ids=["many-files-kept", "everything-long", "wide-line", "everything-wide"],
+    ids=["many-files-applied", "everything-long", "wide-line", "everything-wide"],
 )
-def test_long_message_keeps_the_code_and_the_fix(what: str, kept: str, line: str) -> None:
+def test_long_message_keeps_the_code_and_the_fix(what: str, applied: str, line: str) -> None:
     """What is cut from a long message is neither its stable code nor its short fix."""
     where = Location("003_x.sql", 1, 1, line) if line else None
-    text = str(errors.MigrationFailed(what, where=where, applied=kept, fix="correct the statement"))
+    text = str(errors.MigrationFailed(what, where=where, applied=applied, fix="correct the statement"))
     assert "Fix: correct the statement" in text
     assert text.endswith("[migration_failed]")
 
 
-@pytest.mark.parametrize("field", ["what", "fix", "kept", "line"])
+@pytest.mark.parametrize("field", ["what", "fix", "applied", "line"])
 def test_message_can_always_be_encoded(field: str) -> None:
     """A lone surrogate, as undecodable names and JSON bring it, does not make a message fail."""
-    parts = {"what": "it failed", "fix": "", "kept": "", "line": "x", field: "bad \udcff name"}
+    parts = {"what": "it failed", "fix": "", "applied": "", "line": "x", field: "bad \udcff name"}
     where = Location("003_x.sql", 1, 1, parts["line"])
-    assert "[error]" in str(DbSetupError(parts["what"], fix=parts["fix"], applied=parts["kept"], where=where))
+    assert "[error]" in str(DbSetupError(parts["what"], fix=parts["fix"], applied=parts["applied"], where=where))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_cut_counts_bytes_and_leaves_whole_characters(text: str, size: int, expe
 
 
 def test_server_error_says_sqlstate_and_message() -> None:
-    """What the server said stands with its SQLSTATE, and its fields are kept."""
+    """What the server said stands with its SQLSTATE, and its fields stay."""
     error = errors.ServerError("23505", "duplicate key", position=4, detail="Key (a)=(1)", table="t")
     assert error.what == "duplicate key (23505)"
     assert (error.sqlstate, error.position, error.table) == ("23505", 4, "t")

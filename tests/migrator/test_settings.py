@@ -101,7 +101,7 @@ def test_other_lengths_of_time_are_refused(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["1e9", "8000000", "10081min"])
-def test_too_long_a_time_is_told_its_limit(value: str) -> None:
+def test_too_long_a_time_is_refused_with_the_limit(value: str) -> None:
     """The fix for a time beyond the longest one says what the longest is; "above 0" would be no help."""
     with pytest.raises(InvalidSetting) as caught:
         parse_seconds(value, "MIGRATION_TIMEOUT")

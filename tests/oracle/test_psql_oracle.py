@@ -40,12 +40,12 @@ def recorder() -> Iterator[Recorder]:
 
 
 def collapse(texts: list[str]) -> list[str]:
-    """Drop empty lines: psql drops those between tokens, the lexer keeps them."""
+    """Drop empty lines: psql drops those between tokens, the lexer passes them on."""
     return [re.sub("\n\n+", "\n", text) for text in texts]
 
 
 def complete(text: str) -> bool:
-    """Tell whether the lexer accepts the text; what it refuses psql cannot run either."""
+    """Return whether the lexer accepts the text; what it refuses psql cannot run either."""
     try:
         return not NO_SQL.search(text) and len([*split(text)]) >= 0
     except (UnterminatedText, PsqlCommand):

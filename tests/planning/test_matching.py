@@ -27,7 +27,7 @@ def test_files_are_matched_by_name() -> None:
     assert (found.edited, found.missing, found.renames) == ([], [], ())
 
 
-def test_number_orders_and_the_name_tells_apart() -> None:
+def test_number_orders_and_the_name_distinguishes() -> None:
     """003_fix.sql and 007_fix.sql are two migrations when their texts differ."""
     found = match([file("003_fix.sql"), file("007_fix.sql")], [row("003_fix.sql")])
     assert [item.name for item in found.new] == ["007_fix.sql"]
@@ -65,7 +65,7 @@ def test_two_files_of_one_name_and_text_are_two_when_one_is_applied() -> None:
 def test_left_over_files_and_rows_are_matched_by_text_when_unambiguous(
     files: list[tuple[str, str]], rows: list[tuple[str, str]], renames: list[tuple[str, str, str]]
 ) -> None:
-    """First name and text, then text alone tell what was renumbered or renamed; what is ambiguous is left alone."""
+    """First name and text, then text alone say what was renumbered or renamed; what is ambiguous is left alone."""
     history = [row(name, text, number="002" if name == "orders.sql" else "") for name, text in rows]
     found = match([file(name, text) for name, text in files], history)
     assert sorted(found.renames) == sorted(Rename(*rename) for rename in renames)

@@ -58,7 +58,7 @@ def todo(found: Plan) -> list[str]:
         ("001_a 003_c", "001_a 002_b", True, "inconsistent"),
     ],
     ids=["nothing", "first-deploy", "tables", "tables-and-no-files", "pending", "half-applied", "done",
-         "done-without-tables", "ahead", "ahead-of-no-files", "missing-in-the-middle", "missing-beside-new"],
+         "done-without-tables", "ahead", "ahead-of-no-files", "missing-in-the-middle", "missing-next-to-new"],
 )  # fmt: skip
 def test_state(files: str, history: str, tables: bool, state: str) -> None:
     """The state says what the database is in relation to these files."""
@@ -198,7 +198,7 @@ def test_edited_file_is_an_error_with_its_name_and_a_fix() -> None:
     assert "new file" in found.problems[0].fix
 
 
-def test_edited_half_applied_file_is_left_to_its_journal() -> None:
+def test_edited_half_applied_file_is_left_to_its_records() -> None:
     """A half-applied file may be corrected below the step that is next, so planning does not refuse it."""
     found = plan("001_a 002_b", "001_a 002_b!", texts={"002_b": "corrected"})
     assert (found.state, todo(found), found.problems) == ("pending_migrations", ["002_b=002"], ())
@@ -214,7 +214,7 @@ def test_edited_half_applied_file_is_left_to_its_journal() -> None:
         ("other", "001_a 002_b", ["001_a.sql", "002_b.sql"]),
         ("001_a 003_c", "001_a 002_b! 003_c", ["002_b.sql"]),
     ],
-    ids=["in-the-middle", "at-the-start", "middle-and-end", "end-beside-a-new-file", "another-folder", "half-applied"],
+    ids=["in-the-middle", "at-the-start", "middle-and-end", "end-next-to-a-new-file", "another-folder", "half-applied"],
 )
 def test_missing_file_is_an_error_unless_that_is_allowed(files: str, history: str, missing: list[str]) -> None:
     """An applied file that vanished stops the run and is named; ALLOW_MISSING makes it a warning."""
@@ -227,7 +227,7 @@ def test_missing_file_is_an_error_unless_that_is_allowed(files: str, history: st
     assert all(any(name in warning for warning in allowed.warnings) for name in missing)
 
 
-def test_problems_of_every_kind_are_told_at_once() -> None:
+def test_problems_of_every_kind_are_reported_at_once() -> None:
     """Whoever has an edited, a missing, a duplicate and a late file hears of all four."""
     found = plan(
         "001_a 003_c 004_d 004_e 005_f", "001_a 002_b 003_c 005_f",

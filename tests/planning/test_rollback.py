@@ -1,4 +1,4 @@
-"""reversal: what a rollback takes back."""
+"""The rollback plan: what a rollback rolls back."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_chosen(target: str, steps: int, said: str) -> None:
 
 
 def test_nothing_is_applied() -> None:
-    """Where nothing is applied there is nothing to take back, which is no mistake; a target is one."""
+    """Where nothing is applied there is nothing to roll back, which is no mistake; a target is one."""
     assert plan_rollback([], "", 2).rows == ()
     assert plan_rollback([], "base", 1).rows == ()
     with pytest.raises(UnknownTarget, match="the last ones: none"):
@@ -60,7 +60,7 @@ def test_nothing_is_applied() -> None:
 
 
 def test_half_rolled_back_row_does_not_stay() -> None:
-    """A migration that is rolled back in part is taken back before anything else, and cannot be what stays."""
+    """A migration that is rolled back in part is rolled back first, before anything else, and cannot be what stays."""
     found = rows("1_a", "2_b", reverting="2_b")
     assert [row.name for row in plan_rollback(found, "", 1).rows] == ["2_b.sql"]
     with pytest.raises(UnknownTarget, match="in part"):

@@ -48,13 +48,13 @@ def run(order, answer):
     out = os.open(os.devnull, os.O_WRONLY)
     os.dup2(out, 1)
     asked = strike_at(order["point"], order["before"])
-    told = {"body": None, "error": ""}
+    answered = {"body": None, "error": ""}
     try:
-        told["body"] = initializer.handler(order["event"], None)["body"]
+        answered["body"] = initializer.handler(order["event"], None)["body"]
     except Exception as error:
-        told["error"] = f"{type(error).__name__}: {error}"
-    told["asked"] = asked[0]
-    os.write(answer, json.dumps(told).encode())
+        answered["error"] = f"{type(error).__name__}: {error}"
+    answered["asked"] = asked[0]
+    os.write(answer, json.dumps(answered).encode())
 
 def start(order):
     reading, writing = os.pipe()
@@ -110,8 +110,8 @@ class Runs:
     def _ask(self, environ: Mapping[str, str], event: object, **order: object) -> list[Run]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        told = {"environ": {**self._environ, **environ}, "event": event or {}, **order}
-        self._process.stdin.write(json.dumps(told) + "\n")
+        sent = {"environ": {**self._environ, **environ}, "event": event or {}, **order}
+        self._process.stdin.write(json.dumps(sent) + "\n")
         self._process.stdin.flush()
         runs = [Run(**answer) for answer in json.loads(self._process.stdout.readline())]
         for run in runs:

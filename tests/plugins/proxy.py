@@ -1,38 +1,62 @@
-"""A proxy between a client and the server that knows PostgreSQL's messages, and can strike at the n-th of them."""
+"""A proxy between clients and a server that knows PostgreSQL's messages: it counts, delays and cuts at any of them."""
 
 from __future__ import annotations
 
 import contextlib
+import queue
 import shutil
 import socket
 import struct
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple, Self
 
-import pytest
 from migrator.cli.local_server import LocalServer
 
 _SOCKET = ".s.PGSQL.5432"
+_PIECE = 1 << 16
+_READY = b"Z"  # ReadyForQuery, with which the server ends the start of a session
 FRONTEND, BACKEND = "F", "B"
 
 
-class Proxy:
-    """Passes messages on, counts them, and calls ``strike`` before or after the chosen one; then cuts."""
+class Point(NamedTuple):
+    """A message of one side, and whether the connection is cut before or after it."""
 
-    def __init__(self, server: LocalServer, folder: Path) -> None:
-        self._target = str(server.socket_folder / _SOCKET)
-        self.folder = folder
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(folder / _SOCKET))
-        self._listener.listen(16)
-        self._lock = threading.Lock()
+    side: str
+    message: int
+    before: bool
+
+
+class Proxy:
+    """Passes messages on and counts them; at the chosen one it calls ``strike``, and cuts the connection.
+
+    A delay holds back every piece by the same number of seconds and lets those behind it follow at once: it is a
+    longer wire, not a narrower one.
+    """
+
+    def __init__(self, server: LocalServer, delay: float = 0.0) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="proxy-"))  # a socket's path has to be short
         self.counts = {FRONTEND: 0, BACKEND: 0}
         self.queries = 0
-        self._plan: tuple[str, int, bool] | None = None
+        self.waits = 0  # how often clients have waited for an answer since their sessions were ready
+        self._target = str(server.socket_folder / _SOCKET)
+        self._delay = delay
+        self._lock = threading.Lock()
+        self._point: Point | None = None
         self._strike: Callable[[], None] = lambda: None
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.folder / _SOCKET))
+        self._listener.listen(16)
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def url(self, database: str) -> str:
         """Return the URL of a database behind this proxy."""
@@ -42,7 +66,7 @@ class Proxy:
         """Choose the message at which the connection is cut; counting begins anew."""
         with self._lock:
             self.counts = {FRONTEND: 0, BACKEND: 0}
-            self._plan = (side, message, before)
+            self._point = Point(side, message, before)
             self._strike = strike or (lambda: None)
 
     def disarm(self) -> None:
@@ -50,11 +74,13 @@ class Proxy:
         with self._lock:
             self.counts = {FRONTEND: 0, BACKEND: 0}
             self.queries = 0
-            self._plan = None
+            self._point = None
 
     def close(self) -> None:
         """Take no more connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # which ends the waiting for the next one
         self._listener.close()
+        shutil.rmtree(self.folder)
 
     def _accept(self) -> None:
         while True:
@@ -64,80 +90,119 @@ class Proxy:
                 return  # closed
             backend = socket.socket(socket.AF_UNIX)
             backend.connect(self._target)
-            pair = (client, backend)
-            for side, source, sink in ((FRONTEND, client, backend), (BACKEND, backend, client)):
-                threading.Thread(target=self._pump, args=(side, source, sink, pair), daemon=True).start()
+            session = _Session(client, backend)
+            for side in (FRONTEND, BACKEND):
+                threading.Thread(target=self._pump, args=(side, session), daemon=True).start()
 
-    def _pump(self, side: str, source: socket.socket, sink: socket.socket, pair: tuple[socket.socket, ...]) -> None:
+    def _pump(self, side: str, session: _Session) -> None:
+        source, sink = session.ends(side)
+        wire = _Wire(sink, self._delay)
         struck = False
-        try:
-            for message in _messages(source, starts=side == FRONTEND):
-                struck = self._is_due(side)
-                self.queries += side == FRONTEND and message.startswith(b"Q")
-                if struck and self._before:
-                    break
-                sink.sendall(message)
+        with contextlib.suppress(OSError):  # the other side has gone
+            for messages in _received(source, typed=side == BACKEND):
+                passed, struck = self._until_point(side, messages, session)
+                wire.send(b"".join(passed))
                 if struck:
                     break
-        except OSError:
-            struck = False  # the other side has gone
-        if struck:
+        wire.close()
+        if struck and not wire.broken:
             self._strike()
-        for end in pair:
-            _reset(end)
+        session.reset()
 
-    @property
-    def _before(self) -> bool:
-        return self._plan is not None and self._plan[2]
-
-    def _is_due(self, side: str) -> bool:
+    def _until_point(self, side: str, messages: list[bytes], session: _Session) -> tuple[list[bytes], bool]:
+        """Count messages; return those to be passed on, and whether the chosen one was among them."""
         with self._lock:
-            self.counts[side] += 1
-            return self._plan is not None and self._plan[:2] == (side, self.counts[side])
+            for number, message in enumerate(messages):
+                self.counts[side] += 1
+                self.queries += side == FRONTEND and message.startswith(b"Q")
+                self.waits += session.ends_a_wait(side, message)
+                if self._point and self._point[:2] == (side, self.counts[side]):
+                    return messages[: number + (not self._point.before)], True
+        return messages, False
 
 
-def _messages(source: socket.socket, *, starts: bool) -> Iterator[bytes]:
-    """Yield whole messages; the first of a client has no type byte."""
-    head = 0 if starts else 1
-    while prefix := _exactly(source, head + 4):
-        (length,) = struct.unpack("!I", prefix[head:])
-        yield prefix + _exactly(source, length - 4)
-        head = 1
+class _Session:
+    """One connection: its two ends, and whose turn it is."""
+
+    def __init__(self, client: socket.socket, backend: socket.socket) -> None:
+        self._client, self._backend = client, backend
+        self._asked = self._ready = False
+
+    def ends(self, side: str) -> tuple[socket.socket, socket.socket]:
+        """Return where messages of a side come from, and where they go."""
+        return (self._client, self._backend) if side == FRONTEND else (self._backend, self._client)
+
+    def ends_a_wait(self, side: str, message: bytes) -> bool:
+        """Return whether this is the first message of an answer; what comes before the session is ready is none."""
+        if side == FRONTEND:
+            self._asked = True
+            return False
+        ended = self._asked and self._ready
+        self._ready = self._ready or message.startswith(_READY)
+        self._asked = False
+        return ended
+
+    def reset(self) -> None:
+        """Close both ends."""
+        for end in (self._client, self._backend):
+            with contextlib.suppress(OSError):  # closed by the other direction
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
 
-def _exactly(source: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        piece = source.recv(size - len(data))
-        if not piece:
-            return b""
-        data += piece
-    return data
+class _Wire:
+    """Sends what it is given; with a delay, from a thread of its own, when each piece is due."""
+
+    def __init__(self, sink: socket.socket, delay: float) -> None:
+        self._sink = sink
+        self._delay = delay
+        self._pieces: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._hand_on, daemon=True)
+        self.broken = False
+        if delay:
+            self._thread.start()
+
+    def send(self, content: bytes) -> None:
+        """Send now, or when it is due; raises OSError when the other side has gone."""
+        if self._delay:
+            self._pieces.put((time.monotonic() + self._delay, content))
+        else:
+            self._send(content)
+
+    def close(self) -> None:
+        """Return when everything was sent."""
+        if self._delay:
+            self._pieces.put((0.0, b""))
+            self._thread.join()
+
+    def _send(self, content: bytes) -> None:
+        try:
+            self._sink.sendall(content)
+        except OSError:
+            self.broken = True
+            raise
+
+    def _hand_on(self) -> None:
+        with contextlib.suppress(OSError):
+            while (piece := self._pieces.get())[1]:
+                time.sleep(max(0.0, piece[0] - time.monotonic()))
+                self._send(piece[1])
 
 
-def _reset(end: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # closed by the other direction
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
-
-
-@pytest.fixture
-def make_proxy() -> Iterator[Callable[[LocalServer], Proxy]]:
-    """Make proxies that stand between a test's client and a server."""
-    made: list[Proxy] = []
-
-    def make(server: LocalServer) -> Proxy:
-        folder = Path(tempfile.mkdtemp(prefix="proxy-"))  # a socket's path has to be short
-        made.append(Proxy(server, folder))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-        shutil.rmtree(each.folder)
-
-
-@pytest.fixture
-def proxy(make_proxy: Callable[[LocalServer], Proxy], server: LocalServer) -> Proxy:
-    """Stand between a test's client and the session's server."""
-    return make_proxy(server)
+def _received(source: socket.socket, *, typed: bool) -> Iterator[list[bytes]]:
+    """Yield the whole messages that have arrived together; the first of a client has no type byte."""
+    rest = bytearray()
+    while piece := source.recv(_PIECE):
+        rest += piece
+        messages: list[bytes] = []
+        start = 0
+        while len(rest) >= start + typed + 4:
+            (length,) = struct.unpack_from("!I", rest, start + typed)
+            end = start + typed + length
+            if len(rest) < end:
+                break
+            messages.append(bytes(rest[start:end]))
+            start, typed = end, True
+        del rest[:start]
+        if messages:
+            yield messages

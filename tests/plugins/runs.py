@@ -21,7 +21,7 @@ PRODUCT = Path(__file__).resolve().parents[2] / "db_setup"
 
 
 class LambdaContext(NamedTuple):
-    """What Lambda hands to a handler, as far as the product looks at it."""
+    """What Lambda hands to a handler, as far as the product reads it."""
 
     aws_request_id: str = "request-1"
     remaining_ms: int = 300_000

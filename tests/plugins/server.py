@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,9 @@ from migrator.cli.local_server import LocalServer, find_binaries
 from migrator.errors import LocalServerError
 
 from tests.plugins.environment import PGBIN
+from tests.plugins.postgres import FAST, scratch_folder
+from tests.plugins.proxy import Proxy
 
-# Nothing of a test's data has to survive a power cut.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 SETTINGS = {
     **FAST,
     "max_connections": "200",
@@ -28,7 +26,7 @@ SETTINGS = {
     "log_statement": "all",
     "log_line_prefix": "%m [%p] %d ",
 }
-_ROOM = 4 * 2**30  # bytes; a container often has 64 MB
+_SIZE = 4 * 2**30  # bytes
 # Waits for the end of its input, which comes however the session ends, and removes every server in the folder.
 _GUARD = """
 import pathlib, shutil, sys
@@ -50,13 +48,13 @@ _environ = pytest.StashKey[Mapping[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the server's folder in the controlling process, and watch over it; the workers are told."""
-    told = getattr(config, "workerinput", None)
-    if told is not None:
-        config.stash[_folder], config.stash[_environ] = Path(told["server_folder"]), told["server_environ"]
+    """Name the server's folder in the controlling process, and guard it; the workers are informed."""
+    given = getattr(config, "workerinput", None)
+    if given is not None:
+        config.stash[_folder], config.stash[_environ] = Path(given["server_folder"]), given["server_environ"]
         return
     config.stash[_environ] = {**os.environ, "PGBIN": PGBIN}
-    scratch = _scratch_folder()
+    scratch = scratch_folder("db_setup-tests-", _SIZE)  # each test makes about 300 files
     config.stash[_folder] = scratch / "postgres"
     command = [sys.executable, "-c", _GUARD, str(_PRODUCT), str(scratch)]
     config.stash[_guard] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
@@ -68,24 +66,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         guard.communicate()
 
 
-def _scratch_folder() -> Path:
-    """Make a folder in memory where there is enough: 300 files for each test are slow on a busy disk."""
-    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp is used
-    fits = os.access(memory, os.W_OK | os.X_OK) and shutil.disk_usage(memory).free > _ROOM
-    folder = Path(tempfile.mkdtemp(prefix="db_setup-tests-", dir=memory if fits else None))
-    folder.chmod(0o711)  # the server's account passes through when root runs the tests
-    return folder
-
-
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist may be switched off
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker where the server is, and which programs were chosen for it."""
+    """Inform a worker where the server is, and which programs were chosen for it."""
     node.workerinput["server_folder"] = str(node.config.stash[_folder])
     node.workerinput["server_environ"] = node.config.stash[_environ]
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Tell which server the tests run against."""
+    """Name the server that the tests run against."""
     try:
         return f"server: {find_binaries(config.stash[_environ])}"
     except LocalServerError as error:
@@ -103,3 +92,23 @@ def server(request: pytest.FixtureRequest) -> LocalServer:
 def scratch(request: pytest.FixtureRequest) -> Path:
     """Return a folder for further servers: the server's account gets in, and it goes with the session."""
     return request.config.stash[_folder].parent
+
+
+@pytest.fixture
+def make_proxy() -> Iterator[Callable[[LocalServer], Proxy]]:
+    """Make proxies that stand between a test's client and a server."""
+    made: list[Proxy] = []
+
+    def make(server: LocalServer) -> Proxy:
+        made.append(Proxy(server))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.close()
+
+
+@pytest.fixture
+def proxy(make_proxy: Callable[[LocalServer], Proxy], server: LocalServer) -> Proxy:
+    """Stand between a test's client and the session's server."""
+    return make_proxy(server)

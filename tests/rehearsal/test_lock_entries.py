@@ -62,7 +62,7 @@ def test_statement(text: str, place: tuple[int, int], shown: str) -> None:
 
 
 def test_entries_that_are_left_out() -> None:
-    """Of many entries the unfinished, the risky and the slow are kept, in their order; all are counted, merged ones, too."""
+    """Of many entries the unfinished, the risky and the slow are left, in their order; all are counted, merged ones, too."""
     entries, others = LockEntries(), LockEntries()
     for line in range(500):
         entries.add(StatementLocks("001_a.sql", line, 1, "SELECT", 9.0 if line == 7 else 1.0))

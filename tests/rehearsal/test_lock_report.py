@@ -1,4 +1,4 @@
-"""LOCK_REPORT=true: a real run tells what its statements locked, as a rehearsal does, and keeps it in its row."""
+"""LOCK_REPORT=true: a real run reports what its statements locked, as a rehearsal does, and stores it in its row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from migrator.sql.statements import split
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Cli, Invoke
-from tests.rehearsal.test_rehearse import awaited, beside, wait_until
+from tests.plugins.waiting import concurrently, wait_until_given_way
 from tests.rehearsal.test_rehearse_locks import found
 
 TABLES = "CREATE TABLE a (i int, n int); INSERT INTO a SELECT g, g FROM generate_series(1, 100) g; CREATE TABLE b (i int); ANALYZE"
@@ -29,13 +29,13 @@ def seen(entries: list[dict[str, Any]]) -> list[tuple[object, ...]]:
     return [(e["migration"], e["line"], e["column"], e["statement"], e["risk"], found(e), e["outcome"]) for e in entries]
 
 
-def kept(database: Database) -> Any:
+def stored(database: Database) -> Any:
     """Return the report in the row of the last run."""
     return database.query("SELECT lock_report FROM db_setup.runs ORDER BY id DESC LIMIT 1")[0][0]
 
 
 def test_same_as_a_rehearsal(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """The answer has what the rehearsal of the same files has, and the row of the run keeps it."""
+    """The answer has what the rehearsal of the same files has, and the row of the run stores it."""
     database.execute(TABLES)
     folder.write("001_a.sql", "ALTER TABLE a ALTER n TYPE bigint;\nSAVEPOINT s;\nCREATE INDEX b_i ON b (i);\nROLLBACK TO s;\n")
     folder.write("002_b.sql", "SET search_path = '';\nCOPY public.b FROM stdin;\n1\n\\.\nSELECT count(*) FROM public.b;\n")
@@ -44,11 +44,11 @@ def test_same_as_a_rehearsal(invoke: Invoke, folder: Folder, database: Database)
     assert body["applied_migrations"] == ["001_a.sql", "002_b.sql"]
     assert seen(body["lock_report"]) == seen(rehearsed["rehearsal"])
     assert body["lock_report"][0]["risk"] == "rewrites"
-    assert kept(database) == {"lock_report": body["lock_report"], "statements_left_out": 0}
+    assert stored(database) == {"lock_report": body["lock_report"], "statements_left_out": 0}
 
 
 def test_each_file_is_a_transaction_of_its_own(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A lock that a file takes again is told again, and what it has read is not laid at the next one's door."""
+    """A lock that a file takes again is reported again, and what it has read is not attributed to the next one."""
     database.execute(TABLES)
     folder.write("001_a.sql", "SELECT count(*) FROM a;\nALTER TABLE a ADD j int;")
     folder.write("002_b.sql", "ALTER TABLE a ADD k int;\nSELECT pg_sleep(1.1);")  # so the server counts anew
@@ -71,14 +71,14 @@ def test_history_of_an_earlier_version(invoke: Invoke, folder: Folder, database:
     folder.write("002_b.sql", "SELECT 2;")
     assert len(invoke(LOCK_REPORT="true")["lock_report"]) == 1
     assert database.query(COLUMN) == [(1,)]
-    assert kept(database)["lock_report"][0]["migration"] == "002_b.sql"
+    assert stored(database)["lock_report"][0]["migration"] == "002_b.sql"
 
 
 def test_without_it(invoke: Invoke, folder: Folder, database: Database) -> None:
     """Without the variable there is no report, in the answer or in the row."""
     folder.write("001_a.sql", "SELECT 1;")
     assert "lock_report" not in invoke()
-    assert kept(database) is None
+    assert stored(database) is None
 
 
 def test_failed_run_keeps_what_was_committed(invoke: Invoke, folder: Folder, database: Database) -> None:
@@ -87,10 +87,10 @@ def test_failed_run_keeps_what_was_committed(invoke: Invoke, folder: Folder, dat
     folder.write("002_b.sql", "ALTER TABLE a ADD j int;\nSELECT 1;\n  SELECT 1 / (SELECT 0);")
     with pytest.raises(MigrationFailed, match=r"002_b\.sql:3:3  division by zero"):
         invoke(LOCK_REPORT="true")
-    assert [entry["migration"] for entry in kept(database)["lock_report"]] == ["001_a.sql"]
+    assert [entry["migration"] for entry in stored(database)["lock_report"]] == ["001_a.sql"]
 
 
-def test_retried_file_is_told_once(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_retried_file_is_reported_once(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A file that met a lock and was tried again is in the report once."""
     database.execute(TABLES)
     folder.write("001_a.sql", "SELECT 1;\nALTER TABLE a ADD j int;")
@@ -98,11 +98,10 @@ def test_retried_file_is_told_once(invoke: Invoke, folder: Folder, database: Dat
         cursor.execute("BEGIN; SELECT * FROM a")
 
         def leave() -> None:
-            wait_until(lambda: awaited(database, "a"))
-            wait_until(lambda: not awaited(database, "a"))
+            wait_until_given_way(database)
             cursor.execute("COMMIT")
 
-        with beside(leave):
+        with concurrently(leave):
             body = invoke(LOCK_REPORT="true", LOCK_TIMEOUT="200ms")
     assert [entry["line"] for entry in body["lock_report"]] == [1, 2]
 
@@ -124,7 +123,7 @@ def test_run_that_lost_its_connection(database: Database) -> None:
             connection.rollback()
         report.record(connection, run_id)
     assert [entry["migration"] for entry in report.details()["lock_report"]] == ["001_a.sql", "002_b.sql"]
-    assert [entry["migration"] for entry in kept(database)["lock_report"]] == ["002_b.sql"]
+    assert [entry["migration"] for entry in stored(database)["lock_report"]] == ["002_b.sql"]
 
 
 def test_large_file(invoke: Invoke, folder: Folder, make_database: MakeDatabase, pg_dump: Dump) -> None:

@@ -1,4 +1,4 @@
-"""A rehearsal tells the truth and keeps nothing, whatever ends it (contract 21)."""
+"""A rehearsal reports what a deploy would do and leaves nothing, whatever ends it (contract 21)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import json
 import os
 import signal
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,42 +19,15 @@ from tests.plugins.databases import Database, Dump
 from tests.plugins.folders import Folder
 from tests.plugins.proxy import FRONTEND, Proxy
 from tests.plugins.runs import Cli, Invoke, command
+from tests.plugins.waiting import PATIENCE, concurrently, is_blocked, wait_until
 
 REHEARSE = {"action": "rehearse"}
-PATIENCE = 20.0  # seconds
+# For how long the server is at work on a statement that sleeps, up to a moment in which it still was.
+AT_WORK = """
+SELECT extract(epoch FROM now() - query_start)::float * 1000 FROM pg_stat_activity
+WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%pg_sleep(60)%'
+"""
 POINTS = int(os.environ.get("FAULT_POINTS", "16")) // 4
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Return as soon as a condition holds."""
-    ends = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
-def awaited(database: Database, table: str) -> bool:
-    """Tell whether anybody waits for a lock on a table."""
-    return bool(database.query("SELECT 1 FROM pg_locks WHERE relation = %s::regclass AND NOT granted", table))
-
-
-@contextmanager
-def beside(action: Callable[[], None]) -> Iterator[None]:
-    """Have something done at the same time; what it raises is raised here."""
-    raised: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            action()
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            raised.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-    assert raised == []
 
 
 def first(body: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +75,7 @@ def test_target(invoke: Invoke, folder: Folder) -> None:
 def test_error_is_the_one_of_migrate(
     invoke: Invoke, folder: Folder, database: Database, pg_dump: Dump, text: str
 ) -> None:
-    """What migrate would fail with, a rehearsal fails with: the same place, cause and fix; nothing is kept."""
+    """What migrate would fail with, a rehearsal fails with: the same place, cause and fix; nothing stays."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("002_b.sql", text)
     before = pg_dump(database)
@@ -114,12 +84,12 @@ def test_error_is_the_one_of_migrate(
     assert pg_dump(database) == before
     with pytest.raises(MigrationFailed) as applied:
         invoke()
-    assert without_kept(rehearsed.value) == without_kept(applied.value)
+    assert without_applied(rehearsed.value) == without_applied(applied.value)
     assert rehearsed.value.applied == "nothing: a rehearsal is rolled back"
 
 
-def without_kept(error: DbSetupError) -> list[str]:
-    """Return an error's lines but for what was kept."""
+def without_applied(error: DbSetupError) -> list[str]:
+    """Return an error's lines but for what was applied."""
     return [line for line in str(error).splitlines() if not line.startswith("Applied: ")]
 
 
@@ -156,7 +126,7 @@ def test_own_transaction_is_absorbed(invoke: Invoke, folder: Folder, database: D
 def test_what_cannot_be_rehearsed(
     invoke: Invoke, folder: Folder, database: Database, text: str, said: str
 ) -> None:
-    """A file that no single transaction can hold is named, with all that comes after it; what came before is told."""
+    """A file that no single transaction can hold is named, with all that comes after it; what came before is reported."""
     database.execute("CREATE TYPE e AS ENUM ('old'); CREATE TABLE a (i int);"
                      "CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$")
     folder.write("001_a.sql", "ALTER TYPE e ADD VALUE 'new';")
@@ -189,7 +159,7 @@ def test_sequence_that_has_moved_is_named(invoke: Invoke, folder: Folder, databa
 
 
 def test_lock_of_others(cli: Cli, invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A statement that meets a lock is named with its holder, soon; what came before it is told; exit status 1."""
+    """A statement that meets a lock is named with its holder, soon; what came before it is reported; exit status 1."""
     database.execute("CREATE TABLE a (i int)")
     folder.write("001_a.sql", "SELECT 1;\nALTER TABLE a ADD j int;\nSELECT 2;")
     with closing(database.connect()) as holder, holder.cursor() as cursor:
@@ -214,12 +184,23 @@ def test_lock_of_others(cli: Cli, invoke: Invoke, folder: Folder, database: Data
     ],
 )
 def test_time_is_over(invoke: Invoke, folder: Folder, database: Database, pg_dump: Dump, text: str) -> None:
-    """The statement at work when REHEARSE_TIMEOUT is over is named, whatever it says of timeouts; nothing is kept."""
+    """The statement at work when REHEARSE_TIMEOUT is over is named, whatever it sets of timeouts; nothing stays.
+
+    Its duration is the whole time for which the server has been at work on it.
+    """
     before = pg_dump(database)
     folder.write("001_a.sql", f"CREATE TABLE a (i int);\n{text};\n")
-    body = invoke(REHEARSE, REHEARSE_TIMEOUT="300ms")
+    at_work: list[float] = []
+
+    def watch() -> None:
+        wait_until(lambda: database.query(f"{AT_WORK} AND wait_event = 'PgSleep'"))
+        while found := database.query(AT_WORK):
+            at_work.extend(milliseconds for (milliseconds,) in found)
+
+    with concurrently(watch):
+        body = invoke(REHEARSE, REHEARSE_TIMEOUT="1s")
     assert [entry["outcome"] for entry in body["rehearsal"]][-1] == "time"
-    assert body["rehearsal"][-1]["duration_ms"] >= 200
+    assert body["rehearsal"][-1]["duration_ms"] >= int(max(at_work)) > 0
     assert "was at work when the time for a rehearsal was over" in body["problems"][0]
     assert pg_dump(database) == before
 
@@ -238,7 +219,7 @@ def test_session_that_waits_is_named(invoke: Invoke, folder: Folder, database: D
         wait_until(lambda: database.query("SELECT 1 FROM pg_locks WHERE relation = 'a'::regclass AND mode = 'ShareLock'"))
         database.execute("SET application_name = 'shop'; INSERT INTO a VALUES (1)")
 
-    with beside(insert):
+    with concurrently(insert):
         entry = first(invoke(REHEARSE, REHEARSE_TIMEOUT="15s"))
     (session,) = entry["sessions"]
     assert (session["application"], session["lock"], session["waiting"]) == ("shop", "RowExclusiveLock", True)
@@ -252,10 +233,10 @@ def test_session_that_held_a_lock_is_named(invoke: Invoke, folder: Folder, datab
         cursor.execute("SET application_name = 'shop'; BEGIN; SELECT * FROM a")
 
         def leave() -> None:
-            wait_until(lambda: awaited(database, "a"))
+            wait_until(lambda: is_blocked(database))
             cursor.execute("COMMIT")
 
-        with beside(leave):
+        with concurrently(leave):
             entry = invoke(REHEARSE)["rehearsal"][1]
     assert [(s["application"], s["lock"], s["waiting"]) for s in entry["sessions"]] == [("shop", "AccessShareLock", False)]
 
@@ -269,7 +250,7 @@ def test_session_that_is_in_nobodys_way(invoke: Invoke, folder: Folder, database
         assert first(invoke(REHEARSE))["sessions"] == []
 
 
-def test_not_beside_a_run(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_not_during_a_run(invoke: Invoke, folder: Folder, database: Database) -> None:
     """While a run is at work, a rehearsal waits; it gives up when its own time is over."""
     folder.write("001_a.sql", "SELECT 1;")
     with closing(database.connect()) as runner, runner.cursor() as cursor:
@@ -292,7 +273,7 @@ def test_killed_in_the_middle(
     process.send_signal(signal.SIGKILL)
     process.wait()
     if database.query("SELECT current_setting('server_version_num')::int < 140000")[0][0]:
-        # The server does not look by itself whether its client is there.
+        # The server does not check by itself whether its client is there.
         database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()")
     wait_until(lambda: not database.query(asleep))
     assert pg_dump(database) == before
@@ -339,7 +320,7 @@ def test_user_without_special_rights(invoke: Invoke, folder: Folder, database: D
 
 
 def test_report_is_bounded(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """Of many statements those with a risk, and the slowest, are told, in their order; the rest are counted."""
+    """Of many statements those with a risk, and the slowest, are shown, in their order; the rest are counted."""
     database.execute("CREATE TABLE a (i int)")
     middle = "ALTER TABLE a ADD j int;\n"
     folder.write("001_a.sql", "".join(f"SELECT {n};\n" for n in range(400)) + middle + "SELECT 1;\n" * 300)
@@ -349,7 +330,7 @@ def test_report_is_bounded(invoke: Invoke, folder: Folder, database: Database) -
     assert [entry["risk"] for entry in body["rehearsal"] if entry["line"] == 401] == ["blocks reads"]
 
 
-def test_no_password_is_told(invoke: Invoke, folder: Folder) -> None:
+def test_no_password_is_shown(invoke: Invoke, folder: Folder) -> None:
     """What looks like a password in a statement is masked in the report."""
     folder.write("001_a.sql", "CREATE ROLE rehearsed PASSWORD 'canary-1';\nDROP ROLE rehearsed;\n")
     assert "canary" not in json.dumps(invoke(REHEARSE))

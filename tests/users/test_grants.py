@@ -220,7 +220,7 @@ def test_shorter_list_of_schemas(site: Site, deploy: Deploy) -> None:
 
 
 def test_list_of_schemas_later(site: Site, deploy: Deploy) -> None:
-    """A list that comes later takes back what future objects of other schemas would have got."""
+    """A list that comes later revokes what future objects of other schemas would have got."""
     site.declare("user")
     site.as_admin("CREATE SCHEMA app; CREATE SCHEMA hr")
     deploy()

@@ -84,7 +84,7 @@ def test_identifiers_are_quoted(name: str, sql: str) -> None:
     assert quoted(name) == sql
 
 
-def test_marks_of_databases_are_told_apart() -> None:
+def test_marks_of_databases_are_distinguished() -> None:
     """No database's mark begins like another's, whatever their names are."""
     names = ["a", "ab", 'a"', 'a":', 'a": user', '"', '""']
     marks = [mark(name) for name in names]

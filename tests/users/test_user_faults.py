@@ -30,7 +30,7 @@ def sample(asked: int) -> Iterator[tuple[int, bool]]:
 
 
 def fine(run: Run) -> bool:
-    """Tell whether a run ended with an answer."""
+    """Return whether a run ended with an answer."""
     return run.body is not None and not run.error
 
 

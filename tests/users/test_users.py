@@ -44,7 +44,7 @@ def test_secret_is_what_rds_understands(site: Site, deploy: Deploy) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", '{"proxy": "p.example", "n": {"a": [1]}}', '{"username": "", "password": ""}'])
-def test_foreign_keys_are_kept(site: Site, deploy: Deploy, text: str) -> None:
+def test_foreign_keys_stay(site: Site, deploy: Deploy, text: str) -> None:
     """What else a secret holds is still there after users were made and rotated."""
     site.client.create_secret(Name=f"{site.database.name}/user", SecretString=text)
     site.environ["DB_USER_SECRET_NAME"] = f"{site.database.name}/user"

@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from migrator.cli.local_server import LocalServer
+
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.folders import folder_of_defaults, folder_of_tables
 from tests.benchmarks.processes import Comparison, Cost, compare, handler, interleave
-from tests.benchmarks.server import Server
+from tests.benchmarks.server import new_database
 
 _MOST_ADOPT = 2.0  # times applying the same files
 _MOST_VERIFY = 20.0  # seconds
-_MOST_GROWTH = 2.5  # times verifying half as many tables: linear, and some room
+_MOST_GROWTH = 2.5  # times verifying half as many tables: linear, with some margin
 _MOST_REHEARSE = 0.005  # seconds a statement, beyond running it
 _REHEARSE, _ADOPT, _VERIFY = "{'action': 'rehearse'}", "{'action': 'adopt', 'confirm': True}", "{'action': 'verify'}"
 
 
-def measure(server: Server, *, quick: bool) -> Iterator[Figure]:
+def measure(server: LocalServer, *, quick: bool) -> Iterator[Figure]:
     """Measure 300 files, each with a table, or with a change that no count shows; and verify up to 500 tables."""
     rounds = 2 if quick else 7
     with folder_of_defaults(300) as folder:
@@ -42,23 +44,23 @@ def _wall(floor: Callable[[], Cost], subject: Callable[[], Cost], rounds: int) -
     return compare(interleave(floor, {"handler": subject}, rounds)["handler"], lambda cost: cost.wall)
 
 
-def _on_empty(server: Server, folder: Path, event: str) -> Cost:
-    with server.database() as database:
-        return handler(server.url(database), folder, event).run()
+def _on_empty(server: LocalServer, folder: Path, event: str) -> Cost:
+    with new_database(server) as database:
+        return handler(database.url, folder, event).run()
 
 
-def _on_unknown(server: Server, folder: Path) -> Cost:
+def _on_unknown(server: LocalServer, folder: Path) -> Cost:
     """Adopt a database that has the tables of the files and no history."""
-    with server.database() as database:
-        handler(server.url(database), folder).run()
-        server.query("DROP SCHEMA db_setup CASCADE", database)
-        cost = handler(server.url(database), folder, _ADOPT).run()
-        if server.query("SELECT count(*) FROM db_setup.history", database) != [(len(list(folder.iterdir())),)]:
+    with new_database(server) as database:
+        handler(database.url, folder).run()
+        database.execute("DROP SCHEMA db_setup CASCADE")
+        cost = handler(database.url, folder, _ADOPT).run()
+        if database.query("SELECT count(*) FROM db_setup.history") != [(len(list(folder.iterdir())),)]:
             raise RuntimeError("not all files were adopted")
     return cost
 
 
-def _on_built(server: Server, folder: Path) -> Cost:
-    with server.database() as database:
-        handler(server.url(database), folder).run()
-        return handler(server.url(database), folder, _VERIFY).run()
+def _on_built(server: LocalServer, folder: Path) -> Cost:
+    with new_database(server) as database:
+        handler(database.url, folder).run()
+        return handler(database.url, folder, _VERIFY).run()

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from migrator.cli.local_server import LocalServer
+
 from tests.benchmarks import PRODUCT
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.folders import folder_of_nothing
 from tests.benchmarks.processes import compare, handler, interleave, python
-from tests.benchmarks.server import Server
+from tests.benchmarks.server import new_database
 
 _MOST_CPU = 0.040  # seconds
 _STATUS = '{"action": "status"}'
@@ -23,10 +25,10 @@ sys.exit(bool(sys.modules.keys() & {{"boto3", "botocore"}}))
 """
 
 
-def measure(server: Server, *, quick: bool) -> Iterator[Figure]:
+def measure(server: LocalServer, *, quick: bool) -> Iterator[Figure]:
     """Measure the answer to status against the import of psycopg2 alone."""
-    with folder_of_nothing(10) as folder, server.database() as database:
-        url = server.url(database)
+    with folder_of_nothing(10) as folder, new_database(server) as database:
+        url = database.url
         handler(url, folder).run()
         driver = python("import psycopg2", PRODUCT)
         runs = {"handler": handler(url, folder, _STATUS).run}

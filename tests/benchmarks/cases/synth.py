@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from migrator.cli.local_server import LocalServer
+
 from tests.benchmarks import PRODUCT
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.processes import compare, interleave, python
-from tests.benchmarks.server import Server
 from tests.plugins.node import BIN
 
 _MOST = 1.3  # times the same app without the construct
@@ -33,7 +34,7 @@ app.synth()
 """
 
 
-def measure(_server: Server, *, quick: bool) -> Iterator[Figure]:
+def measure(_server: LocalServer, *, quick: bool) -> Iterator[Figure]:
     """Measure whole synths, each into a folder in which one was made before, as cdk.out is."""
     with tempfile.TemporaryDirectory() as folder:
         path = {"PATH": f"{BIN}:/usr/bin:/bin"}

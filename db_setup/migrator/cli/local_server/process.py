@@ -152,7 +152,16 @@ def remove_stale_lock_files(*locks: Path) -> None:
 
 def alive(pid: int) -> bool:
     """Return whether a process of ours runs."""
-    return bool(_command_line(pid))
+    return bool(_command_line(pid)) or (_exists(pid) and _starts_another_program(pid))
+
+
+def _starts_another_program(pid: int) -> bool:
+    """Return whether a process without a command line is no zombie: within exec, Linux shows an empty one."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return "\nState:\tZ" not in status and "\nState:\tX" not in status
 
 
 def _exists(pid: int) -> bool:

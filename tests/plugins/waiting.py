@@ -1,0 +1,52 @@
+"""Waiting for what another thread, process or session does, for as long as a slow machine needs and no longer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.plugins.postgres import Database
+
+PATIENCE = 20.0  # seconds
+
+_BLOCKED = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return as soon as a condition holds."""
+    ends = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def is_blocked(database: Database) -> bool:
+    """Return whether any session of a database waits for a lock."""
+    return bool(database.query(_BLOCKED))
+
+
+def wait_until_given_way(database: Database) -> None:
+    """Return when a session has waited for a lock and does so no more, though nobody has released it."""
+    wait_until(lambda: is_blocked(database))
+    wait_until(lambda: not is_blocked(database))
+
+
+@contextmanager
+def concurrently(action: Callable[[], None]) -> Iterator[None]:
+    """Run an action in a thread for as long as the block runs; what it raises is raised here."""
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert raised == []
