@@ -21,7 +21,8 @@ def _use_environment_of_the_project() -> None:
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # until main handles them
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # until main handles them
     from migrator.cli.main import main
 
     sys.exit(main(sys.argv[1:], _use_environment_of_the_project))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,8 @@ def interruptible(give_up: Callable[[], int]) -> Iterator[None]:
     itself, so nothing is left half done. Signals that a caller has blocked are delivered in the block, and then blocked
     again.
     """
-    if threading.current_thread() is not threading.main_thread():  # the system delivers no signal here
+    takes_signals = threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_sigmask")
+    if not takes_signals:  # in another thread, which the system sends none to, or on Windows
         yield
         return
     interruption = _Interruption(give_up)
@@ -44,9 +44,9 @@ class _Interruption:
         self._closed = False
         self._handled = threading.Event()
         self._ending = threading.RLock()
-        self._received, self._sent = socket.socketpair()
-        self._sent.setblocking(False)
-        self._earlier_socket = signal.set_wakeup_fd(self._sent.fileno(), warn_on_full_buffer=False)
+        self._received, self._sent = os.pipe()
+        os.set_blocking(self._sent, False)
+        self._earlier_wakeup = signal.set_wakeup_fd(self._sent, warn_on_full_buffer=False)
         self._earlier_handlers = {number: signal.signal(number, self._interrupt) for number in SIGNALS}
         self._thread = threading.Thread(target=self._watch, name="db_setup interruption", daemon=True)
         self._thread.start()
@@ -59,7 +59,7 @@ class _Interruption:
         raise KeyboardInterrupt
 
     def _watch(self) -> None:
-        while self._received.recv(1) != _STOP:
+        while os.read(self._received, 1) != _STOP:
             if not self._handled.wait(_GRACE):
                 with self._ending:
                     if not self._handled.is_set():
@@ -70,8 +70,8 @@ class _Interruption:
         self._closed = True
         for number, handler in self._earlier_handlers.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._earlier_socket)
-        self._sent.send(_STOP)
+        signal.set_wakeup_fd(self._earlier_wakeup)
+        os.write(self._sent, _STOP)
         self._thread.join()
-        self._received.close()
-        self._sent.close()
+        os.close(self._received)
+        os.close(self._sent)

@@ -6,7 +6,6 @@ The driver's errors become ours here: ServerError for what the server says, Conn
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -167,6 +166,8 @@ class Connection:
 
     def abort(self) -> None:
         """Cut the connection under a statement that ignores a cancel; called from another thread."""
+        import socket  # noqa: PLC0415 - takes 2 ms to load
+
         with socket.socket(fileno=os.dup(self._raw.fileno())) as duplicate:
             duplicate.shutdown(socket.SHUT_RDWR)
 

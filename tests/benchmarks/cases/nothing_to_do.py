@@ -16,7 +16,8 @@ from tests.plugins.postgres import Database
 from tests.plugins.proxy import Proxy
 
 _ROUNDS = {100: 25, 1_000: 15, 10_000: 9}
-_MOST_CPU = 1.3
+# The floor imports no typing (4 ms with its named tuples, where boto3 does it anyway), and takes no signals (2 ms).
+_MOST_CPU = {"handler": 1.4, "command line": 1.6}
 _MOST_WAITS = 5
 
 
@@ -38,7 +39,7 @@ def _cpu(url: str, folder: Path, number: int, rounds: int) -> Iterator[Figure]:
     for name, pairs in interleave(floor(url, folder).run, subjects, rounds).items():
         found = compare(pairs, lambda cost: cost.cpu)
         case = f"nothing to do, {number:,} files"
-        yield Figure(case, name, "CPU", "ms", found.measured, _MOST_CPU, found.floor, found.ratio)
+        yield Figure(case, name, "CPU", "ms", found.measured, _MOST_CPU[name], found.floor, found.ratio)
 
 
 def _waits(server: LocalServer, database: Database, folder: Path, number: int) -> Iterator[Figure]:
