@@ -18,7 +18,7 @@ from migrator.context import RunContext
 from migrator.database import Deadline, connect  # noqa: F401 - the driver is loaded at INIT
 from migrator.errors import DbSetupError
 from migrator.report import Report
-from migrator.request import Request
+from migrator.request import ACTIONS, Request
 from migrator.settings import Settings
 from migrator.version import VERSION
 
@@ -35,7 +35,8 @@ def handler(event: object, context: Any) -> dict[str, Any]:
     try:
         body = _run(event, context, request_id).body()
     except DbSetupError as error:
-        action = str(event.get("action", "migrate")) if isinstance(event, Mapping) else "migrate"
+        asked = event.get("action", "migrate") if isinstance(event, Mapping) else "migrate"
+        action = asked if asked in ACTIONS else None
         took = int((time.monotonic() - started) * 1000)
         log("run.finished", {"request_id": request_id, "action": action, **error.body(), "duration_ms": took})
         raise

@@ -12,6 +12,7 @@ import pytest
 from migrator.errors import InvalidRequest, InvalidSetting, NoDatabase, SecretError
 from moto import mock_aws
 
+from tests.plugins.answers import check_answer
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.proxy import Proxy
@@ -63,6 +64,16 @@ def test_one_canonical_line(invoke: Invoke, folder: Folder, capsys: pytest.Captu
         invoke()
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (last["event"], last["success"], last["code"]) == ("run.finished", False, "migration_failed")
+
+
+@pytest.mark.parametrize("action", ["drop", None, ["migrate"]], ids=["unknown", "null", "list"])
+def test_line_of_an_unknown_action(invoke: Invoke, capsys: pytest.CaptureFixture[str], action: object) -> None:
+    """A refused action is no action of the schema: the log line has null in its place."""
+    with pytest.raises(InvalidRequest, match="unknown action"):
+        invoke({"action": action})
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (line["event"], line["action"]) == ("run.finished", None)
+    check_answer({key: value for key, value in line.items() if key not in {"event", "request_id"}})
 
 
 def test_run_is_recorded(invoke: Invoke, folder: Folder, database: Database) -> None:

@@ -157,10 +157,11 @@ def test_wrong_usage(cli: Cli, words: list[str], action: str | None, said: str) 
     assert "--help" in body["fix"]
 
 
+@pytest.mark.parametrize("password", ["canary-4321", "a/canary", "a@canary", "a canary", "a'canary"])
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
-def test_wrong_usage_shows_no_password(cli: Cli, options: list[str]) -> None:
-    """A URL behind a misspelt option is shown without its password."""
-    done = cli("status", "--databse-url", "postgresql://u:canary-4321@h/d", *options)
+def test_wrong_usage_shows_no_password(cli: Cli, options: list[str], password: str) -> None:
+    """A URL behind a misspelt option is shown without its password, %-encoded or not."""
+    done = cli("status", "--databse-url", f"postgresql://u:{password}@h/d", *options)
     assert done.status == 2
     assert "canary" not in done.out + done.err
     assert "--databse-url" in done.out + done.err

@@ -228,3 +228,45 @@ def test_signals_of_the_caller_come_back(tmp_path: Path) -> None:
     earlier = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert main(["lint", "--migrations", str(tmp_path)]) == 0
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == earlier
+
+
+_SIGNAL_AFTER_PRINT = """
+import builtins, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+from migrator.cli.main import main
+real = builtins.print
+def print_and_interrupt(*texts, **options):
+    real(*texts, **options)
+    os.kill(os.getpid(), int(sys.argv[2]))
+builtins.print = print_and_interrupt
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@SIGNALS
+@pytest.mark.parametrize("target", ["head", "nope"], ids=["answer", "failure"])
+def test_while_the_answer_is_printed(database: Database, folder: Folder, number: int, target: str) -> None:
+    """The answer that is there already is the one object; no second one follows it."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    words = [sys.executable, "-c", _SIGNAL_AFTER_PRINT, str(PRODUCT), str(int(number)), "migrate", "--json", "--target", target]
+    environ = {**os.environ, **environment(database, folder)}
+    done = subprocess.run(words, capture_output=True, text=True, env=environ, check=False)
+    body = json.loads(done.stdout)
+    check_answer(body)
+    assert (body["success"], done.returncode, done.stderr) == (target == "head", 130, "")
+
+
+@SIGNALS
+def test_while_nobody_reads_a_long_answer(database: Database, folder: Folder, number: int) -> None:
+    """An answer that is longer than the pipe is written as a whole."""
+    for index in range(1, 400):
+        folder.write(f"{index:04}_{'x' * 40}.sql", "SELECT 1;")
+    environ = {**os.environ, **environment(database, folder)}
+    subprocess.run(command("migrate"), env=environ, capture_output=True, check=True)
+    with subprocess.Popen(command("history", "--json"), stdout=subprocess.PIPE, text=True, env=environ) as process:
+        time.sleep(2)
+        process.send_signal(number)
+        time.sleep(1.5)
+        out, _ = process.communicate(timeout=30)
+    check_answer(json.loads(out))

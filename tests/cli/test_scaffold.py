@@ -11,7 +11,7 @@ import pytest
 from migrator.cli.scaffold import make_next_file, number_files
 from migrator.context import RunContext
 from migrator.database.deadline import Deadline
-from migrator.errors import DbSetupError, FolderError, UsageError
+from migrator.errors import DbSetupError, FolderError, UnreadableFile, UsageError
 from migrator.request import Request
 from migrator.settings import Settings
 
@@ -108,6 +108,13 @@ def test_title_longer_than_a_file_name_is_an_error_of_ours(folder: Path) -> None
     """A title of which no file system makes a name is refused with a message, not with a traceback."""
     with pytest.raises(DbSetupError):
         make(folder, "a very long title " * 30)
+
+
+def test_folder_that_cannot_be_made_is_an_error_of_ours(folder: Path) -> None:
+    """Where a file stands in the way of the folder, the failure has its code, and is no traceback."""
+    (folder.parent / "file").write_text("")
+    with pytest.raises(UnreadableFile, match="no file can be made in"):
+        make_next_file(folder.parent / "db_setup", Settings(migrations_dir=str(folder.parent / "file" / "m")), "x")
 
 
 def test_next_file_goes_where_the_settings_say(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from migrator.cli.local_server import LocalServer
-from migrator.errors import InconsistentHistory, NothingProven, ScratchFailed, ScratchRefused
+from migrator.errors import DeadlineReached, InconsistentHistory, NothingProven, ScratchFailed, ScratchRefused
 
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.drift import SCHEMA
@@ -94,8 +94,10 @@ def test_file_that_needs_rows(invoke: Invoke, folder: Folder, database: Database
     body = invoke(VERIFY="true")
     assert body["state"] == "up_to_date"
     assert "002_b.sql cannot be built in a scratch database" in body["warnings"][-1]
-    with pytest.raises(ScratchFailed, match=r"002_b\.sql cannot be built in a scratch database: .*no rows"):
+    with pytest.raises(ScratchFailed, match=r"002_b\.sql cannot be built in a scratch database: .*no rows") as caught:
         invoke(VERIFY)
+    body = caught.value.body()
+    assert (body["applied_migrations"], body["failed_migration"], body["sqlstate"]) == ([], "002_b.sql", "P0001")
     assert scratch_databases(database) == []
 
 
@@ -364,8 +366,12 @@ def test_deadline(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A build ends with the time of the run, and leaves nothing behind."""
     folder.write("001_slow.sql", "SELECT pg_sleep(CASE WHEN current_database() LIKE 'db_setup%' THEN 60 ELSE 0 END);")
     invoke()
-    with pytest.raises(Exception, match="the time for this run is over"):
+    folder.write("000_before.sql", "SELECT 1;")
+    invoke()
+    with pytest.raises(DeadlineReached, match="the time for this run is over\nApplied: nothing") as caught:
         invoke(VERIFY, MIGRATION_TIMEOUT="1")
+    body = caught.value.body()
+    assert (body["applied_migrations"], body["pending_migrations"], body["failed_migration"]) == ([], [], "001_slow.sql")
     assert scratch_databases(database) == []
 
 

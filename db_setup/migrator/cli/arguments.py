@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -52,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
     """Ends the program on wrong usage; a URL in a wrong place is shown without its password."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(mask_passwords(message))
+        super().error(_without_passwords(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is sys.stdout:
@@ -66,7 +67,12 @@ class _RaisingParser(_Parser):
 
     def error(self, message: str) -> NoReturn:
         usage = " ".join(self.format_usage().split())
-        raise UsageError(mask_passwords(message), fix=f"{usage.removeprefix('usage: ')}; --help explains it")
+        raise UsageError(_without_passwords(message), fix=f"{usage.removeprefix('usage: ')}; --help explains it")
+
+
+def _without_passwords(message: str) -> str:
+    """Return a message without passwords, also those in a URL whose special characters are not %-encoded."""
+    return mask_passwords(re.sub(r"(://[^\s:/@]*:).*@", r"\1***@", message, flags=re.DOTALL))
 
 
 def wants_json(words: Sequence[str]) -> bool:

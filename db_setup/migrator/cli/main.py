@@ -11,6 +11,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from io import StringIO
 from typing import Any, TextIO
 
 from migrator.cli.arguments import ACTIONS, parser, refuse_mixture, wants_json
@@ -43,16 +44,44 @@ def main(words: Sequence[str], find_packages: Callable[[], None] = lambda: None)
 
     ``find_packages`` is called when the driver or boto3 is not installed; it may start the program anew elsewhere.
     """
-    failures = _Failures(words)
+    failures, output = _Failures(words), _Output(held=wants_json(words))
     try:
-        with interruptible(lambda: _flushed(failures.report(_INTERRUPTED))):
+        with interruptible(lambda: _flushed(output.written(failures.interrupted(output, "")))), output:
             status = _carry_out(words, failures, find_packages)
     except KeyboardInterrupt as interrupt:
-        text = str(interrupt)
-        status = failures.report(_Interrupted(text) if text else _INTERRUPTED, text)
+        status = failures.interrupted(output, str(interrupt))
     except BrokenPipeError:  # whoever read the output has read enough
         status = CLOSED_PIPE
-    return _flushed(status)
+    return _flushed(output.written(status))
+
+
+class _Output:
+    """Standard output; where it is ``held``, for JSON, it is written when no signal can cut it or add to it."""
+
+    def __init__(self, *, held: bool) -> None:
+        self._held = StringIO() if held else None
+        self._stdout = sys.stdout
+
+    def __enter__(self) -> None:
+        if self._held is not None:
+            sys.stdout = self._held
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout = self._stdout
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether an answer is held."""
+        return self._held is not None and bool(self._held.getvalue())
+
+    def written(self, status: int) -> int:
+        """Write what is held; return the status, or that of a pipe that nobody reads any more."""
+        sys.stdout = self._stdout
+        try:
+            print(self._held.getvalue() if self._held is not None else "", end="")
+        except BrokenPipeError:
+            return CLOSED_PIPE
+        return status
 
 
 def _carry_out(words: Sequence[str], failures: _Failures, find_packages: Callable[[], None]) -> int:
@@ -78,6 +107,13 @@ class _Failures:
         self._action = words[0] if words and words[0] in ACTIONS else None
         self._started = time.monotonic()
         self.terminal = standard_terminal(quiet=self._json)
+
+    def interrupted(self, output: _Output, text: str) -> int:
+        """Report that a signal has ended the program, unless the answer is there already; return the exit status."""
+        if output.has_answer:
+            return INTERRUPTED
+        with output:
+            return self.report(_Interrupted(text) if text else _INTERRUPTED, text)
 
     def report(self, error: DbSetupError, text: str = "") -> int:
         """Print an error, people get another ``text`` if there is one; return the exit status."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrator.errors import FileInTheWay, InconsistentHistory, NoDatabase, UsageError
+from migrator.errors import FileInTheWay, InconsistentHistory, NoDatabase, UnreadableFile, UsageError
 from migrator.files import Migration, check_name, default_path, down_name, is_migration, number_of, parse_number
 from migrator.planning.numbering import free_numbers, numbered_name, numbers_in_order, on_date
 from migrator.settings import Settings
@@ -34,12 +34,18 @@ def make_next_file(base: str | os.PathLike[str], settings: Settings, title: str)
         raise UsageError(f'"{title}" has no letters to make a name of', fix='say what it does: new "add orders"')
     if len(words.encode()) > _MAX_NAME_BYTES:
         raise UsageError("the name is too long for a file", fix=f"use at most {_MAX_NAME_BYTES} bytes")
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [name for name in os.listdir(folder) if is_migration(name)]
-    names += [path.name for path in folder.glob("env/*/*.sql") if is_migration(path.name)]
-    path = folder / numbered_name(_next_number(names), f"{words}.sql", names)
-    with path.open("x", encoding="utf-8") as file:
-        file.write(_TEMPLATE.format(title=" ".join(title.split())))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [name for name in os.listdir(folder) if is_migration(name)]
+        names += [path.name for path in folder.glob("env/*/*.sql") if is_migration(path.name)]
+        path = folder / numbered_name(_next_number(names), f"{words}.sql", names)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(_TEMPLATE.format(title=" ".join(title.split())))
+    except OSError as error:
+        raise UnreadableFile(
+            f"no file can be made in {folder} ({error.strerror})",
+            fix="give the user who runs this permission to write there, or name another folder: --migrations",
+        ) from error
     return os.path.relpath(path)
 
 
@@ -70,7 +76,13 @@ def number_files(context: RunContext) -> list[str]:
         if new.exists() or new.is_symlink():
             raise FileInTheWay(f"{new.name} exists", fix=f"rename {old.name} or {new.name} by hand")
     for old, new in moves:
-        old.rename(new)
+        try:
+            old.rename(new)
+        except OSError as error:
+            raise UnreadableFile(
+                f"{old.name} cannot be renamed ({error.strerror})",
+                fix="give the user who runs this permission to write to its folder",
+            ) from error
     return [f"{old.name} -> {new.name}" for old, new in moves]
 
 

@@ -10,7 +10,7 @@ from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.drift.guard import CHANGES_GLOBAL_OBJECTS, guard_sql, without_outside_effects
 from migrator.drift.scratch import scratch_database
-from migrator.errors import DbSetupError, RunError, ScratchFailed, ServerError
+from migrator.errors import DbSetupError, Progress, RunError, ScratchFailed, ServerError
 from migrator.execution import Runner, supervised, work_of
 from migrator.history import History
 from migrator.planning import Pending
@@ -20,6 +20,7 @@ from migrator.sql.effects import new_role
 
 _LARGEST_IN_MEMORY = 1 << 16  # bytes; larger files are read again when they run
 _MAX_NOTES = 20
+_NOTHING_APPLIED = "nothing: the files were being built in a scratch database"
 
 
 class Build:
@@ -77,13 +78,17 @@ class Build:
         return bool(self.connection.rows(f"SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {name}"))
 
     def _failed(self, item: Pending, error: RunError) -> RunError:
-        if isinstance(error, ScratchFailed) or error.code in {"deadline_reached", "interrupted"}:
-            return error
+        progress = Progress(failed=item.migration.name)  # what is built in a scratch database is applied nowhere
+        if isinstance(error, ScratchFailed):
+            return error.replace(applied="", progress=progress)
+        if error.code in {"deadline_reached", "interrupted"}:
+            return error.replace(applied=_NOTHING_APPLIED, progress=progress)
         where = f"{error.where}  " if error.where else ""
         return ScratchFailed(
             f"{item.migration.name} cannot be built in a scratch database: {where}{error.what}",
             fix="a file that needs data, or a role, which it does not make itself, cannot be verified",
-        )
+            sqlstate=error.sqlstate,
+        ).replace(progress=progress)
 
 
 def _refused_by_guard(error: DbSetupError) -> bool:
