@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from psycopg2 import errorcodes
@@ -162,19 +162,15 @@ def retry_on_lost_connection(
     connection = first or context.connect()
     for _ in range(_RECONNECTIONS):
         try:
-            return work(connection)
+            with closing(connection):
+                return work(connection)
         except ConnectionLost:
-            connection.close()
             another = _reconnected(context)
             if another is None:
                 raise
             connection = another
-        finally:
-            connection.close()
-    try:
+    with closing(connection):
         return work(connection)
-    finally:
-        connection.close()
 
 
 def _reconnected(context: RunContext) -> Connection | None:
