@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 from migrator.cli.local_server import LocalServer
-from migrator.errors import DeadlineReached, InconsistentHistory, NothingProven, ScratchFailed, ScratchRefused
+from migrator.errors import (
+    ConnectionLost,
+    DeadlineReached,
+    InconsistentHistory,
+    NothingProven,
+    ScratchFailed,
+    ScratchRefused,
+)
 
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.drift import SCHEMA
@@ -373,6 +380,18 @@ def test_deadline(invoke: Invoke, folder: Folder, database: Database) -> None:
     body = caught.value.body()
     assert (body["applied_migrations"], body["pending_migrations"], body["failed_migration"]) == ([], [], "001_slow.sql")
     assert scratch_databases(database) == []
+
+
+def test_lost_connection(invoke: Invoke, folder: Folder) -> None:
+    """Where the scratch database's session is ended, no file counts as applied by this run."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    ends = "EXECUTE 'SELECT pg_ter' || 'minate_backend(pg_backend_pid())'"
+    folder.write("002_b.sql", f"DO $$ BEGIN IF current_database() LIKE 'db_setup%' THEN {ends}; END IF; END $$;")
+    invoke()
+    with pytest.raises(ConnectionLost) as caught:
+        invoke(VERIFY)
+    body = caught.value.body()
+    assert (body["applied_migrations"], body["failed_migration"]) == ([], "002_b.sql")
 
 
 @pytest.mark.parametrize("name", ['we"ird Db', "x" * 63, "d\u00e4ta" * 12], ids=["quote", "longest", "unicode"])

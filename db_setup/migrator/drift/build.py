@@ -59,7 +59,11 @@ class Build:
             raise self._failed(item, error) from error
 
     def _run(self, item: Pending, script: Script) -> None:
-        self._runner.apply_all([work_of(item._replace(resumed=False), script, self._run_id)])
+        try:
+            self._runner.apply_all([work_of(item._replace(resumed=False), script, self._run_id)])
+        except DbSetupError as error:  # what is built in a scratch database is applied nowhere
+            progress = Progress(failed=item.migration.name)
+            raise error.replace(applied=_NOTHING_APPLIED, progress=progress) from error.__cause__
 
     def _note_for(self, script: Script) -> Callable[[Statement, str], None]:
         def note(statement: Statement, effect: str) -> None:
@@ -78,17 +82,14 @@ class Build:
         return bool(self.connection.rows(f"SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {name}"))
 
     def _failed(self, item: Pending, error: RunError) -> RunError:
-        progress = Progress(failed=item.migration.name)  # what is built in a scratch database is applied nowhere
-        if isinstance(error, ScratchFailed):
-            return error.replace(applied="", progress=progress)
-        if error.code in {"deadline_reached", "interrupted"}:
-            return error.replace(applied=_NOTHING_APPLIED, progress=progress)
+        if isinstance(error, ScratchFailed) or error.code in {"deadline_reached", "interrupted"}:
+            return error
         where = f"{error.where}  " if error.where else ""
         return ScratchFailed(
             f"{item.migration.name} cannot be built in a scratch database: {where}{error.what}",
             fix="a file that needs data, or a role, which it does not make itself, cannot be verified",
             sqlstate=error.sqlstate,
-        ).replace(progress=progress)
+        ).replace(progress=error.progress)
 
 
 def _refused_by_guard(error: DbSetupError) -> bool:
