@@ -1,4 +1,4 @@
-"""A rehearsal reports what a deploy would do and leaves nothing, whatever ends it (contract 21)."""
+"""A rehearsal reports what a deploy would do and leaves nothing, whatever ends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users and their secrets whenever a run dies: one re-run converges, and a stored version logs in (contract 17).
+"""Users and their secrets whenever a run dies: one re-run converges, and a stored version logs in.
 
 A sample of the points, spread by a fixed seed; ``FAULT_POINTS=9999`` takes every one of them.
 """

@@ -1,7 +1,7 @@
 """Indexes built concurrently: found out whether they came to be, and cleaned up when they did not.
 
 CREATE INDEX CONCURRENTLY that fails or is killed leaves an invalid index, which slows writes, serves no reads,
-and makes IF NOT EXISTS skip the next attempt (contract 8).
+and makes IF NOT EXISTS skip the next attempt.
 """
 
 from __future__ import annotations

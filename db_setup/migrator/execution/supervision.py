@@ -190,7 +190,7 @@ def _reconnected(context: RunContext) -> Connection | None:
 
 
 class Watchdog:
-    """Cancels the session's statement at the deadline, again 2 s later, then cuts the connection (contract 6)."""
+    """Cancels the session's statement at the deadline, again 2 s later, then cuts the connection."""
 
     def __init__(self, connection: Connection, deadline: Deadline) -> None:
         self._connection = connection

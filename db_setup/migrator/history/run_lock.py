@@ -1,7 +1,7 @@
 """The run lock: one runner at a time on a database.
 
 An advisory lock of the session, polled: a waiter blocked in pg_advisory_lock would make CREATE INDEX
-CONCURRENTLY the deadlock victim, since it waits for every older transaction (contract 3).
+CONCURRENTLY the deadlock victim, since it waits for every older transaction.
 """
 
 from __future__ import annotations
