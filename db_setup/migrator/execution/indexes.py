@@ -73,7 +73,7 @@ def note(connection: Connection, build: IndexBuild) -> str:
 
 
 def was_built(connection: Connection, build: IndexBuild, earlier_note: str) -> bool:
-    """Tell whether a build that an earlier run began has come to its end."""
+    """Return whether a build that an earlier run began has come to its end."""
     known = set(json.loads(earlier_note or "[]"))
     return any(
         index.valid and index.oid not in known and build.name in {"", index.name}
