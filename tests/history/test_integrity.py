@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from migrator.cli.local_server import LocalServer
 from migrator.errors import InconsistentHistory, MigrationFailed
+from migrator.history.schema import IS_NEWEST, UPGRADE
 
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, MakeDatabase
@@ -257,6 +259,17 @@ def test_missing_files_that_are_allowed(four: Database, folder: Folder, invoke: 
     assert_whole(invoke, four, ALLOW_MISSING="true")
     four.execute("DELETE FROM db_setup.history WHERE name = '002_b.sql'")
     assert "002_b.sql" in invoke(STATUS, ALLOW_MISSING="true")["problems"][0]
+
+
+def test_new_columns_are_in_each_place() -> None:
+    """The columns that an upgrade adds are those it is asked for, each with its comment, and those this file drops."""
+    added = re.findall(r"ADD COLUMN IF NOT EXISTS (\w+)", UPGRADE)
+    asked = ",".join(re.findall(r"'\{([\w,]+)\}'", IS_NEWEST)).split(",")
+    assert sorted(asked) == sorted(added)
+    assert re.findall(r"=\) ([0-9]+) FROM", IS_NEWEST) == [str(len(added))]
+    assert set(added) <= set(re.findall(r"COMMENT ON COLUMN db_setup\.\w+\.(\w+)", UPGRADE))
+    assert sorted(re.findall(r"DROP COLUMN (\w+)", OLDER)) == sorted(added)
+    assert sorted(re.findall(r"::regclass, '(\w+)'", COLUMNS)) == sorted(added)
 
 
 def test_earlier_version(four: Database, folder: Folder, invoke: Invoke) -> None:
