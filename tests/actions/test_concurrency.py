@@ -229,6 +229,27 @@ def test_lock_lost_to_another(invoke: Invoke, folder: Folder, database: Database
     assert database.query("SELECT to_regclass('b')") == [(None,)]
 
 
+def test_lock_lost_before_the_end_of_a_stepwise_file(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A stepwise file is not recorded as applied while another session has the lock; a re-run records it."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int); VACUUM a;")
+    folder.write("001_a.check.sql", "SELECT pg_advisory_unlock_all() IS NOT NULL AND pg_sleep(0.6) IS NOT NULL;")
+    holder = database.connect()
+
+    def take() -> None:
+        with holder.cursor() as cursor:
+            wait_for(database, ASLEEP, 1)
+            cursor.execute(LOCK)
+
+    thief = threading.Thread(target=take)
+    thief.start()
+    with pytest.raises(Exception, match=r"001_a\.sql: the run lock was lost"):
+        invoke()
+    thief.join()
+    holder.close()
+    assert database.query("SELECT name, state FROM db_setup.history") == [("001_a.sql", "running")]
+    assert invoke()["applied_migrations"] == ["001_a.sql"]
+
+
 @pytest.mark.parametrize("down", ["DROP TABLE a;", "DROP TABLE a; VACUUM;"], ids=["transaction", "stepwise"])
 def test_rollback_whose_lock_was_lost(invoke: Invoke, folder: Folder, database: Database, down: str) -> None:
     """When another session takes the lock that a down migration has dropped, the next one is not run."""

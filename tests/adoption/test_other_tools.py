@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from migrator.adoption.other_tools import ONE, TOOLS, UNDONE, UP_TO, ToolRow, adopted_by_tool, checksums
+from migrator.drift.catalog_expressions import HISTORY_TABLES
 from migrator.files.migration import Migration
 from migrator.planning.plan import Pending
 
@@ -52,3 +53,8 @@ def test_up_to() -> None:
     files = items("1_a.sql", "2_b.sql", "3_c.sql", "orders.sql")
     assert len(adopted_by_tool(FLYWAY, [ToolRow(UP_TO, "2")], files, lambda _: b"")) == 2
     assert adopted_by_tool(FLYWAY, [ToolRow(UP_TO, "9")], files, lambda _: b"") == []
+
+
+def test_tables_of_tools_are_no_drift() -> None:
+    """The table of each tool is among those that are not compared."""
+    assert {tool.table for tool in TOOLS} <= set(HISTORY_TABLES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,14 @@ def test_it_cannot_go_before_itself(tmp_path: Path) -> None:
     for scope in (initializer, initializer.function):
         with pytest.raises(InvalidProps, match="which the migrations need themselves"):
             initializer.execute_before(scope)
+
+
+def test_every_property_is_described() -> None:
+    """The docstring of the construct has each of its properties."""
+    text = inspect.getdoc(DatabaseInitializer) or ""
+    properties = set(inspect.signature(DatabaseInitializer.__init__).parameters) - {"self", "scope", "id"}
+    assert len(properties) > 20
+    assert {name for name in properties if f"``{name}``" not in text} == set()
 
 
 def test_a_misspelt_property_is_refused(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_words_are_understood(words: list[str], expected: dict[str, object]) -> 
 
 @pytest.mark.parametrize("action", ["migrate", "plan", "status", "rotate", "number"])
 def test_every_action_takes_database_folder_and_json(action: str) -> None:
-    """Each action can be told its database and folder, and to answer in JSON."""
+    """Each action takes its database and folder, and answers in JSON where it is asked to."""
     found = parser().parse_args([action, "--database-url", "u", "--migrations", "m", "--json"])
     assert (found.database_url, found.migrations, found.json) == ("u", "m", True)
 

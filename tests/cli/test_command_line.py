@@ -1,4 +1,4 @@
-"""The door for people: actions, options, what is printed where, and exit statuses."""
+"""The entry point for people: actions, options, what is printed where, and exit statuses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_json(cli: Cli, folder: Folder) -> None:
 
 
 def test_failure(cli: Cli, folder: Folder) -> None:
-    """A failure is told on standard error without a traceback, and exits with 1."""
+    """A failure is reported on standard error without a traceback, and exits with 1."""
     folder.write("001_a.sql", "SELECT nope;")
     done = cli("migrate")
     assert (done.status, done.out) == (1, "")
@@ -111,7 +111,7 @@ def test_progress_in_a_log(cli: Cli, folder: Folder, tmp_path: Path) -> None:
 
 
 def test_any_folder_and_any_working_directory(folder: Folder, database: Database, tmp_path: Path) -> None:
-    """The drop-in folder works wherever it is copied, with migrations inside it or beside it."""
+    """The drop-in folder works wherever it is copied, with migrations inside it or next to it."""
     for root, place in (("one", "db_setup/migrations"), ("two", "migrations")):
         shutil.copytree(PRODUCT, tmp_path / root / "db_setup", ignore=shutil.ignore_patterns("__pycache__"))
         migrations = tmp_path / root / place

@@ -139,7 +139,7 @@ def test_script_that_fails(cli: Cli, psql: Psql, folder: Folder, invoke: Invoke,
     assert database.query(indexes) == [(False, True), (True, True)]
 
 
-def test_not_beside_a_run(cli: Cli, psql: Psql, folder: Folder, database: Database) -> None:
+def test_not_during_a_run(cli: Cli, psql: Psql, folder: Folder, database: Database) -> None:
     """A script does nothing while a run is at work."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     script = cli("plan", "--sql").out
@@ -189,7 +189,7 @@ def test_checks(cli: Cli, psql: Psql, folder: Folder, database: Database) -> Non
 
 
 def test_repeatable_and_environments(cli: Cli, psql: Psql, folder: Folder, invoke: Invoke, database: Database) -> None:
-    """A changed repeatable file is run again, beside rows of files that are for another environment."""
+    """A changed repeatable file is run again, next to rows of files that are for another environment."""
     for name in ("repeatable", "env/dev"):
         (folder.path / name).mkdir(parents=True)
     folder.write("repeatable/v.sql", "CREATE OR REPLACE VIEW v AS SELECT 1 AS one;")

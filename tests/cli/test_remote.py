@@ -36,7 +36,7 @@ CREDENTIALS = {
 
 
 class Answer(NamedTuple):
-    """What the endpoint sends: status, body, and headers beside the usual ones."""
+    """What the endpoint sends: status, body, and headers in addition to the usual ones."""
 
     status: int
     body: object
@@ -194,7 +194,7 @@ def test_event_is_the_documented_one(remote_here: Cli, endpoint: Endpoint, folde
 
 @pytest.mark.parametrize("json_wanted", [[], ["--json"]], ids=["text", "json"])
 def test_failure_is_that_of_a_local_run(cli: Cli, remote_here: Cli, folder: Folder, json_wanted: list[str]) -> None:
-    """A refused statement is told with the same text, code and exit status as in a local run."""
+    """A refused statement is reported with the same text, code and exit status as in a local run."""
     folder.write("001_a.sql", "SELECT 1;\nSELECT nope;")
     there, local = remote_here("migrate", *json_wanted), cli("migrate", *json_wanted)
     assert [timeless(text) for text in there[1:]] == [timeless(text) for text in local[1:]]

@@ -67,7 +67,7 @@ def test_region_is_the_option_or_that_of_the_arn(name: str, region: str, found: 
 
 
 @pytest.mark.parametrize("error", [InvalidRequest("a", fix="b"), NoDatabase("a"), MigrationFailed("a"), RunInterrupted("a")])
-def test_error_of_a_run_is_told_in_its_own_words(error: DbSetupError) -> None:
+def test_error_of_a_run_is_reported_in_its_own_words(error: DbSetupError) -> None:
     """Text, code and exit status of a run's error come through whole."""
     with pytest.raises(FailedThere) as caught:
         _body("shop", reply({"errorMessage": str(error), "errorType": "X", "stackTrace": []}, failed=True))
@@ -130,7 +130,7 @@ def test_failure_has_the_fields_of_its_text_where_the_log_is_cut() -> None:
     ],
 )
 def test_end_that_is_none_of_a_run(kind: str, text: str, fix: str) -> None:
-    """What Lambda itself says of a crash is told with what to change."""
+    """What Lambda itself says of a crash is reported with what to change."""
     with pytest.raises(FunctionFailed) as caught:
         _body("shop", reply({"errorType": kind, "errorMessage": text}, failed=True))
     assert (caught.value.code, caught.value.exit_status) == ("function_failed", 1)

@@ -16,7 +16,7 @@ class Screen(io.StringIO):
     """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
-        """Tell that it is one."""
+        """Say that it is one."""
         return True
 
 
@@ -101,7 +101,7 @@ def test_colours_are_for_terminals_that_want_them(
 )  # fmt: skip
 @pytest.mark.parametrize("quiet", [False, True], ids=["loud", "quiet"])
 def test_remark_is_a_line_unless_quiet(event: str, fields: dict[str, Any], text: str, quiet: bool) -> None:
-    """What the run meets is told on standard error as it happens, and not at all beside JSON."""
+    """What the run meets is shown on standard error as it happens, and not at all with --json."""
     out, err = io.StringIO(), io.StringIO()
     Terminal(out, err, quiet=quiet).listen(event, fields)
     assert (out.getvalue(), err.getvalue()) == ("", "" if quiet else text)
@@ -112,7 +112,7 @@ def test_long_migration_shows_progress(monkeypatch: pytest.MonkeyPatch, screen: 
     """A migration that takes long is named again and again: in place on a terminal, in lines elsewhere."""
     monkeypatch.setattr(terminal, "_REDRAW", 0.001)
     monkeypatch.setattr(terminal, "_REMIND", 0.001)
-    told = threading.Event()
+    shown = threading.Event()
 
     class Stream(io.StringIO):
         def isatty(self) -> bool:
@@ -120,21 +120,21 @@ def test_long_migration_shows_progress(monkeypatch: pytest.MonkeyPatch, screen: 
 
         def write(self, text: str, /) -> int:
             if "line 1,234" in text:
-                told.set()
+                shown.set()
             return super().write(text)
 
     err = Stream()
     view = Terminal(io.StringIO(), err, quiet=False)
     view.listen("migration.started", {"migration": "003_x.sql"})
     view.listen("migration.progress", {"line": 1234})
-    assert told.wait(10)
+    assert shown.wait(10)
     view.close()
     assert "003_x.sql: 0 s" in err.getvalue()
     assert ("\r" in err.getvalue()) is screen
 
 
 def test_quiet_terminal_starts_no_thread() -> None:
-    """Beside JSON nothing shows progress."""
+    """With --json nothing shows progress."""
     before = threading.active_count()
     view = Terminal(io.StringIO(), Screen(), quiet=True)
     view.listen("migration.started", {"migration": "003_x.sql"})
@@ -150,7 +150,7 @@ def test_error_goes_to_standard_error() -> None:
 
 
 def test_adopted_comes_before_what_is_left() -> None:
-    """What is recorded as applied stands before what is run, or still to be run, and is told once."""
+    """What is recorded as applied stands before what is run, or still to be run, and is shown once."""
     adopted = {"adopted_migrations": [{"number": "001", "name": "001_a.sql", "evidence": "baselined, not verified"}]}
     pending = (ReportedMigration("001", "001_a.sql", ""), ReportedMigration("002", "002_b.sql", ""))
     out, _ = shown(Report("baseline", "pending_migrations", pending=pending, details=adopted))

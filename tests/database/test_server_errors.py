@@ -130,7 +130,7 @@ def test_errors_that_may_pass_are_locks_and_conflicts() -> None:
 
 
 def test_lost_lock_names_the_file_and_keeps_nothing() -> None:
-    """A run whose lock was lost says which file was rolled back, and what must not be called."""
+    """A run whose lock was lost says at which file, and what must not be called."""
     error = lock_lost(NAME)
     assert isinstance(error, RunLockLost)
     assert NAME in error.what

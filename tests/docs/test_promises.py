@@ -17,7 +17,7 @@ PROMISES = {
                                      "test_old_package_on_the_newer_database"),
     "The application does not queue.": ("test_table_locked_for_a_while", "test_table_locked_too_long"),
     "It leaves in time.": ("test_deadline", "test_lambda_deadline"),
-    "No invalid index stays.": ("test_failed_build_leaves_no_index", "test_invalid_index_of_others_is_rebuilt"),
+    "No invalid index stays.": ("test_failed_build_leaves_no_index", "test_invalid_index_of_another_session_is_rebuilt"),
     "Orphans end.": ("test_orphan_of_a_killed_runner_ends",),
     "The writer only.": ("test_standby", "test_read_only_session"),
     "`psql` is not needed, and its files run.": ("test_result_equals_that_of_psql",),

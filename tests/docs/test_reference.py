@@ -161,13 +161,13 @@ def test_error_codes() -> None:
 
 
 def test_log_events() -> None:
-    """The events of the log are those that the code tells, whatever it says them through."""
-    told: set[str] = set()
+    """The events of the log are those that the code reports, whatever it sends them through."""
+    reported: set[str] = set()
     for file in PRODUCT.rglob("*.py"):
         if "cli" not in file.relative_to(PRODUCT).parts:
             texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
-            told |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration|user)\.[a-z]+", text)}
-    assert set(column(REFERENCE, "Log")) == told
+            reported |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration|user)\.[a-z]+", text)}
+    assert set(column(REFERENCE, "Log")) == reported
 
 
 @pytest.mark.parametrize(("name", "number"), table(REFERENCE, "Files and numbers"))

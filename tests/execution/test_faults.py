@@ -1,4 +1,4 @@
-"""Exactly once, and no dirty state, whatever happens to runner, connection and server (contract 1, 2, 4).
+"""Exactly once, and no dirty state, whatever happens to runner, connection and server.
 
 A sample of the points, spread by a fixed seed; ``FAULT_POINTS=9999`` takes every one of them.
 """

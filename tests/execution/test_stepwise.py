@@ -83,7 +83,7 @@ def test_failed_build_leaves_no_index(invoke: Invoke, folder: Folder, table: Dat
     assert any("was dropped" in warning for warning in body["warnings"]) is False
 
 
-def test_invalid_index_of_others_is_rebuilt(invoke: Invoke, folder: Folder, table: Database) -> None:
+def test_invalid_index_of_another_session_is_rebuilt(invoke: Invoke, folder: Folder, table: Database) -> None:
     """An invalid index of the name is dropped and built anew, which IF NOT EXISTS would have skipped."""
     with pytest.raises(Exception, match="could not create unique index"):
         table.execute("CREATE UNIQUE INDEX CONCURRENTLY t_i ON t (i)")

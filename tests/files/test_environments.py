@@ -89,7 +89,7 @@ def test_directive_below_the_top(invoke: Invoke, mixed: Folder, before: str) -> 
         invoke({"action": "status"})
 
 
-def test_history_tells_what_was_skipped(invoke: Invoke, mixed: Folder, database: Database) -> None:
+def test_history_shows_what_was_skipped(invoke: Invoke, mixed: Folder, database: Database) -> None:
     """The row of a run names the files that were left to other environments."""
     invoke(**DEV)
     assert database.query("SELECT message FROM db_setup.runs") == [("for other environments: env/staging/002_other.sql",)]

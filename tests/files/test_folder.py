@@ -91,7 +91,7 @@ def test_other_files_are_left_alone(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["003_x.Down.sql", "003_x.DOWN.sql"])
-def test_way_back_is_never_run_however_it_is_spelled(tmp_path: Path, name: str) -> None:
+def test_down_migration_is_never_run_however_it_is_spelled(tmp_path: Path, name: str) -> None:
     """A down migration spelled in another case is not mistaken for a migration."""
     (tmp_path / name).write_text("drop table users;")
     assert names(tmp_path) == []
@@ -244,7 +244,7 @@ def test_no_folder_is_refused_with_its_path(tmp_path: Path, name: str) -> None:
     assert "MIGRATIONS_DIR" in caught.value.fix
 
 
-def test_default_folder_is_inside_the_package_or_beside_it(tmp_path: Path) -> None:
+def test_default_folder_is_inside_the_package_or_next_to_it(tmp_path: Path) -> None:
     """In a Lambda the migrations lie next to initializer.py, in a project next to db_setup/."""
     base = tmp_path / "db_setup"
     base.mkdir()

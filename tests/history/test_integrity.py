@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 from migrator.cli.local_server import LocalServer
 from migrator.errors import InconsistentHistory, MigrationFailed
+from migrator.history.history import _ROWS
+from migrator.history.schema import CREATE_SQL, IS_NEWEST, UPGRADE
 
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, MakeDatabase
@@ -257,6 +261,34 @@ def test_missing_files_that_are_allowed(four: Database, folder: Folder, invoke: 
     assert_whole(invoke, four, ALLOW_MISSING="true")
     four.execute("DELETE FROM db_setup.history WHERE name = '002_b.sql'")
     assert "002_b.sql" in invoke(STATUS, ALLOW_MISSING="true")["problems"][0]
+
+
+def test_hash_of_a_row_stays(database: Database) -> None:
+    """A row of an earlier version, in which later columns are null, has the hash that it was sealed with."""
+    database.execute(CREATE_SQL)
+    database.execute(
+        "INSERT INTO db_setup.history (position, name, number, checksum, state, mode, applied_at, duration_ms, run_id, "
+        "applied_by, package_version, evidence, down_sql) OVERRIDING SYSTEM VALUE VALUES (7, '007_ä.sql', '007', 'c', "
+        "'applied', 'transaction', '2026-01-31 12:00:00.000001+01', 5, 3, 'ada', '3.0.0', 'known', 'DROP TABLE ä')"
+    )
+    down = hashlib.sha256("DROP TABLE ä".encode()).hexdigest()
+    facts = (
+        '[7, "007_ä.sql", "007", "c", "applied", "transaction", 0, "", 0, "", "2026-01-31 11:00:00.000001", 3, "ada", '
+        f'"3.0.0", "known", "{down}"]'
+    )
+    (row,) = database.query(_ROWS)
+    assert row[3] == hashlib.sha256(facts.encode()).hexdigest()
+
+
+def test_new_columns_are_in_each_place() -> None:
+    """The columns that an upgrade adds are those it is asked for, each with its comment, and those this file drops."""
+    added = re.findall(r"ADD COLUMN IF NOT EXISTS (\w+)", UPGRADE)
+    asked = ",".join(re.findall(r"'\{([\w,]+)\}'", IS_NEWEST)).split(",")
+    assert sorted(asked) == sorted(added)
+    assert re.findall(r"=\) ([0-9]+) FROM", IS_NEWEST) == [str(len(added))]
+    assert set(added) <= set(re.findall(r"COMMENT ON COLUMN db_setup\.\w+\.(\w+)", UPGRADE))
+    assert sorted(re.findall(r"DROP COLUMN (\w+)", OLDER)) == sorted(added)
+    assert sorted(re.findall(r"::regclass, '(\w+)'", COLUMNS)) == sorted(added)
 
 
 def test_earlier_version(four: Database, folder: Folder, invoke: Invoke) -> None:

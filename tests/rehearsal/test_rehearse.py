@@ -1,4 +1,4 @@
-"""A rehearsal reports what a deploy would do and leaves nothing, whatever ends it (contract 21)."""
+"""A rehearsal reports what a deploy would do and leaves nothing, whatever ends it."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_sequence_that_has_moved_is_named(invoke: Invoke, folder: Folder, databa
     assert "moved, which no rollback undoes: public.a_id_seq" in invoke(REHEARSE)["not_rehearsed"][0]
 
 
-def test_lock_of_others(cli: Cli, invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_lock_of_another_session(cli: Cli, invoke: Invoke, folder: Folder, database: Database) -> None:
     """A statement that meets a lock is named with its holder, soon; what came before it is reported; exit status 1."""
     database.execute("CREATE TABLE a (i int)")
     folder.write("001_a.sql", "SELECT 1;\nALTER TABLE a ADD j int;\nSELECT 2;")

@@ -1,4 +1,4 @@
-"""What a rehearsal says of each kind of statement: lock, risk, rewrite, scan (contract 21)."""
+"""What a rehearsal says of each kind of statement: lock, risk, rewrite, scan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the limited users may do: every maker of objects, every kind of object, every user (contract 18)."""
+"""What the limited users may do: every maker of objects, every kind of object, every user."""
 
 from __future__ import annotations
 

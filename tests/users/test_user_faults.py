@@ -1,4 +1,4 @@
-"""Users and their secrets whenever a run dies: one re-run converges, and a stored version logs in (contract 17).
+"""Users and their secrets whenever a run dies: one re-run converges, and a stored version logs in.
 
 A sample of the points, spread by a fixed seed; ``FAULT_POINTS=9999`` takes every one of them.
 """
@@ -141,7 +141,7 @@ def test_8_deploys_at_once(make_site: MakeSite, runs: Runs) -> None:
     check(site, "at once")
 
 
-def test_work_of_others_on_the_catalogs(make_site: MakeSite, runs: Runs) -> None:
+def test_work_of_another_session_on_the_catalogs(make_site: MakeSite, runs: Runs) -> None:
     """A transaction of another session that changes the same rows is waited out, and not reported."""
     site = make_site(*KINDS)
     site.folder.write("001_a.sql", "CREATE TABLE a (i serial);")
@@ -158,7 +158,7 @@ def test_work_of_others_on_the_catalogs(make_site: MakeSite, runs: Runs) -> None
     check(site, "busy")
 
 
-def test_work_of_others_that_does_not_end(make_site: MakeSite, runs: Runs) -> None:
+def test_work_of_another_session_that_does_not_end(make_site: MakeSite, runs: Runs) -> None:
     """A transaction of another session that outlasts the run ends it in time, and a re-run finishes."""
     site = make_site("user")
     other = psycopg2.connect(site.database.url)

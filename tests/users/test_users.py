@@ -677,7 +677,7 @@ def test_premade_login_with_its_secret(site: Site, deploy: Deploy) -> None:
     site.connect(f"{site.database.name}_user", "known").close()
 
 
-def test_member_of_others_in_a_group_is_named(site: Site, deploy: Deploy) -> None:
+def test_foreign_member_in_a_group_is_named(site: Site, deploy: Deploy) -> None:
     """A role that another tool has put into a group of ours is named by each deploy."""
     site.declare("user")
     deploy()

@@ -138,16 +138,16 @@ class Connection:
     def settings_sql(self) -> str:
         """Return the statements that make the session's settings; the time left goes into statement_timeout.
 
-        SET after connecting, never ``options=``: poolers drop or reject that (contract 15).
+        SET after connecting, never ``options=``: poolers drop or reject that.
         """
         wait, left = max(1, int(self.lock_timeout * 1000)), self._deadline.remaining_ms()
         settings = f"SET standard_conforming_strings = on; SET lock_timeout = {wait}; SET statement_timeout = {left}"
         if self.server_version >= _CHECKS_CLIENT_SINCE:
-            settings += "; SET client_connection_check_interval = 500"  # a killed runner's session ends (contract 5)
+            settings += "; SET client_connection_check_interval = 500"  # a killed runner's session ends
         return settings
 
     def reset_sql(self) -> str:
-        """Return what makes the session new: DISCARD ALL but for the advisory locks (contract 10).
+        """Return what makes the session new: DISCARD ALL but for the advisory locks.
 
         A server before 12.21, 13.17, 14.14, 15.9, 16.5 and 17.1 needs RESET ROLE by itself: else a later rollback
         brings the role back, and the role that ALTER ROLE ... SET role gives to a login is lost.

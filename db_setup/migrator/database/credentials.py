@@ -1,7 +1,7 @@
 """Credentials: where the database is and who connects, from a URL, variables or a secret, and how TLS protects that.
 
 No message holds a password, or a URL that may hold one. A remote database is verified where there is a certificate to
-verify it with, encrypted otherwise, and never silently plain (contract 19).
+verify it with, encrypted otherwise, and never silently plain.
 """
 
 from __future__ import annotations

@@ -27,11 +27,6 @@ class Deadline:
             bounds.append(lambda_remaining - min(_LAMBDA_MARGIN, lambda_remaining / 5))
         return cls(min(bounds) if bounds else None)
 
-    @property
-    def limited(self) -> bool:
-        """Whether there is an end at all."""
-        return self._ends is not None
-
     def remaining(self) -> float:
         """Return the seconds left, never below zero; infinite when there is no end."""
         if self.interrupted:

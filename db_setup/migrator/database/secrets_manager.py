@@ -70,7 +70,7 @@ class UserSecret:
         stages = self._stages[token]
         return next((stage for stage in (CURRENT, PENDING) if stage in stages), "past")
 
-    def check_room(self, value: Mapping[str, object]) -> None:
+    def check_size(self, value: Mapping[str, object]) -> None:
         """Raise SecretError when a value does not fit into a secret."""
         if (size := len(json.dumps(value).encode())) > MAX_BYTES:
             raise SecretError(
@@ -80,7 +80,7 @@ class UserSecret:
 
     def stage(self, value: dict[str, Any], token: str) -> Version:
         """Store a pending version; applications do not see it yet."""
-        self.check_room(value)
+        self.check_size(value)
         text = json.dumps(value)
         made = self._service.call(
             "put_secret_value", ClientRequestToken=token, SecretString=text, VersionStages=[PENDING]

@@ -62,7 +62,7 @@ def migration_error(error: ServerError, file_name: str, *, untracked: bool = Fal
 def lock_lost(file_name: str) -> RunLockLost:
     """Return the error for a migration whose record another runner's lock has refused."""
     return RunLockLost(
-        f"{file_name}: the run lock was lost to another runner; this file was rolled back",
+        f"{file_name}: the run lock was lost to another runner; what was in progress was rolled back",
         fix="run it again; files must not call pg_advisory_unlock_all or DISCARD ALL",
     )
 

@@ -1,7 +1,7 @@
 """Indexes built concurrently: found out whether they came to be, and cleaned up when they did not.
 
 CREATE INDEX CONCURRENTLY that fails or is killed leaves an invalid index, which slows writes, serves no reads,
-and makes IF NOT EXISTS skip the next attempt (contract 8).
+and makes IF NOT EXISTS skip the next attempt.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def note(connection: Connection, build: IndexBuild) -> str:
 
 
 def was_built(connection: Connection, build: IndexBuild, earlier_note: str) -> bool:
-    """Tell whether a build that an earlier run began has come to its end."""
+    """Return whether a build that an earlier run began has come to its end."""
     known = set(json.loads(earlier_note or "[]"))
     return any(
         index.valid and index.oid not in known and build.name in {"", index.name}

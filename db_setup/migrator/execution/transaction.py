@@ -25,7 +25,7 @@ _COPY_LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
 _PARSING = ("standard_conforming_strings", "backslash_quote")
 
 Batch = list[Statement]
-Progress = Callable[[Statement], None]
+OnStatement = Callable[[Statement], None]
 MayReplay = Callable[[ServerError, float], bool]
 RunStatement = Callable[[Connection, Statement], None]
 
@@ -41,7 +41,7 @@ class Transaction:
     """
 
     def __init__(
-        self, connection: Connection, progress: Progress, may_replay: MayReplay, *, careful: bool = False,
+        self, connection: Connection, progress: OnStatement, may_replay: MayReplay, *, careful: bool = False,
         run: RunStatement | None = None,
     ) -> None:  # fmt: skip
         self._connection = connection

@@ -224,7 +224,7 @@ def _read_large(name: str, path: str, descriptor: int, start: bytes) -> Migratio
 
 
 def checksum(content: bytes) -> str:
-    """Return the SHA-256 of the text without BOM and with LF line ends, in hexadecimal (contract 11)."""
+    """Return the SHA-256 of the text without BOM and with LF line ends, in hexadecimal."""
     return hashlib.sha256(_normalised(content.removeprefix(codecs.BOM_UTF8))).hexdigest()
 
 

@@ -109,7 +109,7 @@ class ApplyRecord(Record):
 
     def close(self, connection: Connection) -> None:
         """Mark the row as applied."""
-        values = "state = 'applied', applied_at = pg_catalog.clock_timestamp()"
+        values = f"state = CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, applied_at = pg_catalog.clock_timestamp()"
         connection.run(f"BEGIN; {AS_OWNER}{self._update(connection, values)}; COMMIT")
 
     def _insert(self, connection: Connection, state: str, mode: str, removed: str) -> str:

@@ -1,7 +1,7 @@
 """The run lock: one runner at a time on a database.
 
 An advisory lock of the session, polled: a waiter blocked in pg_advisory_lock would make CREATE INDEX
-CONCURRENTLY the deadlock victim, since it waits for every older transaction (contract 3).
+CONCURRENTLY the deadlock victim, since it waits for every older transaction.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25  # seconds
 
 
 class RunLock:
-    """The run lock of a database, which its session holds until it is given back or the session ends."""
+    """The run lock of a database, which its session holds until the session ends, or a file unlocks it."""
 
     KEY = "1684173925, 1952804208"  # "db_s", "etup"; advisory locks are per database
 

@@ -63,7 +63,6 @@ class Rehearsal:
             self._connection.run(PLAIN_OPENING)
             if not history_exists:
                 self._supervision.history.create()  # as migrate would: a right that is missing is found here
-                self._connection.take_notices()
             for position, (pending, script) in enumerate(work):
                 if pending.resumed or script.mode == STEPWISE:
                     self._stop(work, position, "it runs stepwise, which no transaction can hold")

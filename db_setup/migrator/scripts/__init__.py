@@ -1,7 +1,8 @@
 """Scripts: the statements of a file with its companions, read once, and how they are to be run.
 
 Everything that can be refused from the text alone is refused when a script is read, before a run touches anything. A
-small file is kept in memory; a large one is read again, piece by piece, when it runs. Imports sql and files.
+small file is kept in memory; a large one is read again, piece by piece, when it runs. May import sql, files and what is
+below them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """users: the limited users of a database, provisioned from their secrets: roles, grants and passwords.
 
 What works is left alone, an unsuitable role is refused before anything is changed, and whenever a run dies, the login
-in the secret works. Imports context, planning and database; it is loaded only where a user is configured.
+in the secret works. May import scripts, planning and what planning may; it is loaded only where a user is configured.
 """
 
 from migrator.users.names import chosen

@@ -43,7 +43,7 @@ class Passwords:
                 f"the secret {secret.name} holds the name of the admin, {quoted(admin.user)}",
                 fix="name the secret that is to hold the limited user's credentials",
             )
-        secret.check_room(self._value(self._user.alternate, "x" * 64))
+        secret.check_size(self._value(self._user.alternate, "x" * 64))
         if self._context.request.action != "rotate":
             self._refuse_other_places()
 

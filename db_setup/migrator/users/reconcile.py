@@ -44,9 +44,7 @@ def reconcile(connection: Connection, deadline: Deadline, read_missing: Callable
             return done
         done += len(messages)
     what = f"the server ignored: {cut(messages[0], _MOST_SHOWN)}"
-    ignored = ServerError(errorcodes.PRIVILEGE_NOT_GRANTED, what)
-    ignored.fix = _FIX
-    raise ignored
+    raise ServerError(errorcodes.PRIVILEGE_NOT_GRANTED, what, fix=_FIX)
 
 
 def _run(connection: Connection, messages: Sequence[str]) -> Sequence[str]:
@@ -54,10 +52,10 @@ def _run(connection: Connection, messages: Sequence[str]) -> Sequence[str]:
         try:
             connection.run(message)
         except ServerError as error:
-            error.what += f"; the statement was: {cut(message, _MOST_SHOWN)}"
+            what = f"{error.what}; the statement was: {cut(message, _MOST_SHOWN)}"
             conflict = error.sqlstate in _CONFLICTS
-            error.fix = "other sessions are changing the same roles or objects: run it again" if conflict else _FIX
-            raise
+            fix = "other sessions are changing the same roles or objects: run it again" if conflict else _FIX
+            raise error.replace(what=what, fix=fix) from error.__cause__
     return messages
 
 

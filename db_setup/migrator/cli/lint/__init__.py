@@ -1,7 +1,7 @@
 """lint: mistakes and dangerous statements in a folder of migrations, and differences from a git branch.
 
 Needs no database and no driver; squawk and git are used where they are installed. A finding never changes a file.
-May import sql, files, scripts and what is below them.
+May import scripts, planning, settings and what is below them, and no driver.
 """
 
 from __future__ import annotations
