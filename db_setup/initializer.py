@@ -36,8 +36,7 @@ def handler(event: object, context: Any) -> dict[str, Any]:
         body = _run(event, context, request_id).body()
     except DbSetupError as error:
         asked = event.get("action", "migrate") if isinstance(event, Mapping) else "migrate"
-        action = asked if asked in ACTIONS else None
-        took = int((time.monotonic() - started) * 1000)
+        action, took = asked if asked in ACTIONS else None, int((time.monotonic() - started) * 1000)
         log("run.finished", {"request_id": request_id, "action": action, **error.body(), "duration_ms": took})
         raise
     log("run.finished", {"request_id": request_id, **body})
