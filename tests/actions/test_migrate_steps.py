@@ -25,7 +25,7 @@ def test_steps_of_the_docstring_are_the_steps_of_a_deploy(
 ) -> None:
     """A first deploy takes each step that is listed, in that order, but for those of the other kind of database."""
     steps = _STEP.findall(migrate.__doc__ or "")
-    assert [int(number) for number, _ in steps] == list(range(1, 16))
+    assert [int(number) for number, _ in steps] == list(range(1, 18))
     site.declare("user")
     site.folder.write("001_a.sql", "CREATE TABLE a (i int);")
     site.folder.write("002_b.sql", "CREATE TABLE b (i int);")

@@ -11,12 +11,14 @@ The steps of a deploy, in their order; a test holds them to what a trace sees:
 7. ``lock``: take the run lock, so that there is one runner.
 8. ``inspect``: read the history again: somebody else may have done the work.
 9. ``refuse_tampering``: raise where the history was changed by hand.
-10. ``create``: create the tables of the history on the first run.
-11. ``begin_run``: record that a run has begun.
-12. ``prepare``: create the limited users, set their passwords, and give the grants that migrations may need.
-13. ``apply_all``: each file in one transaction with its row in the history, or step by step.
-14. ``finish``: give the grants again, on what the migrations have made.
-15. ``end_run``: record how the run ended, and seal the history.
+10. ``check``: refuse roles, secrets and schemas that cannot serve for the limited users.
+11. ``create``: create the tables of the history on the first run.
+12. ``begin_run``: record that a run has begun.
+13. ``prepare``: create the roles of the limited users, and set their passwords.
+14. ``grant``: grant them their privileges, which migrations may need.
+15. ``apply_all``: each file in one transaction with its row in the history, or step by step.
+16. ``finish``: repeat roles and grants, for what the migrations have created or dropped.
+17. ``end_run``: record how the run ended, and seal the history.
 
 A lost connection is settled by the history: connect again and go on at 6, once the old session is gone.
 """

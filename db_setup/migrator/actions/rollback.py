@@ -142,7 +142,7 @@ class _Rollback:
         if missing:
             raise MissingDownFile(
                 f"no down migration for {listed([name for name, _ in missing], 20)}",
-                applied="everything: nothing was rolled back",
+                applied="nothing was rolled back",
                 fix=f"write {listed([down for _, down in missing], 20)}; empty where nothing has to be undone",
             )
         return downs
