@@ -107,6 +107,8 @@ def test_encoded_password_arrives_whole(password: str) -> None:
         ("postgresql://u:S3CRET@h/d?options=x&sslmode=require&nonsense=S3CRET", "nonsense"),
         ("postgresql://u:S3CRET@h/d?sslmod=require", "sslmod"),
         ("postgresql://u@h/d?password=S3CRET&x=1", "unknown parameter"),
+        ("postgresql://u@h/d?password=S3&S3CRET=1", "unknown parameter"),
+        ("postgresql://u:S3CRET/d?user=x&host=h", "the port in DATABASE_URL is not a number"),
         ("postgresql://u:S3CRET@h1,h2/d", "several hosts"),
         ("postgresql://u:S3CRET@h1:5432,h2:5432/d", "host"),
         ("postgresql://u:S3CRET@/d?host=h1,h2", "several hosts"),

@@ -84,7 +84,8 @@ def _parse(url: str) -> dict[str, str]:
         if _BROKEN_ENCODING.search(rest):
             what = "DATABASE_URL has a broken %-encoding"
         else:
-            pairs = filter(None, rest.partition("?")[2].split("&"))
+            query, password, _ = rest.partition("?")[2].partition("password=")  # what follows may be of the password
+            pairs = filter(None, [*query.split("&"), *(["password"] if password else [])])
             names = {pair.partition("=")[0] if "=" in pair else "" for pair in pairs}
             _check_parameters(name for name in names if _read_by_libpq(f"/?{name}=") is None)
     raise InvalidSetting(what, fix=_URL_FIX)
@@ -120,7 +121,8 @@ def port_number(text: str, source: str, error: type[DbSetupError]) -> int:
     if not text:
         return DEFAULT_PORT
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _MAX_PORT):
-        raise error(f'the port in {source} is "{text}"', fix=f"set it to a number from 1 to {_MAX_PORT}")
+        shown = f'"{text}"' if text.isdigit() else "not a number"  # it may be the password, with an @ that is missing
+        raise error(f"the port in {source} is {shown}", fix=f"set it to a number from 1 to {_MAX_PORT}")
     return int(text)
 
 
