@@ -82,9 +82,14 @@ class DbSetupError(Exception):
         """Return the same error of a run that had come so far."""
         return self.replace(progress=progress, applied=str(progress))
 
+    @property
+    def cause(self) -> str:
+        """What happened, with the place in front where there is one."""
+        return f"{self.where}  {self.what}" if self.where else self.what
+
     def __str__(self) -> str:
         """Return the whole message, the cause first, at most ``MAX_MESSAGE_BYTES`` long in UTF-8."""
-        head = f"{self.where}  {self.what}" if self.where else self.what
+        head = self.cause
         excerpt = self.where.excerpt() if self.where and self.where.text.strip() else ""
         applied = cut(f"Applied: {self.applied}", _MAX_APPLIED) if self.applied else ""
         fix = cut(f"Fix: {self.fix}", _MAX_FIX) if self.fix else ""

@@ -22,7 +22,7 @@ def test_error_has_place_cause_applied_and_fix() -> None:
     """A refused statement is shown with file, line and column, the server's words, what was applied and a fix."""
     error = ServerError("42601", 'syntax error at or near "COLUM"')
     error.where = Location("", 4, 19, "ALTER TABLE users ADD COLUM phone text;")
-    failure = migration_error(error, NAME).after(Progress(failed=NAME))
+    failure = migration_error(error, NAME, untracked=False).after(Progress(failed=NAME))
     assert str(failure).startswith('003_add_phone.sql:4:19  syntax error at or near "COLUM" (42601)\n')
     assert f"Applied: nothing of {NAME}" in str(failure)
     assert "Fix: correct the statement" in str(failure)
@@ -31,7 +31,7 @@ def test_error_has_place_cause_applied_and_fix() -> None:
 
 def test_error_without_a_place_names_the_file() -> None:
     """Where no place is known, the message begins with the file."""
-    assert str(migration_error(ServerError("XX000", "it broke"), NAME)).startswith(f"{NAME}: it broke (XX000)")
+    assert str(migration_error(ServerError("XX000", "it broke"), NAME, untracked=False)).startswith(f"{NAME}: it broke (XX000)")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_kind_and_code_follow_from_the_sqlstate(
     sqlstate: str, message: str, kind: type[MigrationFailed], code: str
 ) -> None:
     """What can be distinguished has a kind and a stable code of its own, and always a fix."""
-    failure = migration_error(ServerError(sqlstate, message), NAME)
+    failure = migration_error(ServerError(sqlstate, message), NAME, untracked=False)
     assert type(failure) is kind
     assert failure.code == code
     assert failure.fix
@@ -73,7 +73,7 @@ def test_kind_and_code_follow_from_the_sqlstate(
 def test_object_that_exists_is_named_and_nothing_was_applied(untracked: bool) -> None:
     """The error of a file that makes what is there names the object, says what was applied, and how to go on."""
     error = ServerError("42P07", 'relation "users" already exists')
-    failure = migration_error(error, NAME, untracked=untracked).after(Progress(failed=NAME))
+    failure = migration_error(error, NAME, untracked).after(Progress(failed=NAME))
     assert 'relation "users"' in str(failure)
     assert f"Applied: nothing of {NAME}" in str(failure)
     assert "IF NOT EXISTS" in failure.fix
@@ -83,25 +83,25 @@ def test_object_that_exists_is_named_and_nothing_was_applied(untracked: bool) ->
 @pytest.mark.parametrize("name", ["postgis", "pgcrypto", "uuid-ossp"])
 def test_missing_extension_is_named_with_what_to_do(name: str) -> None:
     """The fix for an extension the server lacks names it, and PGBIN and DATABASE_URL."""
-    failure = migration_error(ServerError("0A000", f'extension "{name}" is not available'), NAME)
+    failure = migration_error(ServerError("0A000", f'extension "{name}" is not available'), NAME, untracked=False)
     assert all(word in failure.fix for word in (name, "PGBIN", "DATABASE_URL"))
 
 
 def test_hint_of_the_server_is_the_fix_when_there_is_no_better_one() -> None:
     """For a SQLSTATE without advice of ours the server's hint is what to do, and is shown once."""
-    failure = migration_error(ServerError("42883", "no such function", hint="add a cast"), NAME)
+    failure = migration_error(ServerError("42883", "no such function", hint="add a cast"), NAME, untracked=False)
     assert (failure.what, failure.fix) == (f"{NAME}: no such function (42883)", "add a cast")
 
 
 def test_detail_and_hint_stand_behind_the_cause() -> None:
     """The server's detail and hint follow its message."""
-    failure = migration_error(ServerError("23505", "duplicate key", detail="Key (id)=(7) exists.", hint="look"), NAME)
+    failure = migration_error(ServerError("23505", "duplicate key", detail="Key (id)=(7) exists.", hint="look"), NAME, untracked=False)
     assert failure.what == f"{NAME}: duplicate key (23505); detail: Key (id)=(7) exists.; hint: look"
 
 
 def test_very_long_detail_leaves_space_for_the_rest() -> None:
     """A detail of a megabyte does not push what was applied, fix and code out of the message."""
-    text = str(migration_error(ServerError("23505", "duplicate key", detail="x" * 1_000_000), NAME).after(Progress(failed=NAME)))
+    text = str(migration_error(ServerError("23505", "duplicate key", detail="x" * 1_000_000), NAME, untracked=False).after(Progress(failed=NAME)))
     assert len(text.encode()) <= 1024
     assert text.startswith(f"{NAME}: duplicate key")
     assert "Applied: nothing" in text
@@ -115,13 +115,13 @@ def test_password_in_the_servers_words_is_masked(field: str) -> None:
     words = {"message": "it broke", "detail": "", "hint": "", field: "in ALTER ROLE a PASSWORD 'S3CRET'"}
     error = ServerError("XX000", words["message"], detail=words["detail"], hint=words["hint"])
     error.where = Location("", 1, 1, "alter role a password 'S3CRET'")
-    assert "S3CRET" not in str(migration_error(error, NAME))
+    assert "S3CRET" not in str(migration_error(error, NAME, untracked=False))
 
 
 def test_password_cut_by_the_limit_of_a_detail_is_masked() -> None:
     """A password literal at the end of a detail that is cut stays masked."""
     detail = f"{'x' * 270} PASSWORD 'S3CRET{'S3CRET' * 20}' {'y' * 300}"
-    assert "S3CRET" not in str(migration_error(ServerError("XX000", "it broke", detail=detail), NAME))
+    assert "S3CRET" not in str(migration_error(ServerError("XX000", "it broke", detail=detail), NAME, untracked=False))
 
 
 def test_errors_that_may_pass_are_locks_and_conflicts() -> None:

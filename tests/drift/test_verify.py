@@ -105,6 +105,7 @@ def test_file_that_needs_rows(invoke: Invoke, folder: Folder, database: Database
         invoke(VERIFY)
     body = caught.value.body()
     assert (body["applied_migrations"], body["failed_migration"], body["sqlstate"]) == ([], "002_b.sql", "P0001")
+    assert (body["file"], body["line"], body["column"]) == ("002_b.sql", 1, 1)
     assert scratch_databases(database) == []
 
 

@@ -48,7 +48,7 @@ def after_deploy(context: RunContext, report: Report) -> Report:
     try:
         found = verify(context)
     except DbSetupError as error:
-        return report._replace(warnings=(*report.warnings, f"the database could not be verified: {error.what}"))
+        return report._replace(warnings=(*report.warnings, f"the database could not be verified: {error.cause}"))
     warnings = (*report.warnings, *found.problems)
     state = states.DRIFTED if found.problems else report.state
     return report._replace(

@@ -134,7 +134,7 @@ class _Search:
             try:
                 self._build.apply(item)
             except ScratchFailed as error:
-                return error.what
+                return error.cause
             if self._may_be_equal(number):
                 reads -= self._compare(number, reads if number < len(items) else 1)
         return ""

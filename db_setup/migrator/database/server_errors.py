@@ -48,7 +48,7 @@ _FIX_UNTRACKED = (
 )
 
 
-def migration_error(error: ServerError, file_name: str, *, untracked: bool = False) -> MigrationFailed:
+def migration_error(error: ServerError, file_name: str, untracked: bool) -> MigrationFailed:
     """Return the error to show for a statement that the server refused.
 
     ``untracked`` says that the database has tables but no history of ours.
@@ -78,9 +78,8 @@ def _kind_and_fix(error: ServerError, untracked: bool) -> tuple[type[MigrationFa
 
 
 def _what(error: ServerError, *, with_hint: bool) -> str:
-    parts = [f"{error.message} ({error.sqlstate})"]
     remarks = (("detail", error.detail), ("hint", error.hint if with_hint else ""))
-    return mask_passwords("; ".join([*parts, *(f"{label}: {text[:_MAX_DETAIL]}" for label, text in remarks if text)]))
+    return mask_passwords(error.what + "".join(f"; {label}: {text[:_MAX_DETAIL]}" for label, text in remarks if text))
 
 
 def _extension_fix(name: str) -> str:

@@ -84,10 +84,10 @@ class Build:
     def _failed(self, item: Pending, error: RunError) -> RunError:
         if isinstance(error, ScratchFailed) or error.code in {"deadline_reached", "interrupted"}:
             return error
-        where = f"{error.where}  " if error.where else ""
         return ScratchFailed(
-            f"{item.migration.name} cannot be built in a scratch database: {where}{error.what}",
+            f"{item.migration.name} cannot be built in a scratch database: {error.what}",
             fix="a file that needs data, or a role, which it does not make itself, cannot be verified",
+            where=error.where,
             sqlstate=error.sqlstate,
         ).replace(progress=error.progress)
 

@@ -191,8 +191,7 @@ class Runner:
         if isinstance(error, DeadlineReached | RunInterrupted):
             return error.after(progress._replace(left=tuple(item.name for item in left)))
         if isinstance(error, ServerError):
-            lost = Record.is_fence(error)
-            error = lock_lost(name) if lost else migration_error(error, name, untracked=self._untracked)
+            error = lock_lost(name) if Record.is_fence(error) else migration_error(error, name, self._untracked)
         if isinstance(error, LockTimeout):
             error = error.replace(what=error.what + self._run.blocked_by())
         return error.after(progress)

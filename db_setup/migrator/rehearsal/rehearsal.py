@@ -167,7 +167,7 @@ class Rehearsal:
         elif state in TRANSIENT:
             self._end_at(name, MET_A_LOCK, f"conflicted with another session: {error.message}")
         else:
-            failure = migration_error(error, name, untracked=self._untracked)
+            failure = migration_error(error, name, self._untracked)
             raise failure.replace(applied=_NOTHING_KEPT, progress=Progress(failed=name)) from error
 
     def _refuse_interruption(self, error: Exception) -> None:
