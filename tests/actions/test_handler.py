@@ -162,7 +162,7 @@ def test_secret_by_name_and_by_variable(invoke: Invoke, folder: Folder, database
         ({"username": "u", "password": "canary-9999"}, "has no usable host, dbname"),
         ({"engine": "mysql", "password": "canary-9999"}, 'is for engine "mysql"'),
         ({"host": "h", "dbname": "d", "username": "u", "password": 7}, "has no usable password"),
-        ({"host": "h", "dbname": "d", "username": "u", "password": "canary-9999", "port": "x"}, 'port in the secret s is "x"'),
+        ({"host": "h", "dbname": "d", "username": "u", "password": "canary-9999", "port": "x"}, "port in the secret s is not a number"),
     ],
 )
 def test_secret_that_is_no_use(invoke: Invoke, value: object, said: str) -> None:
