@@ -11,7 +11,8 @@ from tests.plugins.postgres import Database
 
 PATIENCE = 20.0  # seconds
 
-_BLOCKED = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+# Not pg_stat_activity.wait_event_type, which is empty for a moment whenever a session that waits wakes up to look.
+_BLOCKED = "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
 
 
 def wait_until(condition: Callable[[], object]) -> None:
