@@ -6,9 +6,9 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -205,25 +205,28 @@ def test_file_that_releases_all_advisory_locks(invoke: Invoke, folder: Folder, d
     assert invoke()["applied_migrations"] == ["001_a.sql", "002_b.sql"]
 
 
+@contextmanager
+def lock_taken(database: Database) -> Iterator[list[str]]:
+    """Have another session take the run lock, which a file has dropped, as soon as the run sleeps; yield when it did."""
+    seen: list[str] = []
+    with closing(database.connect()) as thief:
+
+        def take() -> None:
+            with thief.cursor() as cursor:
+                wait_for(database, ASLEEP, 1)
+                cursor.execute(LOCK)
+                seen.append("taken")
+
+        with concurrently(take):
+            yield seen
+
+
 def test_lock_lost_to_another(invoke: Invoke, folder: Folder, database: Database) -> None:
     """When another session takes the lock that a file has dropped, the next file is not applied."""
     folder.write("001_a.sql", "SELECT pg_advisory_unlock_all(); SELECT pg_sleep(0.6);")
     folder.write("002_b.sql", "CREATE TABLE b (i int);")
-    holder = database.connect()
-    seen: list[str] = []
-
-    def take() -> None:
-        with holder.cursor() as cursor:
-            wait_for(database, ASLEEP, 1)
-            cursor.execute(LOCK)
-            seen.append("taken")
-
-    thief = threading.Thread(target=take)
-    thief.start()
-    with pytest.raises(Exception, match=r"002_b\.sql: the run lock was lost"):
+    with lock_taken(database) as seen, pytest.raises(Exception, match=r"002_b\.sql: the run lock was lost"):
         invoke()
-    thief.join()
-    holder.close()
     assert seen == ["taken"]
     assert database.query("SELECT name FROM db_setup.history") == [("001_a.sql",)]
     assert database.query("SELECT to_regclass('b')") == [(None,)]
@@ -233,19 +236,8 @@ def test_lock_lost_before_the_end_of_a_stepwise_file(invoke: Invoke, folder: Fol
     """A stepwise file is not recorded as applied while another session has the lock; a re-run records it."""
     folder.write("001_a.sql", "CREATE TABLE a (i int); VACUUM a;")
     folder.write("001_a.check.sql", "SELECT pg_advisory_unlock_all() IS NOT NULL AND pg_sleep(0.6) IS NOT NULL;")
-    holder = database.connect()
-
-    def take() -> None:
-        with holder.cursor() as cursor:
-            wait_for(database, ASLEEP, 1)
-            cursor.execute(LOCK)
-
-    thief = threading.Thread(target=take)
-    thief.start()
-    with pytest.raises(Exception, match=r"001_a\.sql: the run lock was lost"):
+    with lock_taken(database), pytest.raises(Exception, match=r"001_a\.sql: the run lock was lost"):
         invoke()
-    thief.join()
-    holder.close()
     assert database.query("SELECT name, state FROM db_setup.history") == [("001_a.sql", "running")]
     assert invoke()["applied_migrations"] == ["001_a.sql"]
 
@@ -258,19 +250,8 @@ def test_rollback_whose_lock_was_lost(invoke: Invoke, folder: Folder, database: 
     folder.write("002_b.sql", "CREATE TABLE b (i int);")
     folder.write("002_b.down.sql", "DROP TABLE b; SELECT pg_advisory_unlock_all(); SELECT pg_sleep(0.6);")
     invoke()
-    holder = database.connect()
-
-    def take() -> None:
-        with holder.cursor() as cursor:
-            wait_for(database, ASLEEP, 1)
-            cursor.execute(LOCK)
-
-    thief = threading.Thread(target=take)
-    thief.start()
-    with pytest.raises(Exception, match=r"001_a\.down\.sql: the run lock was lost"):
+    with lock_taken(database), pytest.raises(Exception, match=r"001_a\.down\.sql: the run lock was lost"):
         invoke({"action": "rollback", "target_revision": "base", "confirm": True})
-    thief.join()
-    holder.close()
     assert database.query("SELECT name, state FROM db_setup.history") == [("001_a.sql", "applied")]
     assert database.query("SELECT to_regclass('a') IS NOT NULL") == [(True,)]
 
