@@ -25,7 +25,7 @@ A lost connection is settled by the history: connect again and go on at 6, once 
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from migrator.actions.summary import users_summary
@@ -156,7 +156,6 @@ class _Deploy:
     def _apply(self, run: Supervision, inspection: Inspection) -> Runner:
         from migrator.execution import Runner, work_of  # noqa: PLC0415 - half of the code
 
-        connection, provisioner = run.connection, self._provisioner
         before = run.history.applied_by(self._runs) if self._runs else []
         self._runs.append(run.begin("migrate"))
         if inspection.imported:
@@ -173,14 +172,9 @@ class _Deploy:
             before=[ReportedMigration(*row) for row in before],
             trace=self._lock_trace(run),
         )
-        if provisioner:
-            provisioner.prepare(connection)
-            provisioner.grant(connection)  # for migrations that SET ROLE
         pairs = zip(inspection.plan.pending, scripts, strict=True)
-        runner.apply_all([work_of(item, script, run.run_id) for item, script in pairs])
-        if provisioner:
-            connection.run(connection.reset_sql())
-            provisioner.finish(connection)
+        with self._provisioner.around(run.connection) if self._provisioner else nullcontext():
+            runner.apply_all([work_of(item, script, run.run_id) for item, script in pairs])
         return runner
 
     def _lock_trace(self, run: Supervision) -> Trace | None:

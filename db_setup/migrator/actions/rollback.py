@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from migrator.context import RunContext
@@ -152,7 +152,6 @@ class _Rollback:
             self._warnings.append(text)
 
     def _apply(self, run: Supervision, downs: Downs) -> None:
-        connection, provisioner = run.connection, self._provisioner
         runner = Runner(run, self._context.listen)
         work = [
             Work(
@@ -163,13 +162,8 @@ class _Rollback:
             for row, script in downs
         ]
         try:
-            if provisioner:
-                provisioner.prepare(connection)
-                provisioner.grant(connection)
-            runner.apply_all(work)
-            if provisioner:
-                connection.run(connection.reset_sql())
-                provisioner.finish(connection)
+            with self._provisioner.around(run.connection) if self._provisioner else nullcontext():
+                runner.apply_all(work)
         finally:
             migrations = {item.name: item.record.name for item in work}
             self._done.update((migrations[item.name], item) for item in runner.applied)

@@ -122,10 +122,7 @@ class _Failures:
             self.terminal.error(text or str(error))
             return error.exit_status
         duration_ms = int((time.monotonic() - self._started) * 1000)
-        try:
-            print(json.dumps({"success": False, "action": self._action, **error.body(), "duration_ms": duration_ms}))
-        except BrokenPipeError:
-            return CLOSED_PIPE
+        print(json.dumps({"success": False, "action": self._action, **error.body(), "duration_ms": duration_ms}))
         return error.exit_status
 
 

@@ -14,11 +14,10 @@ from migrator.errors import DbSetupError, Progress, RunError, ScratchFailed, Ser
 from migrator.execution import Runner, supervised, work_of
 from migrator.history import History
 from migrator.planning import Pending
-from migrator.scripts import Script, read_script
+from migrator.scripts import Script, kept, read_script
 from migrator.sql import Statement
 from migrator.sql.effects import new_role
 
-_LARGEST_IN_MEMORY = 1 << 16  # bytes; larger files are read again when they run
 _MAX_NOTES = 20
 _NOTHING_APPLIED = "nothing: the files were being built in a scratch database"
 
@@ -42,7 +41,8 @@ class Build:
 
     def apply(self, item: Pending) -> None:
         """Apply a file; raises ScratchFailed when it cannot be built, DeadlineReached when the time is over."""
-        script = read_script(item.migration, keep=item.migration.size <= _LARGEST_IN_MEMORY)
+        ((migration, keep),) = kept([item.migration])
+        script = read_script(migration, keep=keep)
         try:
             self._run(item, without_outside_effects(script, self._note_for(script)))
         except RunError as error:

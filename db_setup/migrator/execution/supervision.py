@@ -71,14 +71,12 @@ class Supervision:
         """Record that the run has begun; its end is recorded, too, and seals the history."""
         self.run_id = self.history.begin_run(action, self._context.request_id, message)
         self._context.warnings += self.history.warnings
-        return self.record_end_with(
-            lambda outcome, text: self.history.end_run(self.run_id, outcome, text, self.durations)
-        )
-
-    def record_end_with(self, record_end: RecordEnd) -> int:
-        """Choose another way to record the end, of a run that has a row already."""
-        self._record_end = record_end
+        self.record_end_with(lambda outcome, text: self.history.end_run(self.run_id, outcome, text, self.durations))
         return self.run_id
+
+    def record_end_with(self, record_end: RecordEnd) -> None:
+        """Choose how the end is recorded, of a run that has a row already."""
+        self._record_end = record_end
 
     def watch_blockers(self) -> None:
         """Begin to sample who blocks the session, on another one; a second call changes nothing."""

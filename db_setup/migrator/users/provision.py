@@ -6,7 +6,8 @@ before the migrations run, ``finish`` repeats both after them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from migrator.context import RunContext
 from migrator.database import Connection
@@ -68,6 +69,15 @@ class UserProvisioner:
                 raise UserRefused(
                     f"there is no schema {quoted(name)}", fix="correct DB_SCHEMAS, or create the schema in a migration"
                 )
+
+    @contextmanager
+    def around(self, connection: Connection) -> Iterator[None]:
+        """Provision the users before the migrations of a run, which may SET ROLE, and again after them."""
+        self.prepare(connection)
+        self.grant(connection)
+        yield
+        connection.run(connection.reset_sql())
+        self.finish(connection)
 
     def prepare(self, connection: Connection) -> None:
         """Make groups, logins and passwords as configured; what works is left alone."""

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -52,7 +52,6 @@ def run_as(
     command: Sequence[str | Path],
     *,
     output: int | IO[bytes] = subprocess.PIPE,
-    environ: Mapping[str, str] = _ENVIRONMENT,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end as ``account``, in a session of its own: Ctrl-C here does not reach it."""
     return subprocess.run(
@@ -62,7 +61,7 @@ def run_as(
         extra_groups=[] if account else None,
         # The caller's folder may be closed to that account.
         cwd="/",
-        env=environ,
+        env=_ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=output,
