@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from migrator.report import Report, ReportedMigration
 from tests.plugins.answers import SCHEMA, check_answer, wrong_with
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
+from tests.plugins.project import copy_project
 from tests.plugins.runs import PRODUCT, Cli, Done, command
 
 STATUS = Report("status", "up_to_date", pending=(ReportedMigration("001", "001_a.sql", ""),)).body()
@@ -167,10 +170,10 @@ def test_wrong_usage_shows_no_password(cli: Cli, options: list[str], password: s
     assert "--databse-url" in done.out + done.err
 
 
-def without_driver(*words: str, **environ: str) -> Done:
+def without_driver(*words: str, environ: Mapping[str, str] | None = None, product: Path = PRODUCT) -> Done:
     """Run the command line with a Python that has no psycopg2."""
-    program = f"import runpy, sys; sys.modules['psycopg2'] = None; runpy.run_path({str(PRODUCT)!r}, run_name='__main__')"
-    given = {**os.environ, "DATABASE_URL": "", **environ}
+    program = f"import runpy, sys; sys.modules['psycopg2'] = None; runpy.run_path({str(product)!r}, run_name='__main__')"
+    given = {**os.environ, "DATABASE_URL": "", **(environ or {})}
     done = subprocess.run(
         [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False, env=given
     )
@@ -184,17 +187,20 @@ def test_version(cli: Cli) -> None:
     assert cli("--version") == Done(0, f"db_setup {VERSION}\n", "")
 
 
-def test_commands_without_the_driver(folder: Folder) -> None:
-    """Help, version, lint, new and number need no psycopg2 where no database is named."""
+def test_commands_without_the_driver(folder: Folder, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Help, version, lint, new and number need no psycopg2 where no database is named and there is no local one."""
+    project = tmp_path_factory.mktemp("project")
+    copy_project(project, "db_setup")  # a developer's local server would count as a database that is named
+    run = partial(without_driver, product=project / "db_setup")
     here = ("--migrations", str(folder.path))
     folder.write("orders.sql", "SELECT 1;")
-    assert without_driver("--version").out.startswith("db_setup ")
+    assert run("--version").out.startswith("db_setup ")
     for words in (["--help"], ["migrate", "--help"]):
-        assert (without_driver(*words).status, without_driver(*words).err) == (0, "")
-    assert without_driver("number", *here).out == "renamed orders.sql -> 001_orders.sql\n"
-    assert without_driver("new", "b", *here).out.endswith("002_b.sql\n")
-    assert without_driver("lint", *here).status == 0
-    assert without_driver("migrat").status == 2
+        assert (run(*words).status, run(*words).err) == (0, "")
+    assert run("number", *here).out == "renamed orders.sql -> 001_orders.sql\n"
+    assert run("new", "b", *here).out.endswith("002_b.sql\n")
+    assert run("lint", *here).status == 0
+    assert run("migrat").status == 2
 
 
 @pytest.mark.parametrize("words", [["number"], ["migrate"], ["rotate"], ["plan", "--sql"]], ids=" ".join)
@@ -202,14 +208,14 @@ def test_driver_is_missing(folder: Folder, database: Database, words: list[str])
     """With a database each action says that the driver is missing, and how to install it, before it does anything."""
     folder.write("orders.sql", "SELECT 1;")
     environ = {"DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder.path)}
-    done = without_driver(*words, **environ)
+    done = without_driver(*words, environ=environ)
     assert (done.status, done.out) == (1, "")
     assert done.err.startswith("error: psycopg2 is not installed")
     assert re.search(r"^Fix: pip install -r db_setup/requirements.txt, or make run", done.err, re.MULTILINE)
     assert done.err.splitlines()[-1] == "[missing_package]"
     assert [path.name for path in folder.path.iterdir()] == ["orders.sql"]
     if words == ["migrate"]:
-        body = json.loads(without_driver(*words, "--json", **environ).out)
+        body = json.loads(without_driver(*words, "--json", environ=environ).out)
         check_answer(body)
         assert body["code"] == "missing_package"
 
