@@ -387,6 +387,12 @@ class NothingProven(PlanError):
     code = "nothing_proven"
 
 
+class NotBuildable(PlanError):
+    """A file that may be applied already cannot be built in a scratch database, so nothing shows whether it is."""
+
+    code = "not_buildable"
+
+
 class ContradictoryEvidence(PlanError):
     """The history of another tool does not fit the files, or says that a file failed."""
 

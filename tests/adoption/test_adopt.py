@@ -13,6 +13,7 @@ from migrator.errors import (
     AdoptionNeeded,
     ContradictoryEvidence,
     InvalidRequest,
+    NotBuildable,
     NothingProven,
     ObjectExists,
     ScratchRefused,
@@ -113,21 +114,21 @@ def test_nothing_is_proven(invoke: Invoke, cli: Cli, files: Folder, database: Da
     """A database that no run of files builds fails the deploy: with the differences, the ways out, nothing written."""
     for text in list(FILES.values())[:2]:
         database.execute(text)
-    database.execute("ALTER TABLE b ALTER i TYPE bigint; CREATE TABLE a_too (i int)")
+    database.execute("ALTER TABLE b ALTER i TYPE bigint; ALTER TABLE a ADD COLUMN too int")
     before = database.query("SELECT oid FROM pg_class ORDER BY 1")
     with pytest.raises(NothingProven) as caught:
         invoke()
     message = str(caught.value)
-    assert "closest is up to 002_b.sql: column public.b.i (differs); table public.a_too (only in the database)" in message
+    assert "closest is up to 002_b.sql: column public.a.too (only in the database); column public.b.i (differs)" in message
     assert "baseline --target N" in message
     assert len(message.encode()) <= 1024
     assert database.query("SELECT oid FROM pg_class ORDER BY 1") == before
     body = invoke(ADOPT)
     assert (body["success"], body["adopted_migrations"]) == (False, [])
-    assert ("table", "public.a_too") in [(item["kind"], item["identity"]) for item in body["differences"]]
+    assert ("column", "public.a.too") in [(item["kind"], item["identity"]) for item in body["differences"]]
     done = cli("migrate")
     assert done.status == 1
-    assert "table public.a_too: only in the database" in done.err
+    assert "column public.a.too: only in the database" in done.err
     with pytest.raises(NothingProven):
         invoke(CONFIRMED)
     assert no_history(database)
@@ -222,13 +223,21 @@ def test_baseline_before_all_files(invoke: Invoke, folder: Folder, database: Dat
 
 
 def test_file_that_cannot_be_built(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """What comes before a file that fails is proven all the same; the file fails where it is applied."""
+    """What comes after a file that cannot be built may be applied or not: nothing runs, and both ways out work."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
-    folder.write("002_broken.sql", "SELECT 1 / 0;")
+    folder.write("002_broken.sql", "INSERT INTO a VALUES (0);\nSELECT 1 / (SELECT i FROM a);")
+    folder.write("003_c.sql", "CREATE TABLE c (i int);")
     database.execute("CREATE TABLE a (i int)")
-    with pytest.raises(Exception, match="division by zero"):
+    with pytest.raises(NotBuildable) as caught:
         invoke()
-    assert history(database) == [("001_a.sql", "adopted")]
+    message = str(caught.value)
+    assert message.startswith("002_broken.sql:2:1  001_a.sql is proven to be applied; 002_broken.sql cannot be built in a scratch database: division by zero (22012), so whether 002_broken.sql to 003_c.sql are applied already is not known")
+    assert "baseline --target 002_broken.sql if that is applied, baseline --target 001_a.sql if it is not" in message
+    with pytest.raises(NotBuildable):
+        invoke(CONFIRMED)
+    assert no_history(database)
+    invoke({"action": "baseline", "target_revision": "002_broken.sql", "confirm": True})
+    assert invoke()["applied_migrations"] == ["003_c.sql"]
 
 
 def test_role_of_a_later_file(invoke: Invoke, folder: Folder, database: Database) -> None:
@@ -472,6 +481,10 @@ def test_alembic(invoke: Invoke, files: Folder, database: Database) -> None:
         "INSERT INTO alembic_version VALUES ('ae1027a6acf')"
     )
     assert named(invoke(ADOPT)) == ["001_a.sql", "002_b.sql"]
+    body = invoke({**ADOPT, "target_revision": "003"})
+    assert named(body) == ["001_a.sql", "002_b.sql"]
+    assert any(text.startswith("003_a_j.sql: alembic_version counts it as applied, and the database has nothing of it") for text in body["warnings"])
+    database.execute(FILES["003_a_j.sql"])
     body = invoke({**CONFIRMED, "target_revision": "003"})
     assert named(body) == ["001_a.sql", "002_b.sql", "003_a_j.sql"]
     assert "alembic_version of Alembic: ae1027a6acf" in body["adopted_migrations"][0]["evidence"]

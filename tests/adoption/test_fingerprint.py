@@ -44,11 +44,12 @@ def test_counts(scratch: Connection) -> None:
         "CREATE SCHEMA s; CREATE TABLE s.t (i int, j int); CREATE VIEW s.v AS SELECT 1; CREATE TABLE s.schema_migrations (i int);"
         "CREATE FUNCTION s.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE EXTENSION file_fdw SCHEMA s"
     )
-    counts, extensions = fingerprint.count_objects(scratch)
+    contents = fingerprint.read_contents(scratch)
+    counts = contents.counts()
     assert counts == {"public": [0, 0, 0], "s": [2, 3, 1]}
-    assert extensions == {"plpgsql", "file_fdw"}
+    assert contents.extensions == {"plpgsql", "file_fdw"}
     assert fingerprint.count_scratch_objects(scratch) == counts
-    assert fingerprint.count_scratch_relations(scratch) == ({"public": [0], "s": [2]}, extensions)
+    assert fingerprint.count_scratch_relations(scratch) == ({"public": [0], "s": [2]}, set(contents.extensions))
 
 
 @pytest.mark.parametrize(

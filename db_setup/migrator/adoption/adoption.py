@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
+from migrator.adoption.claims import Claim, check_claim
 from migrator.adoption.other_tools import REVISION, AdoptedFile, Tool, ToolRow, adopted_by_tool, read_histories
-from migrator.adoption.search import SearchResult, search
+from migrator.adoption.prerequisites import Prerequisites
+from migrator.adoption.search import Failure, SearchResult, search
 from migrator.context import RunContext
 from migrator.database import Connection, lock_lost
 from migrator.drift import difference_fields, in_words
-from migrator.errors import ContradictoryEvidence, NothingProven, ServerError
+from migrator.errors import ContradictoryEvidence, NotBuildable, NothingProven, PlanError, ServerError
 from migrator.files import REPEATABLE, Migration
 from migrator.formatting import listed
 from migrator.history import AppliedMigration, History, Record
@@ -21,12 +23,14 @@ ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
 NONE = "none"
 """The target of a baseline for which no file is applied."""
 
+_FENCED = "the files that are not applied change nothing of it: a run in which one does is rolled back"
 _WAYS_OUT = (
     "adopt shows all differences; write a file that makes them, or change the database, so that it is what some of the "
     'files build; or record what you know: baseline --target N ("none": run all files)'
 )
 _UNCHANGING = "it changes no object, so whether it is applied does not show, and it is taken as applied"
 _BASELINED = "baselined, not verified"
+_NOTHING_DONE = "nothing was run, nothing was recorded"
 
 
 class Adoption(NamedTuple):
@@ -38,7 +42,7 @@ class Adoption(NamedTuple):
     mode: str
     rows: tuple[tuple[AppliedMigration, str], ...] = ()
     details: Mapping[str, Any] = {}
-    refusal: NothingProven | None = None
+    refusal: PlanError | None = None
 
     def body(self) -> dict[str, Any]:
         """Return the fields of an answer."""
@@ -80,7 +84,7 @@ def find_applied(context: RunContext, connection: Connection, inspection: Inspec
         )
     for tool, rows in histories:
         if files := _by_tool(context, tool, rows, _numbered(inspection.plan.pending)):
-            return Adoption(ADOPTED, _rows(files))
+            return _by_claim(context, connection, tool, files, inspection.plan.pending)
     return _by_search(context, connection, inspection.plan.pending)
 
 
@@ -104,19 +108,79 @@ def _read_file(file: Migration) -> bytes:
         return text.read()
 
 
+def _by_claim(
+    context: RunContext, connection: Connection, tool: Tool, files: Sequence[AdoptedFile], items: Sequence[Pending]
+) -> Adoption:
+    """Return what of another tool's history the database does not contradict."""
+    evidence = {item.migration.name: text for item, text in files}
+    claimed = [item for item, _ in files]
+    rest = [item for item in _numbered(items) if item.migration.name not in evidence]
+    found = check_claim(context, connection, claimed, rest)
+    if found.unapplied:
+        names = listed([item.migration.name for item in found.unapplied])
+        context.warnings.append(f"{names}: {tool.table} counts it as applied, and the database has nothing of it")
+    if found.failure is not None:
+        context.warnings.append(f"what {tool.table} says is not compared with the database: {found.failure.error.what}")
+    elif found.differences:
+        context.warnings.append(
+            f"the database is not what the files that {tool.name} has applied build: {in_words(found.differences)}"
+        )
+    if any(found.prerequisites):
+        context.warnings.append(_first_file_missing(found.prerequisites))
+    details = {
+        "not_compared": list(found.not_compared),
+        "not_verifiable": list(found.not_verifiable),
+        **difference_fields(found.differences),
+    }
+    rows = _rows(AdoptedFile(item, evidence[item.migration.name]) for item in found.applied)
+    return Adoption(ADOPTED, rows, details, _contradiction(tool, found, rest))
+
+
+def _contradiction(tool: Tool, found: Claim, rest: Sequence[Pending]) -> PlanError | None:
+    """Return why the files that another tool has not applied may not run, if they may not."""
+    left = sorted((*found.unapplied, *rest), key=lambda item: item.order)
+    if found.failure is not None and (left or not tool.records_each):
+        return not_buildable(found.failure, (*found.applied, *left), found.applied[: found.failure.place])
+    if not found.applied:
+        return ContradictoryEvidence(
+            f"{tool.table} of {tool.name} counts {listed([item.migration.name for item in found.unapplied])} as "
+            "applied, and the database has nothing of what they make",
+            fix="baseline --target none, if they are to run here; or connect to the database that has their tables",
+            applied=_NOTHING_DONE,
+        )
+    if found.taken:
+        return ContradictoryEvidence(
+            f"{tool.table} of {tool.name} does not count the files as applied that make "
+            f"{listed(found.taken)}, and the database has that",
+            fix="record what you know: baseline --target N, the last file that is applied; or change the file that "
+            "makes it, if the database has it from elsewhere",
+            applied=_NOTHING_DONE,
+        )
+    return None
+
+
 def _by_search(context: RunContext, connection: Connection, items: Sequence[Pending]) -> Adoption:
     found = search(context, connection, items)
     applied = items[: found.applied]
     unchanging = {item.migration.name for item in applied[found.applied - found.unchanging :]}
     if unchanging:
         context.warnings.append(f"{listed(sorted(unchanging))}: {_UNCHANGING}; check whether the data is there")
+    if any(found.prerequisites):
+        context.warnings.append(_first_file_missing(found.prerequisites))
     details = {
         "not_compared": list(found.not_compared),
         "not_verifiable": list(found.not_verifiable),
         **difference_fields(found.differences),
     }
-    refusal = None if found.applied or found.unrelated else _refusal(found, items)
-    return Adoption(ADOPTED, _rows(_with_evidence(applied, unchanging)), details, refusal)
+    return Adoption(ADOPTED, _rows(_with_evidence(applied, unchanging)), details, _refusal(found, items))
+
+
+def _first_file_missing(prerequisites: Prerequisites) -> str:
+    name = "000_extensions.sql" if prerequisites.extensions else "000_schema.sql"
+    return (
+        "the files need what none of them makes, so a new database cannot be built from them; "
+        f"add {name}: {' '.join(prerequisites.statements)}"
+    )
 
 
 def _with_evidence(applied: Sequence[Pending], unchanging: AbstractSet[str]) -> Iterator[AdoptedFile]:
@@ -125,15 +189,39 @@ def _with_evidence(applied: Sequence[Pending], unchanging: AbstractSet[str]) -> 
         yield AdoptedFile(item, f"{proven}; {_UNCHANGING}" if item.migration.name in unchanging else proven)
 
 
-def _refusal(found: SearchResult, items: Sequence[Pending]) -> NothingProven:
+def _refusal(found: SearchResult, items: Sequence[Pending]) -> PlanError | None:
+    """Return why the files that are not proven to be applied may not run either, if they may not."""
+    if found.failure is not None:
+        return not_buildable(found.failure, items, items[: found.applied])
+    if found.applied or not found.related:
+        return None
     nearest = f"up to {items[found.nearest - 1].migration.name}" if found.nearest else "before the first"
-    failed = f"; {found.failed}" if found.failed else ""
     return NothingProven(
         "the database has tables and no history, and it is not what these files build, up to whichever of them; "
-        f"closest is {nearest}: {in_words(found.differences)}{failed}",
+        f"closest is {nearest}: {in_words(found.differences)}",
         fix=_WAYS_OUT,
-        applied="nothing was run, nothing was recorded",
+        applied=_NOTHING_DONE,
     )
+
+
+def not_buildable(failure: Failure, items: Sequence[Pending], proven: Sequence[Pending]) -> PlanError:
+    """Return the refusal of a folder of which a file that is not known to be applied cannot be built."""
+    names = [item.migration.name for item in items]
+    applied = f"{_range([item.migration.name for item in proven])} proven to be applied; " if proven else ""
+    before = names[failure.place - 1] if failure.place else NONE
+    return NotBuildable(
+        f"{applied}{failure.error.what}, so whether {_range(names[len(proven):])} applied already is not known",
+        where=failure.error.where,
+        sqlstate=failure.error.sqlstate,
+        fix="have an earlier file make what it needs, such as 000_extensions.sql; or record what you know: "
+        f"baseline --target {names[failure.place]} if that is applied, baseline --target {before} if it is not",
+        applied=_NOTHING_DONE,
+    )
+
+
+def _range(names: Sequence[str]) -> str:
+    """Return names as the subject of a sentence, with its verb."""
+    return f"{names[0]} is" if len(names) == 1 else f"{names[0]} to {names[-1]} are"
 
 
 def _rows(files: Iterable[AdoptedFile]) -> tuple[tuple[AppliedMigration, str], ...]:

@@ -1,17 +1,48 @@
-"""The fingerprint of a database: counts of its objects, which one short query yields.
+"""The fingerprint of a database: names and counts of its objects, which one short query yields.
 
-Databases whose counts differ are not equal, so most comparisons of whole catalogs need not be made.
+Databases whose counts differ are not equal, so most comparisons of whole catalogs need not be made. A name that no file
+ever gives to an object is that of somebody else's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from migrator.database import Connection, Row
 from migrator.drift import HISTORY_TABLES_SQL, is_member, query_catalog
 
 _SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup') OR n.nspname = 'pg_catalog'"
+_OWN_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup')"
+RELATION, FUNCTION, TYPE, SCHEMA = "relation", "function", "type", "schema"
+"""Kinds of names. Relations share theirs with each other; functions are known by name, whatever their arguments."""
+_NAMES = f"""
+SELECT n.nspname AS space, '{RELATION}' AS kind, c.relname AS name, c.oid, c.relkind FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE {_OWN_SCHEMAS} AND c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    AND c.relname NOT IN ({HISTORY_TABLES_SQL}) AND NOT {is_member("pg_class", "c.oid")}
+    AND NOT (c.relkind = 'S' AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+        AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))
+UNION ALL SELECT n.nspname, '{FUNCTION}', p.proname, p.oid, NULL FROM pg_proc p
+JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE {_OWN_SCHEMAS} AND p.oid >= 16384 AND NOT {is_member("pg_proc", "p.oid")}
+UNION ALL SELECT n.nspname, '{TYPE}', t.typname, t.oid, NULL FROM pg_type t
+JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE {_OWN_SCHEMAS} AND t.oid >= 16384 AND t.typtype IN ('b', 'c', 'd', 'e', 'r')
+    AND NOT {is_member("pg_type", "t.oid")}
+    AND (t.typrelid = 0 OR (SELECT c.relkind FROM pg_class c WHERE c.oid = t.typrelid) = 'c')
+    AND NOT EXISTS (SELECT FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid)
+UNION ALL SELECT n.nspname, '{SCHEMA}', n.nspname, n.oid, NULL FROM pg_namespace n WHERE {_OWN_SCHEMAS}"""
 _OBJECTS = f"""
+SELECT o.space, o.kind, o.name, CASE WHEN o.relkind <> 'S' THEN (SELECT count(*) FROM pg_attribute a
+        WHERE a.attrelid = o.oid AND a.attnum > 0 AND NOT a.attisdropped) ELSE -1 END,
+    concat(CASE o.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialised view' WHEN 'S' THEN 'sequence'
+        ELSE CASE o.kind WHEN '{RELATION}' THEN 'table' ELSE o.kind END END, ' ',
+        CASE WHEN o.kind <> '{SCHEMA}' THEN quote_ident(o.space) || '.' END, quote_ident(o.name))
+FROM ({_NAMES}) o"""
+_EXTENSIONS = "SELECT extname::text FROM pg_extension"
+_NOTE_NAMES = f"""INSERT INTO db_setup.names SELECT space, kind, name FROM ({_NAMES}) o ON CONFLICT DO NOTHING"""
+_COUNTS = f"""
 WITH rel AS MATERIALIZED (
     SELECT c.oid, c.relnamespace FROM pg_class c
     WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname NOT IN ({HISTORY_TABLES_SQL})
@@ -63,9 +94,50 @@ Counts = dict[str, list[int]]
 """By schema: how many relations, columns and functions."""
 
 
-def count_objects(connection: Connection) -> tuple[Counts, set[str]]:
-    """Return the counts of a database, and its extensions."""
-    return _counts_and_extensions(query_catalog(connection, _OBJECTS))
+class Name(NamedTuple):
+    """The name of an object that stands by itself: its schema, its kind, and the name itself; not quoted."""
+
+    schema: str
+    kind: str
+    name: str
+
+
+class Object(NamedTuple):
+    """An object that stands by itself: its name, how many columns it has (-1: no such thing), and it for people."""
+
+    name: Name
+    columns: int
+    label: str
+
+
+class Contents(NamedTuple):
+    """What a database has; a name may be there twice, for two functions with other arguments."""
+
+    objects: tuple[Object, ...]
+    extensions: frozenset[str]
+
+    @property
+    def names(self) -> frozenset[Name]:
+        """The names, of schemas only where there is something in them: an empty schema is as good as none."""
+        filled = {item.name.schema for item in self.objects if item.name.kind != SCHEMA}
+        return frozenset(item.name for item in self.objects if item.name.kind != SCHEMA or item.name.schema in filled)
+
+    def counts(self, without: Collection[Name] = ()) -> Counts:
+        """Return the counts by schema, as those of a scratch database are, without the objects of some names."""
+        found: Counts = {item.name.schema: [0, 0, 0] for item in self.objects}
+        for name, columns, _ in self.objects:
+            if name not in without:
+                counted = found[name.schema]
+                counted[0] += name.kind == RELATION and columns >= 0
+                counted[1] += max(columns, 0)
+                counted[2] += name.kind == FUNCTION
+        return found
+
+
+def read_contents(connection: Connection) -> Contents:
+    """Return what a database has."""
+    objects = tuple(Object(Name(*row[:3]), *row[3:]) for row in query_catalog(connection, _OBJECTS))
+    return Contents(objects, frozenset(name for (name,) in query_catalog(connection, _EXTENSIONS)))
 
 
 def create_counters(scratch: Connection) -> None:
@@ -73,9 +145,12 @@ def create_counters(scratch: Connection) -> None:
     published = f" UNION ALL {_WRITTEN} pg_publication_namespace"
     stamps = f"{_STAMPS}{published if scratch.server_version >= _SCHEMAS_PUBLISHED_SINCE else ''}"
     scratch.run(
+        "CREATE TABLE db_setup.names (space name, kind text, name name, PRIMARY KEY (space, kind, name));"
         f"{_function('catalog_stamp', 'n bigint, x numeric', stamps)};"
         f"{_function('count_relations', 's name, r bigint, e text[]', _RELATIONS)};"
-        f"{_function('count_objects', 's name, r bigint, c bigint, f bigint, e text[]', _OBJECTS)}"
+        f"{_function('count_objects', 's name, r bigint, c bigint, f bigint, e text[]', _COUNTS)};"
+        f"CREATE FUNCTION db_setup.note_names() RETURNS void LANGUAGE plpgsql "
+        f"SET search_path = pg_catalog, pg_temp AS $function$ BEGIN {_NOTE_NAMES}; END $function$"
     )
 
 
@@ -84,6 +159,18 @@ def _function(name: str, columns: str, query: str) -> str:
         f"CREATE FUNCTION db_setup.{name}() RETURNS TABLE ({columns}) LANGUAGE plpgsql "
         f"SET search_path = pg_catalog, pg_temp AS $function$ BEGIN RETURN QUERY {query}; END $function$"
     )
+
+
+def note_names(scratch: Connection) -> None:
+    """Note the names that a scratch database with counters has now: a later file may drop what has them."""
+    scratch.run(scratch.reset_sql())  # a file may have left the session read-only
+    scratch.run("SELECT db_setup.note_names()")
+
+
+def noted_names(scratch: Connection) -> frozenset[Name]:
+    """Return all names that were noted."""
+    rows: Iterable[Row] = scratch.rows(f"{_AS_LOGIN}; SELECT space, kind, name FROM db_setup.names")
+    return frozenset(Name(*row) for row in rows)
 
 
 def count_scratch_objects(scratch: Connection) -> Counts:

@@ -40,7 +40,8 @@ class ToolRow(NamedTuple):
 class Tool(NamedTuple):
     """A migration tool: its table, the columns that identify it, and how a ToolRow is selected from it.
 
-    ``exact``: the table has no other columns. ``clauses`` come after FROM.
+    ``exact``: the table has no other columns. ``clauses`` come after FROM. ``records_each``: a row a file, written when
+    that was applied.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Tool(NamedTuple):
     fields: str
     clauses: str = ""
     exact: bool = False
+    records_each: bool = True
 
 
 TOOLS = (
@@ -62,6 +64,7 @@ TOOLS = (
     Tool(
         "golang-migrate", "schema_migrations", frozenset({"version", "dirty"}),
         "'up to', version::text, '', NOT dirty::text::boolean, '', ''", "WHERE version >= 0", exact=True,
+        records_each=False,
     ),
     Tool(
         "dbmate or Rails", "schema_migrations", frozenset({"version"}),
@@ -84,7 +87,7 @@ TOOLS = (
     ),
     Tool(
         "Alembic", "alembic_version", frozenset({"version_num"}),
-        "'revision', version_num::text, '', true, '', ''", exact=True,
+        "'revision', version_num::text, '', true, '', ''", exact=True, records_each=False,
     ),
 )  # fmt: skip
 

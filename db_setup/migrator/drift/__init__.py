@@ -10,7 +10,7 @@ from __future__ import annotations
 from migrator.drift.build import Build, building
 from migrator.drift.catalog_expressions import HISTORY_TABLES_SQL, is_member
 from migrator.drift.diff import Difference, compare, difference_fields, in_words
-from migrator.drift.snapshot import Catalog, CatalogObject, query_catalog, read_catalog
+from migrator.drift.snapshot import Catalog, CatalogObject, Key, query_catalog, read_catalog
 
 __all__ = [
     "HISTORY_TABLES_SQL",
@@ -18,6 +18,7 @@ __all__ = [
     "Catalog",
     "CatalogObject",
     "Difference",
+    "Key",
     "building",
     "compare",
     "difference_fields",

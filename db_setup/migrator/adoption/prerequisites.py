@@ -1,0 +1,92 @@
+"""Prerequisites: extensions and schemas that a database has and that no file makes, although the files need them.
+
+A scratch database gets them before the first file is built in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from psycopg2 import errorcodes
+
+from migrator.database import Connection
+from migrator.drift import is_member, query_catalog
+from migrator.errors import DbSetupError, ServerError
+from migrator.formatting import quoted
+
+_ACTS_OUTSIDE = re.compile(r"dblink|.*_fdw|aws_.*|http|pg_cron|pg_net|plpython.*|plperlu|pltclu|adminpack")
+"""Extensions that reach beyond their database: a scratch build does without them."""
+_EXISTS_ALREADY = {errorcodes.DUPLICATE_OBJECT, errorcodes.DUPLICATE_SCHEMA}
+_FIND_EXTENSIONS = """SELECT e.extname::text, n.nspname::text, e.extversion FROM pg_extension e
+JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql' ORDER BY e.oid"""
+_FIND_SCHEMAS = f"""SELECT n.nspname::text FROM pg_namespace n WHERE n.nspname !~ '^pg_'
+AND n.nspname NOT IN ('information_schema', 'public', 'db_setup') AND NOT {is_member("pg_namespace", "n.oid")}
+ORDER BY n.oid"""
+
+
+class Extension(NamedTuple):
+    """An extension, its schema and its version."""
+
+    name: str
+    schema: str
+    version: str
+
+
+class Prerequisites(NamedTuple):
+    """Extensions and schemas, in the order of their creation."""
+
+    extensions: tuple[Extension, ...] = ()
+    schemas: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, live: Connection) -> Prerequisites:
+        """Return what a database has, without what acts outside its database."""
+        found = map(Extension._make, query_catalog(live, _FIND_EXTENSIONS))
+        extensions = tuple(item for item in found if not _ACTS_OUTSIDE.fullmatch(item.name))
+        return cls(extensions, tuple(name for (name,) in query_catalog(live, _FIND_SCHEMAS)))
+
+    @property
+    def statements(self) -> list[str]:
+        """The statements of a first file that makes them."""
+        return [
+            *(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)};" for name in self.schemas),
+            *(f"CREATE EXTENSION IF NOT EXISTS {quoted(item.name)};" for item in self.extensions),
+        ]
+
+    def without(self, extensions: Collection[str], schemas: Collection[str]) -> Prerequisites:
+        """Return them without some of these names."""
+        return Prerequisites(
+            tuple(item for item in self.extensions if item.name not in extensions),
+            tuple(name for name in self.schemas if name not in schemas),
+        )
+
+    def after(self, error: DbSetupError) -> Prerequisites:
+        """Return them without what a file, it turns out, makes itself, and does not expect to be there."""
+        if error.sqlstate not in _EXISTS_ALREADY:
+            return self
+        named = set(re.findall(r'"((?:[^"]|"")+)"', error.what))
+        return self.without(named, named)
+
+    def create(self, scratch: Connection, warn: Callable[[str], None]) -> None:
+        """Create them in a scratch database; ``warn`` is called with what the server does not allow."""
+        for name in self.schemas:
+            scratch.run(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
+        for item in self.extensions:
+            if refused := _create_extension(scratch, item):
+                warn(f'the database has the extension "{item.name}", and no scratch database gets it: {refused}')
+
+
+def _create_extension(scratch: Connection, item: Extension) -> str:
+    """Create an extension, in its version where the server still has that; return why not, if it was refused."""
+    create = f"CREATE EXTENSION IF NOT EXISTS {quoted(item.name)} SCHEMA {quoted(item.schema)}"
+    refused = ""
+    for version in (f" VERSION {scratch.literal(item.version)}", ""):
+        try:
+            scratch.run(f"{create}{version} CASCADE")
+        except ServerError as error:
+            refused = error.what
+        else:
+            return ""
+    return refused
