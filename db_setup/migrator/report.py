@@ -45,6 +45,7 @@ class Report(NamedTuple):
     """What a run found and did. Revisions are numbers as they are spelled; an empty one is none.
 
     ``affected`` are the migrations that a rollback or a repair is about; ``done`` says that it was carried out.
+    ``unknown``: of the pending migrations it is not known whether they are applied.
     """
 
     action: str
@@ -63,6 +64,7 @@ class Report(NamedTuple):
     affected: tuple[ReportedMigration, ...] = ()
     done: bool = False
     skipped: tuple[str, ...] = ()
+    unknown: bool = False
 
     @property
     def message(self) -> str:
@@ -89,8 +91,11 @@ class Report(NamedTuple):
     def _left(self) -> str:
         if not self.pending or self.problems:
             return ""
+        names = listed([line.name for line in self.pending], _MOST_NAMED)
+        if self.unknown:
+            return f"{counted(len(self.pending))}, unknown until adopt which of them are applied: {names}."
         verb = "would be applied" if self.action == "plan" else "pending"
-        return f"{counted(len(self.pending))} {verb}: {listed([line.name for line in self.pending], _MOST_NAMED)}."
+        return f"{counted(len(self.pending))} {verb}: {names}."
 
     def body(self) -> dict[str, Any]:
         """Return the answer's body, ready for JSON."""
@@ -137,6 +142,7 @@ def describe(context: RunContext, inspection: Inspection, warnings: tuple[str, .
         fixes=tuple(dict.fromkeys(problem.fix for problem in plan.problems)),
         duration_ms=context.elapsed_ms(),
         skipped=inspection.skipped,
+        unknown=inspection.adoption_due and not inspection.imported and action not in {"adopt", "baseline"},
     )
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 
-from migrator.adoption import ADOPTED, BASELINE, IMPORTED, Adoption, adoptable, find_applied, record_adoption
+from migrator.adoption import ADOPTED, BASELINE, IMPORTED, Adoption, find_applied, record_adoption
 from migrator.adoption import baseline as find_baseline
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.errors import AdoptionNeeded
+from migrator.errors import AdoptionNeeded, NothingProven
 from migrator.execution import supervised
 from migrator.files import Folder
 from migrator.formatting import counted, listed
-from migrator.planning import Inspection, inspect
+from migrator.planning import Inspection, inspect, states
 from migrator.report import Report, describe
 
 _UNPROVEN = (
@@ -28,51 +28,87 @@ _UNPROVEN = (
 def adopt(context: RunContext) -> Report:
     """Report which files are applied already, by evidence; record it when the request confirms.
 
-    Raises NothingProven, when confirmed, where nothing is known; ContradictoryEvidence; ScratchRefused.
+    Raises NothingProven, when confirmed, where nothing is known; NotBuildable; ContradictoryEvidence; ScratchRefused.
     """
-    return _adopt(context, lambda connection, inspection: find_applied(context, connection, inspection))
+    folder = context.read_folder()
+
+    def find(connection: Connection, inspection: Inspection) -> Adoption | None:
+        return find_applied(context, connection, inspection) if inspection.adoption_due else None
+
+    return _adopt(context, folder, find)
 
 
 def baseline(context: RunContext) -> Report:
-    """Report the files up to the target as applied, as the user says; record it when the request confirms."""
-    return _adopt(context, lambda _, inspection: find_baseline(context, inspection))
+    """Report the files up to the target as applied, as the user says; record it when the request confirms.
+
+    What an adoption or another baseline has recorded beyond the target is taken back.
+    """
+    folder = context.read_folder()
+
+    def find(connection: Connection, inspection: Inspection) -> Adoption | None:
+        if inspection.plan.state in {states.EMPTY, states.AHEAD}:
+            return None
+        return find_baseline(context, folder, connection, inspection)
+
+    return _adopt(context, folder, find)
 
 
-def _adopt(context: RunContext, found: Callable[[Connection, Inspection], Adoption]) -> Report:
-    folder, action = context.read_folder(), context.request.action
+def _adopt(
+    context: RunContext, folder: Folder, find: Callable[[Connection, Inspection], Adoption | None]
+) -> Report:  # fmt: skip
+    confirmed, action = context.request.confirm, context.request.action
     with closing(context.connect()) as connection, supervised(context, connection) as run:
-        if context.request.confirm:
+        if confirmed:
             run.lock()
         inspection = inspect(context, folder, connection, target="")
         inspection.plan.refuse_problems()
-        finding = found(connection, inspection) if adoptable(inspection) else Adoption(action)
-        if adoptable(inspection) and context.request.confirm:
-            if finding.refusal:
-                raise finding.refusal
+        finding = find(connection, inspection)
+        if finding is not None and confirmed:
+            _refuse_nothing(finding)
             record_adoption(context, connection, finding)
         after = inspect(context, folder, connection, target="")
+    if finding is None or (finding.changes_nothing and finding.mode == BASELINE):
+        report = describe(context, after, (*folder.warnings, *context.warnings), action=action)
+        return report._replace(
+            details=Adoption(action).body(), remark=f"Nothing to {action}: {_why_not(inspection, finding)}."
+        )
     unproven = [_UNPROVEN] if finding.mode == BASELINE and finding.rows else []
     warnings = (*folder.warnings, *context.warnings, *unproven)
     report = describe(context, after, warnings, action=action)._replace(details=finding.body())
-    if not adoptable(inspection):
-        return report._replace(remark=f"Nothing to adopt: {_why_not(inspection)}.")
     if finding.refusal:
-        return report._replace(problems=(finding.refusal.what,), fixes=(finding.refusal.fix,))
-    return report._replace(remark=_remark(context, finding))
+        return report._replace(problems=(finding.refusal.cause,), fixes=(finding.refusal.fix,))
+    return report._replace(remark=_remark(finding, confirmed))
 
 
-def _why_not(inspection: Inspection) -> str:
+def _refuse_nothing(finding: Adoption) -> None:
+    """Raise why an adoption is not recorded: what it has found, or that it has found nothing."""
+    if finding.refusal:
+        raise finding.refusal
+    if finding.mode == ADOPTED and finding.changes_nothing:
+        raise NothingProven(
+            "nothing of what these files make is in the database, so there is nothing to adopt",
+            fix="run migrate: it applies all files, and lets none change what no file makes",
+            applied="nothing was run, nothing was recorded",
+        )
+
+
+def _why_not(inspection: Inspection, finding: Adoption | None) -> str:
+    if inspection.plan.state == states.AHEAD:
+        return "the database is ahead of these files"
+    if finding is not None:
+        return "the history says the same already"
     if inspection.applied:
         return "the database has a history"
     return "the database has no tables" if inspection.plan.pending else "there are no files"
 
 
-def _remark(context: RunContext, finding: Adoption) -> str:
+def _remark(finding: Adoption, confirmed: bool) -> str:
     count = counted(len(finding.rows)) if finding.rows else "no migration"
-    if context.request.confirm:
-        return f"Recorded as applied: {count}."
+    taken = f" Taken back, so that migrate runs them: {listed(finding.forgotten)}." if finding.forgotten else ""
+    if confirmed:
+        return f"Recorded as applied: {count}.{taken}"
     how = 'say --yes, or "confirm": true in the event, to record it'
-    return f"Would be recorded as applied: {count}. Nothing was written: {how}."
+    return f"Would be recorded as applied: {count}.{taken} Nothing was written: {how}."
 
 
 def before_applying(
@@ -80,8 +116,9 @@ def before_applying(
 ) -> tuple[Inspection, Adoption]:
     """Record, at a deploy on a database with tables and no history, what is proven to be applied to it.
 
-    Raises NothingProven when nothing is and the files would touch what is there, and AdoptionNeeded with ADOPT=manual.
-    Once the history is there, even empty, the question has been answered.
+    Raises NothingProven or NotBuildable where a file that is not proven to be applied is not proven absent either, and
+    AdoptionNeeded with ADOPT=manual. As long as no file is recorded, the question is asked again, unless a baseline has
+    answered it.
     """
     if context.settings.adopt == "manual":
         raise AdoptionNeeded(
@@ -95,7 +132,7 @@ def before_applying(
         run.lock()
         whole = inspect(context, folder, connection, target="")
         finding = Adoption(ADOPTED)
-        if not whole.history.exists and adoptable(whole):
+        if whole.adoption_due:
             finding = find_applied(context, connection, whole)
         if finding.refusal:
             context.listen("run.refused", dict(finding.details))  # the whole; an error has space for its beginning only

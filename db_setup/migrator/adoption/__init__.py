@@ -12,10 +12,9 @@ from migrator.adoption.adoption import (
     BASELINE,
     IMPORTED,
     Adoption,
-    adoptable,
-    baseline,
     find_applied,
     record_adoption,
 )
+from migrator.adoption.baseline import baseline
 
-__all__ = ["ADOPTED", "BASELINE", "IMPORTED", "Adoption", "adoptable", "baseline", "find_applied", "record_adoption"]
+__all__ = ["ADOPTED", "BASELINE", "IMPORTED", "Adoption", "baseline", "find_applied", "record_adoption"]

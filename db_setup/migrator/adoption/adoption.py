@@ -16,12 +16,10 @@ from migrator.drift import difference_fields, in_words
 from migrator.errors import ContradictoryEvidence, NotBuildable, NothingProven, PlanError, ServerError
 from migrator.files import REPEATABLE, Migration
 from migrator.formatting import listed
-from migrator.history import AppliedMigration, History, Record
-from migrator.planning import Inspection, Pending, states, up_to
+from migrator.history import NONE, AppliedMigration, History, Record
+from migrator.planning import Inspection, Pending, up_to
 
 ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
-NONE = "none"
-"""The target of a baseline for which no file is applied."""
 
 _FENCED = "the files that are not applied change nothing of it: a run in which one does is rolled back"
 _WAYS_OUT = (
@@ -36,31 +34,27 @@ _NOTHING_DONE = "nothing was run, nothing was recorded"
 class Adoption(NamedTuple):
     """What is known to be applied, by what evidence, and the mode that the history records for it.
 
-    ``details`` are for the answer. ``refusal`` is why nothing may be recorded, and nothing run.
+    ``forgotten`` are rows that are taken back. ``details`` are for the answer. ``refusal`` is why nothing may be
+    recorded, and nothing run.
     """
 
     mode: str
     rows: tuple[tuple[AppliedMigration, str], ...] = ()
+    forgotten: tuple[str, ...] = ()
+    target: str = ""
     details: Mapping[str, Any] = {}
     refusal: PlanError | None = None
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether there is nothing to be recorded: not even that nothing is applied."""
+        return not (self.rows or self.forgotten or self.target == NONE)
 
     def body(self) -> dict[str, Any]:
         """Return the fields of an answer."""
         lines = [{"number": row.number, "name": row.name, "evidence": text} for row, text in self.rows]
-        return {"adopted_migrations": lines, **self.details}
-
-
-def adoptable(inspection: Inspection) -> bool:
-    """Return whether a database has tables, files that may be applied, and no history of ours."""
-    return bool(inspection.imported) or (inspection.plan.state == states.UNTRACKED and bool(inspection.plan.pending))
-
-
-def baseline(context: RunContext, inspection: Inspection) -> Adoption:
-    """Return what the request names as applied, without reading the database; raises UnknownTarget."""
-    if inspection.imported:
-        return _imported(inspection)
-    items = [] if context.request.target == NONE else up_to(context.request.target, _numbered(inspection.plan.pending))
-    return Adoption(BASELINE, _rows(AdoptedFile(item, _BASELINED) for item in items))
+        forgotten = {"forgotten_migrations": list(self.forgotten)} if self.forgotten else {}
+        return {"adopted_migrations": lines, **forgotten, **self.details}
 
 
 def _imported(inspection: Inspection) -> Adoption:
@@ -133,7 +127,7 @@ def _by_claim(
         **difference_fields(found.differences),
     }
     rows = _rows(AdoptedFile(item, evidence[item.migration.name]) for item in found.applied)
-    return Adoption(ADOPTED, rows, details, _contradiction(tool, found, rest))
+    return Adoption(ADOPTED, rows, details=details, refusal=_contradiction(tool, found, rest))
 
 
 def _contradiction(tool: Tool, found: Claim, rest: Sequence[Pending]) -> PlanError | None:
@@ -172,7 +166,8 @@ def _by_search(context: RunContext, connection: Connection, items: Sequence[Pend
         "not_verifiable": list(found.not_verifiable),
         **difference_fields(found.differences),
     }
-    return Adoption(ADOPTED, _rows(_with_evidence(applied, unchanging)), details, _refusal(found, items))
+    rows = _rows(_with_evidence(applied, unchanging))
+    return Adoption(ADOPTED, rows, details=details, refusal=_refusal(found, items))
 
 
 def _first_file_missing(prerequisites: Prerequisites) -> str:
@@ -242,8 +237,9 @@ def record_adoption(context: RunContext, connection: Connection, adoption: Adopt
         history.create()
         history.refuse_tampering()
         run_id = history.begin_run(adoption.mode, context.request_id)
+        history.forget(adoption.forgotten)
         history.record_known(adoption.rows, adoption.mode, run_id)
-        history.end_run(run_id, "succeeded", "", {})
+        history.end_run(run_id, "succeeded", adoption.target, {})
         connection.run("COMMIT")
     except ServerError as error:
         if Record.is_fence(error):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot, Recorded
+from migrator.history.rows import NONE, SCHEMA, AppliedMigration, HistorySnapshot, Recorded
 from migrator.lazy import late
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ else:
     )
 
 __all__ = [
+    "NONE",
     "SCHEMA",
     "AppliedMigration",
     "ApplyRecord",

@@ -20,7 +20,7 @@ from psycopg2 import errorcodes
 from migrator.database import SAFE_PATH_SQL, Connection
 from migrator.errors import InconsistentHistory, ServerError
 from migrator.formatting import quoted
-from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot
+from migrator.history.rows import NONE, SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -46,19 +46,31 @@ FROM {_MISSING}, LATERAL (
     SELECT history_head, package_version FROM {SCHEMA}.runs WHERE action <> 'rotate' AND id <> {{but}}
     ORDER BY id DESC LIMIT 1) r"""
 _PATIENCE = "SET statement_timeout = '10s'"  # the time of the run may be over, and this is to be recorded
-_TABLES = f"""
-SELECT pg_catalog.count(*) > 0, pg_catalog.bool_or(
-    n.nspname = 'public' AND c.relname = 'schema_migrations' AND c.relkind IN ('r', 'p')
-    AND c.relowner IN (d.datdba, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = SESSION_USER)) AND 2 = (
-        SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
-        WHERE a.attrelid = c.oid AND a.attname IN ('id', 'migration_name')))
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
-WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v')
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema', '{SCHEMA}')
-  AND n.nspname !~ '^pg_(toast|temp)'
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"""
+_OF_SCHEMAS = ", ".join(
+    f"'pg_catalog.{name}'::pg_catalog.regclass"
+    for name in (
+        "pg_class", "pg_proc", "pg_type", "pg_operator", "pg_collation", "pg_conversion", "pg_opclass", "pg_opfamily",
+        "pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template", "pg_statistic_ext",
+    )
+)  # fmt: skip
+_CONTENTS = f"""
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_depend o
+        ON o.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND o.refobjid = n.oid
+    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', '{SCHEMA}') AND n.nspname !~ '^pg_(toast|temp)'
+        AND o.classid IN ({_OF_SCHEMAS}) AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
+            WHERE e.classid = o.classid AND e.objid = o.objid AND e.deptype = 'e')
+), EXISTS (
+    SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
+    WHERE n.nspname = 'public' AND c.relname = 'schema_migrations' AND c.relkind IN ('r', 'p')
+        AND c.relowner IN (d.datdba, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = SESSION_USER)) AND 2 = (
+            SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid = c.oid AND a.attname IN ('id', 'migration_name')))"""
+_LAST_WORD = f"""
+SELECT action, message FROM {SCHEMA}.runs WHERE outcome = 'succeeded'
+    AND action IN ('adopted', 'baseline', 'imported', 'repair', 'rollback') ORDER BY id DESC LIMIT 1"""
+"""What was last said about which files are applied, rather than done."""
 
 _TAKE_NEWER = "take the newer folder, since this one does not know what has changed"
 
@@ -92,8 +104,11 @@ class History:
             rows, exists = [], False
         # The table of the first generation is believed only from the database's owner or from this user: a view, or a
         # table of somebody else's, could say anything, and run anything.
-        has_tables, first_generation = (True, False) if rows else self._connection.rows(_TABLES)[0]
-        return HistorySnapshot(tuple(starmap(AppliedMigration, rows)), exists, bool(has_tables), bool(first_generation))
+        if rows:
+            return HistorySnapshot(tuple(starmap(AppliedMigration, rows)), exists, has_tables=True)
+        has_tables, first_generation = self._connection.rows(_CONTENTS)[0]
+        none_applied = exists and has_tables and self._connection.rows(_LAST_WORD) == [("baseline", NONE)]
+        return HistorySnapshot((), exists, has_tables, first_generation and not none_applied, none_applied)
 
     def read_first_generation(self, files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:
         """Return the rows of the first generation's table as rows of ours, in the order of application."""
@@ -260,6 +275,18 @@ class History:
                 f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, "
                 f"evidence) VALUES {values} ON CONFLICT (name) DO NOTHING"
             )
+
+    def not_run_here(self) -> list[str]:
+        """Return the names of the migrations that were recorded as applied, and not run."""
+        rows = self._connection.rows(
+            f"SELECT name FROM {SCHEMA}.history WHERE mode IN ('adopted', 'baseline', 'imported') ORDER BY position"
+        )
+        return [str(name) for (name,) in rows]
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Remove the rows of migrations that were recorded as applied by mistake."""
+        if listed_names := self._connection.literals(*names):
+            self._connection.run(f"DELETE FROM {SCHEMA}.history WHERE name IN ({listed_names})")
 
     def import_first_generation(self, rows: Iterable[AppliedMigration], run_id: int) -> None:
         """Take over the rows of the first generation's table, in one transaction; that table stays as it is."""

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from migrator.files import Number, parse_number
 
 SCHEMA = "db_setup"
+NONE = "none"
+"""The target of a baseline for which no file is applied; its run keeps it as message."""
 
 
 class AppliedMigration(NamedTuple):
@@ -29,15 +31,17 @@ class AppliedMigration(NamedTuple):
 
 
 class HistorySnapshot(NamedTuple):
-    """The history at one moment, and whether the database has tables that are not ours.
+    """The history at one moment, and whether the database has tables, or other objects, that are not ours.
 
-    ``first_generation`` says that an earlier version of this tool has left its table.
+    ``first_generation`` says that an earlier version of this tool has left its table; ``none_applied`` that a person
+    has said that no file is applied to what is there.
     """
 
     applied: tuple[AppliedMigration, ...]
     exists: bool
     has_tables: bool
-    first_generation: bool
+    first_generation: bool = False
+    none_applied: bool = False
 
 
 class Recorded(NamedTuple):

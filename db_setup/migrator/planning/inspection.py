@@ -8,6 +8,7 @@ from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.files import Folder
 from migrator.history import AppliedMigration, History, HistorySnapshot
+from migrator.planning import states
 from migrator.planning.plan import Plan, Policy, make_plan
 
 
@@ -26,6 +27,12 @@ class Inspection(NamedTuple):
     plan: Plan
     skipped: tuple[str, ...]
     nothing_to_do: bool
+
+    @property
+    def adoption_due(self) -> bool:
+        """Whether it is not known which files are applied, so that a run has to find out before it runs any."""
+        found = self.plan
+        return bool(self.imported) or (found.state == states.UNTRACKED and bool(found.pending or found.held_back))
 
 
 def inspect(
@@ -55,7 +62,10 @@ def _inspected(
     if folder.skipped:  # applied, perhaps, when this database was of another environment
         applied = tuple(row for row in applied if row.name not in folder.skipped)
     policy = Policy(target, context.settings.strict_order, context.settings.allow_missing)
-    plan = make_plan(folder.files, applied, snapshot.has_tables, policy, folder.repeatable)
+    unknown = snapshot.has_tables and not snapshot.none_applied
+    plan = make_plan(folder.files, applied, unknown, policy, folder.repeatable)
+    if snapshot.none_applied and plan.state == states.EMPTY:
+        plan = plan._replace(state=states.PENDING)
     imported = applied if snapshot.first_generation else ()
     nothing = not (plan.pending or plan.renames or imported or plan.problems)
     return Inspection(snapshot, target, applied, imported, plan, folder.skipped, nothing)
