@@ -1,0 +1,277 @@
+"""Databases with something in them and no history: what status, plan, adopt and migrate answer, and what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pytest
+from migrator.errors import DbSetupError, NotBuildable, NothingProven
+
+from tests.plugins.databases import Database, MakeDatabase
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Body, Cli, Invoke
+
+ADOPT, CONFIRMED = {"action": "adopt"}, {"action": "adopt", "confirm": True}
+UNKNOWN = "tables_without_migration_history"
+
+
+class State(NamedTuple):
+    """A folder and a database; the files that are proven, the code of a refusal, and what the answer mentions.
+
+    ``way_out`` is the target of the baseline that goes on, where a refusal offers one, and ``then`` what migrate
+    applies after it.
+    """
+
+    files: Mapping[str, str]
+    database: str
+    proven: tuple[str, ...] = ()
+    refusal: str = ""
+    mentions: str = ""
+    way_out: str = ""
+    then: tuple[str, ...] = ()
+
+
+A, B, C = "CREATE TABLE a (i int);", "CREATE TABLE b (i int);", "CREATE TABLE c (i int);"
+THREE = {"001_a.sql": A, "002_b.sql": B, "003_c.sql": C}
+REMAKES = {"001_accounts.sql": "DROP TABLE IF EXISTS accounts; CREATE TABLE accounts (name {} PRIMARY KEY);"}
+ACCOUNTS = {"001_accounts.sql": REMAKES["001_accounts.sql"].format("citext")}
+BY_PSQL = "{}; CREATE TABLE {}accounts (name {} PRIMARY KEY); INSERT INTO {}accounts VALUES ('Ada')"
+STATES = {
+    "the first files": State(THREE, A + B, ("001_a.sql", "002_b.sql")),
+    "all files": State(THREE, A + B + C, tuple(THREE)),
+    "with another application's table": State(THREE, f"{A} CREATE TABLE other (i int);", ("001_a.sql",), mentions="table public.other"),
+    "with another application's function": State(THREE, f"{A} CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';", ("001_a.sql",), mentions="function public.f"),
+    "with another application's type": State(THREE, f"{A} CREATE TYPE mood AS ENUM ('ok');", ("001_a.sql",), mentions="type public.mood"),
+    "with another application's everything": State(
+        THREE,
+        f"{A} CREATE TABLE other (i serial PRIMARY KEY, a int); CREATE VIEW v AS SELECT * FROM other; CREATE SEQUENCE s; COMMENT ON TABLE other IS 'x';"
+        "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMENT ON FUNCTION f(int) IS 'x'; GRANT SELECT ON other TO PUBLIC;"
+        "GRANT USAGE ON SEQUENCE other_i_seq TO PUBLIC; CREATE TYPE mood AS ENUM ('ok'); COMMENT ON TYPE mood IS 'x'; REVOKE ALL ON FUNCTION f FROM PUBLIC",
+        ("001_a.sql",), mentions="view public.v",
+    ),
+    "extension made outside": State(ACCOUNTS, BY_PSQL.format("CREATE EXTENSION citext", "", "citext", ""), ("001_accounts.sql",), mentions="000_extensions.sql"),
+    "extension in a schema made outside": State(
+        {"001_accounts.sql": REMAKES["001_accounts.sql"].format("ext.citext")},
+        BY_PSQL.format("CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext", "", "ext.citext", ""), ("001_accounts.sql",), mentions='CREATE SCHEMA IF NOT EXISTS \\"ext\\"',
+    ),
+    "schema made outside": State(
+        {"001_accounts.sql": "DROP TABLE IF EXISTS app.accounts; CREATE TABLE app.accounts (name text PRIMARY KEY);"},
+        BY_PSQL.format("CREATE SCHEMA app; GRANT USAGE ON SCHEMA app TO PUBLIC; COMMENT ON SCHEMA app IS 'x'", "app.", "text", "app."), ("001_accounts.sql",), mentions="000_schema.sql",
+    ),
+    "search_path of the database": State(
+        {"001_accounts.sql": REMAKES["001_accounts.sql"].format("text")},
+        BY_PSQL.format("CREATE SCHEMA app; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app', current_database()); END $$", "app.", "text", "app."),
+        ("001_accounts.sql",), mentions="000_schema.sql",
+    ),
+    "a first file with a SET only": State({"001_set.sql": "SET search_path = public;", "002_accounts.sql": REMAKES["001_accounts.sql"].format("text")}, BY_PSQL.format("SELECT 1", "", "text", ""), ("001_set.sql", "002_accounts.sql")),
+    "a SET only, and other tables": State({"001_set.sql": "SET search_path = public;", "002_b.sql": B}, "CREATE TABLE other (i int)", mentions="table public.other"),
+    "rows only at the end": State({"001_a.sql": A, "002_rows.sql": "INSERT INTO a VALUES (1);"}, A, ("001_a.sql", "002_rows.sql"), mentions="check whether the data is there"),
+    "an older extension": State({"001_x.sql": "CREATE EXTENSION pg_trgm; CREATE TABLE a (i int);"}, "CREATE EXTENSION pg_trgm VERSION '1.3'; CREATE TABLE a (i int)", ("001_x.sql",)),
+    "members of extensions only": State(THREE, "CREATE EXTENSION citext"),
+    "other tables only": State(THREE, "CREATE TABLE other (i int)", mentions="table public.other"),
+    "later file not buildable": State(
+        {**THREE, "004_x.sql": "UPDATE nowhere SET i = 1;", "005_e.sql": "CREATE TABLE e (i int);"}, A + B,
+        ("001_a.sql", "002_b.sql"), "not_buildable", "001_a.sql to 002_b.sql are proven to be applied; 004_x.sql cannot be built", "004_x.sql", ("005_e.sql",),
+    ),
+    "nothing proven, not buildable": State({"001_x.sql": "DROP TABLE IF EXISTS a; SELECT nowhere();", "002_a.sql": A}, A, (), "not_buildable", "baseline --target none if it is not", "002_a.sql"),
+    "needs another tool's table": State({"001_x.sql": "DELETE FROM schema_migrations; DROP TABLE IF EXISTS a; CREATE TABLE a (j int);"}, "CREATE TABLE a (i int)", (), "not_buildable", "", "001_x.sql"),
+    "a table that differs": State(THREE, "CREATE TABLE a (i bigint)", (), "nothing_proven", "column public.a.i (differs)", "001_a.sql", ("002_b.sql", "003_c.sql")),
+    "a table with another column": State(THREE, f"{A} {B} ALTER TABLE a ADD j int", (), "nothing_proven", "column public.a.j (only in the database)", "003_c.sql"),
+    "a function of its own": State({"001_f.sql": "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';"}, "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'", (), "nothing_proven", "function public.f()", "001_f.sql"),
+    "a type of its own": State({"001_t.sql": "DROP TYPE IF EXISTS t; CREATE TYPE t AS ENUM ('a');"}, "CREATE TYPE t AS ENUM ('b')", (), "nothing_proven", "enum public.t", "001_t.sql"),
+    "a sequence of its own": State({"001_s.sql": "DROP SEQUENCE IF EXISTS s; CREATE SEQUENCE s START 7;"}, "CREATE SEQUENCE s START 1000", (), "nothing_proven", "sequence public.s", "001_s.sql"),
+    "a schema of its own": State({"001_s.sql": "DROP SCHEMA IF EXISTS s CASCADE; CREATE SCHEMA s;"}, "CREATE SCHEMA s; CREATE TABLE s.kept (i int)", ("001_s.sql",), mentions="table s.kept"),
+    "a table that a later file drops": State({"001_t.sql": "CREATE TABLE old (i int);", "002_d.sql": "DROP TABLE old; CREATE TABLE b (i int);"}, "CREATE TABLE old (i bigint)", (), "nothing_proven", "column public.old.i", "001_t.sql", ("002_d.sql",)),
+}  # fmt: skip
+
+
+@pytest.fixture(params=STATES)
+def state(request: pytest.FixtureRequest, folder: Folder, database: Database) -> State:
+    """Return a state, made."""
+    found = STATES[request.param]
+    for name, text in found.files.items():
+        folder.write(name, text)
+    database.execute(found.database)
+    return found
+
+
+def names(body: Body) -> tuple[str, ...]:
+    """Return the names of what was, or would be, adopted."""
+    return tuple(item["name"] for item in body["adopted_migrations"])
+
+
+def catalog(database: Database) -> list[tuple[object, ...]]:
+    """Return what there is, and when it was last written to."""
+    return database.query("SELECT oid, xmin::text, relname FROM pg_class UNION ALL SELECT oid, xmin::text, nspname FROM pg_namespace ORDER BY 1, 2")
+
+
+def rows(database: Database) -> list[tuple[object, ...]]:
+    """Return the rows that a customer has, wherever the state has them."""
+    found = database.query("SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = 'accounts'")
+    return [row for (schema,) in found for row in database.query(f"SELECT * FROM {schema}.accounts")]
+
+
+@pytest.mark.parametrize("action", ["status", "plan"])
+def test_reading_says_that_it_is_unknown(invoke: Invoke, database: Database, state: State, action: str) -> None:
+    """Status and plan build nothing, write nothing, and say of no file that it would be applied."""
+    before = catalog(database)
+    body = invoke({"action": action})
+    if body["state"] == UNKNOWN:
+        assert "unknown until adopt" in body["message"]
+        assert "would be applied" not in body["message"]
+    else:
+        assert STATES["members of extensions only"] == state
+    assert catalog(database) == before
+
+
+def test_adopt(invoke: Invoke, database: Database, cli: Cli, state: State) -> None:
+    """Adopt shows what is proven and why the rest may not run, writes nothing, and is confirmed only where it proves."""
+    before = catalog(database)
+    body = invoke(ADOPT)
+    assert (names(body), body["success"]) == (state.proven, not state.refusal)
+    assert state.mentions in cli("adopt", "--json").out
+    assert catalog(database) == before
+    if state.refusal or not state.proven:
+        with_nothing = not state.refusal and body["state"] != UNKNOWN
+        assert cli("adopt", "--yes").status == (0 if with_nothing else 1)
+        assert catalog(database) == before
+    else:
+        invoke(CONFIRMED)
+        assert database.query("SELECT array_agg(name ORDER BY position) FROM db_setup.history") == [(list(state.proven),)]
+
+
+def test_migrate(invoke: Invoke, database: Database, state: State) -> None:
+    """Migrate runs what is not there, or refuses, writes nothing then, and the way out that it names works."""
+    before, kept = catalog(database), rows(database)
+    if state.refusal:
+        with pytest.raises(DbSetupError) as caught:
+            invoke()
+        assert caught.value.code == state.refusal
+        assert state.mentions in str(caught.value)
+        assert catalog(database) == before
+        invoke({"action": "baseline", "target_revision": state.way_out, "confirm": True})
+        assert tuple(invoke()["applied_migrations"]) == state.then
+    else:
+        body = invoke()
+        assert tuple(body["applied_migrations"]) == tuple(name for name in state.files if name not in state.proven)
+        assert names(body) == state.proven if state.proven else "adopted_migrations" not in body
+    assert rows(database) == kept
+    assert invoke()["applied_migrations"] == []
+
+
+def test_way_out_of_a_missing_extension(invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase) -> None:
+    """The file that the warning asks for is the way to a new database: it runs here too, and a new one is built."""
+    folder.write("001_a.sql", ACCOUNTS["001_accounts.sql"])
+    database.execute(STATES["extension made outside"].database)
+    (warning,) = [text for text in invoke()["warnings"] if "000_extensions.sql" in text]
+    folder.write("000_extensions.sql", warning.partition("add 000_extensions.sql: ")[2])
+    assert invoke()["applied_migrations"] == ["000_extensions.sql"]
+    assert invoke({"action": "verify"})["state"] == "up_to_date"
+    assert invoke(DATABASE_URL=make_database().url)["applied_migrations"] == ["000_extensions.sql", "001_a.sql"]
+    assert rows(database) == [("Ada",)]
+
+
+def test_file_that_makes_the_extension_itself(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """An extension that only a later file makes is not made before it, and is not said to be missing."""
+    folder.write("001_accounts.sql", "CREATE TABLE accounts (name ext.citext);")
+    folder.write("002_trgm.sql", "CREATE EXTENSION pg_trgm;")
+    database.execute("CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE TABLE accounts (name ext.citext); CREATE EXTENSION pg_trgm")
+    body = invoke(ADOPT)
+    assert names(body) == ("001_accounts.sql", "002_trgm.sql")
+    (warning,) = [text for text in body["warnings"] if "000_extensions.sql" in text]
+    assert ("citext" in warning, "pg_trgm" in warning) == (True, False)
+
+
+def test_empty_history_proves_nothing(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A history that a first failed run has left, without a row, does not let files run over tables that came since."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int); SELECT 1 / 0;")
+    with pytest.raises(DbSetupError):
+        invoke()
+    assert database.query("SELECT count(*) FROM db_setup.history") == [(0,)]
+    folder.write("001_a.sql", "DROP TABLE IF EXISTS a; CREATE TABLE a (i int);")
+    database.execute("CREATE TABLE a (i int); INSERT INTO a VALUES (7)")
+    assert names(invoke()) == ("001_a.sql",)
+    assert database.query("SELECT i FROM a") == [(7,)]
+
+
+def test_squashed_folder(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Files that one file has taken the place of, and that repair has forgotten, are adopted as that file, and not run."""
+    for name, text in THREE.items():
+        folder.write(name, text)
+    invoke()
+    database.execute("INSERT INTO a VALUES (7)")
+    for name in THREE:
+        (folder.path / name).unlink()
+    folder.write("010_all.sql", f"DROP TABLE IF EXISTS a, b, c; {A} {B} {C}")
+    with pytest.raises(DbSetupError):
+        invoke()
+    invoke({"action": "repair", "confirm": True})
+    assert invoke({"action": "status"})["state"] == UNKNOWN
+    assert names(invoke()) == ("010_all.sql",)
+    assert database.query("SELECT i FROM a") == [(7,)]
+
+
+GOLANG = "CREATE TABLE schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES ({}, false);"
+
+
+def test_claim_of_a_file_that_never_ran(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A version of golang-migrate's counts for the files whose tables are there; one that was merged late is not recorded."""
+    for name, text in THREE.items():
+        folder.write(name, text)
+    database.execute(A + C + GOLANG.format(3))
+    body = invoke(ADOPT)
+    assert names(body) == ("001_a.sql", "003_c.sql")
+    assert "002_b.sql: schema_migrations counts it as applied, and the database has nothing of it" in body["warnings"]
+    assert invoke()["applied_migrations"] == ["002_b.sql"]
+
+
+@pytest.mark.parametrize(
+    ("live", "version", "message"),
+    [
+        (A + B + C, 2, "does not count the files as applied that make"),
+        (A + B + "ALTER TABLE b ADD j int; CREATE TABLE c (i text);", 2, "does not count the files as applied that make"),
+        ("CREATE TABLE other (i int);", 2, "the database has nothing of what they make"),
+    ],
+    ids=["applied by hand", "made otherwise", "nothing applied"],
+)
+def test_claim_that_the_database_contradicts(invoke: Invoke, folder: Folder, database: Database, live: str, version: int, message: str) -> None:
+    """A file that the tool does not count, and that has left what it makes, does not run; nor do all where nothing is there."""
+    for name, text in THREE.items():
+        folder.write(name, f"DROP TABLE IF EXISTS {name[4]}; {text}")
+    database.execute(live + GOLANG.format(version))
+    before = catalog(database)
+    with pytest.raises(DbSetupError, match=message) as caught:
+        invoke()
+    assert caught.value.code == "contradictory_evidence"
+    assert catalog(database) == before
+
+
+def test_claim_and_a_drift(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """What differs from what the counted files build is told, and does not undo another tool's word."""
+    for name, text in THREE.items():
+        folder.write(name, text)
+    database.execute(A + B + "ALTER TABLE b ADD j int; CREATE TABLE other (i int);" + GOLANG.format(2))
+    body = invoke()
+    assert (names(body), body["applied_migrations"]) == (("001_a.sql", "002_b.sql"), ["003_c.sql"])
+    assert any("column public.b.j (only in the database)" in text for text in body["warnings"])
+
+
+def test_claim_that_cannot_be_held_against_the_database(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """One version for all files proves nothing of a file that cannot be built."""
+    folder.write("001_a.sql", A)
+    folder.write("002_x.sql", "INSERT INTO a SELECT 1 / i FROM (VALUES (0)) v (i);")
+    database.execute(A + GOLANG.format(2))
+    with pytest.raises(NotBuildable, match="division by zero"):
+        invoke()
+    invoke({"action": "baseline", "target_revision": "2", "confirm": True})
+    assert invoke()["applied_migrations"] == []
+
+
+def test_nothing_to_adopt(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Adopt --yes on tables that are none of the files' refuses, and says what to do: migrate applies the files."""
+    folder.write("001_a.sql", A)
+    database.execute("CREATE TABLE other (i int)")
+    with pytest.raises(NothingProven, match="there is nothing to adopt"):
+        invoke(CONFIRMED)
+    assert invoke()["applied_migrations"] == ["001_a.sql"]
