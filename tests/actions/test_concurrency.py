@@ -81,9 +81,10 @@ def test_run_lock_not_to_be_had(invoke: Invoke, database: Database, folder: Fold
 
 
 @pytest.fixture
-def locked(database: Database) -> Iterator[psycopg2.extensions.connection]:
-    """Hold a table's lock as an application would."""
+def locked(invoke: Invoke, database: Database) -> Iterator[psycopg2.extensions.connection]:
+    """Hold a table's lock as an application would; the table is there, and no file has made it."""
     database.execute("CREATE TABLE t (i int)")
+    invoke({"action": "baseline", "target_revision": "none", "confirm": True})
     holder = psycopg2.connect(database.url, application_name="the application")
     with holder.cursor() as cursor:
         cursor.execute("LOCK TABLE t IN ACCESS SHARE MODE")

@@ -88,7 +88,7 @@ def test_adopt_shows_first_and_records_when_confirmed(invoke: Invoke, cli: Cli, 
     assert json.loads(done.out)["state"] == "pending_migrations"
     assert history(database) == [("001_a.sql", "adopted")]
     again = invoke(CONFIRMED)
-    assert "Nothing to adopt: the database has a history." in again["message"]
+    assert "Nothing to adopt: the database has a history, which says what is applied." in again["message"]
 
 
 def test_rich_schema(invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase) -> None:

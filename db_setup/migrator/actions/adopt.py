@@ -67,11 +67,9 @@ def _adopt(
             _refuse_nothing(finding)
             record_adoption(context, connection, finding)
         after = inspect(context, folder, connection, target="")
-    if finding is None or (finding.changes_nothing and finding.mode == BASELINE):
+    if finding is None:
         report = describe(context, after, (*folder.warnings, *context.warnings), action=action)
-        return report._replace(
-            details=Adoption(action).body(), remark=f"Nothing to {action}: {_why_not(inspection, finding)}."
-        )
+        return report._replace(details=Adoption(action).body(), remark=f"Nothing to {action}: {_why_not(inspection)}.")
     unproven = [_UNPROVEN] if finding.mode == BASELINE and finding.rows else []
     warnings = (*folder.warnings, *context.warnings, *unproven)
     report = describe(context, after, warnings, action=action)._replace(details=finding.body())
@@ -84,7 +82,7 @@ def _refuse_nothing(finding: Adoption) -> None:
     """Raise why an adoption is not recorded: what it has found, or that it has found nothing."""
     if finding.refusal:
         raise finding.refusal
-    if finding.mode == ADOPTED and finding.changes_nothing:
+    if finding.mode == ADOPTED and not finding.rows:
         raise NothingProven(
             "nothing of what these files make is in the database, so there is nothing to adopt",
             fix="run migrate: it applies all files, and lets none change what no file makes",
@@ -92,13 +90,11 @@ def _refuse_nothing(finding: Adoption) -> None:
         )
 
 
-def _why_not(inspection: Inspection, finding: Adoption | None) -> str:
+def _why_not(inspection: Inspection) -> str:
     if inspection.plan.state == states.AHEAD:
         return "the database is ahead of these files"
-    if finding is not None:
-        return "the history says the same already"
-    if inspection.applied:
-        return "the database has a history"
+    if inspection.history.exists and (inspection.applied or inspection.history.none_applied):
+        return "the database has a history, which says what is applied"
     return "the database has no tables" if inspection.plan.pending else "there are no files"
 
 
@@ -120,26 +116,35 @@ def before_applying(
     AdoptionNeeded with ADOPT=manual. As long as no file is recorded, the question is asked again, unless a baseline has
     answered it.
     """
+    _refuse_manual(context)
+    if inspection.imported:
+        return inspection, Adoption(IMPORTED)  # the run that applies the rest takes it over
+    with supervised(context, connection) as run:
+        run.lock()
+        whole = inspect(context, folder, connection, target="")
+        finding = found_for_a_run(context, connection, whole) if whole.adoption_due else Adoption(ADOPTED)
+        if finding.rows:
+            record_adoption(context, connection, finding)
+    return inspect(context, folder, connection), finding
+
+
+def found_for_a_run(context: RunContext, connection: Connection, inspection: Inspection) -> Adoption:
+    """Return what is proven to be applied; raises why the rest may not run, if it may not."""
+    _refuse_manual(context)
+    finding = find_applied(context, connection, inspection)
+    if finding.refusal:
+        context.listen("run.refused", dict(finding.details))  # the whole; an error has space for its beginning only
+        raise finding.refusal
+    return finding
+
+
+def _refuse_manual(context: RunContext) -> None:
     if context.settings.adopt == "manual":
         raise AdoptionNeeded(
             "the database has tables and no history, and ADOPT=manual leaves it to you to say which files are applied",
             fix='see what adopt finds, and confirm it with --yes ("confirm": true); or baseline --target N',
             applied="nothing was run, nothing was recorded",
         )
-    if inspection.imported:
-        return inspection, Adoption(IMPORTED)  # the run that applies the rest takes it over
-    with supervised(context, connection) as run:
-        run.lock()
-        whole = inspect(context, folder, connection, target="")
-        finding = Adoption(ADOPTED)
-        if whole.adoption_due:
-            finding = find_applied(context, connection, whole)
-        if finding.refusal:
-            context.listen("run.refused", dict(finding.details))  # the whole; an error has space for its beginning only
-            raise finding.refusal
-        if finding.rows:
-            record_adoption(context, connection, finding)
-    return inspect(context, folder, connection), finding
 
 
 def with_adoption(report: Report, finding: Adoption) -> Report:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from migrator.actions.summary import adoption_warnings
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline
 from migrator.events import Details
 from migrator.execution import supervised
 from migrator.files import Folder
-from migrator.formatting import counted
+from migrator.formatting import counted, listed
 from migrator.planning import Inspection, inspect
 from migrator.rehearsal import LockEntries, Rehearsal
 from migrator.report import Report, ReportedMigration, describe
@@ -38,14 +37,28 @@ def rehearse(context: RunContext) -> Report:
             inspection.plan.refuse_problems()
             if inspection.history.exists:
                 run.history.refuse_tampering()
-        return _rehearse(context, folder, connection, inspection)
+            known = _adopted(context, folder, connection, inspection) if inspection.adoption_due else frozenset()
+        return _rehearse(context, folder, connection, inspection, known)
 
 
-def _rehearse(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> Report:
-    pending = inspection.plan.pending
+def _adopted(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> frozenset[str]:
+    """Return the names of what migrate would adopt, and so not run; raises what it would raise."""
+    if inspection.imported:
+        return frozenset()
+    from migrator.actions.adopt import found_for_a_run  # noqa: PLC0415 - once in the life of a database
+
+    finding = found_for_a_run(context, connection, inspect(context, folder, connection, target=""))
+    return frozenset(row.name for row, _ in finding.rows)
+
+
+def _rehearse(
+    context: RunContext, folder: Folder, connection: Connection, inspection: Inspection, known: frozenset[str]
+) -> Report:  # fmt: skip
+    pending = [item for item in inspection.plan.pending if item.migration.name not in known]
     scripts = read_scripts(item.migration for item in pending)
     texts = (text for script in scripts for text in script.warnings)
-    warnings = (*folder.warnings, *context.warnings, *adoption_warnings(inspection), *texts)
+    adopted = [f"{listed(sorted(known), 20)}: applied already, and not rehearsed"] if known else []
+    warnings = (*folder.warnings, *context.warnings, *adopted, *texts)
     deadline = Deadline(min(context.settings.rehearse_timeout, context.deadline.remaining()))
     with supervised(context, connection, deadline=deadline) as run:
         untracked = inspection.history.has_tables and not inspection.applied
@@ -58,6 +71,7 @@ def _rehearse(context: RunContext, folder: Folder, connection: Connection, inspe
         for item, script in zip(pending, scripts, strict=True)
     )
     return describe(context, inspection, warnings, action="rehearse")._replace(
+        unknown=False,
         pending=tuple(lines),
         problems=(f"{problem}{run.blocked_by()}",) if problem else (),
         remark=_remark(rehearsal.files, len(scripts), entries),

@@ -45,11 +45,6 @@ class Adoption(NamedTuple):
     details: Mapping[str, Any] = {}
     refusal: PlanError | None = None
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether there is nothing to be recorded: not even that nothing is applied."""
-        return not (self.rows or self.forgotten or self.target == NONE)
-
     def body(self) -> dict[str, Any]:
         """Return the fields of an answer."""
         lines = [{"number": row.number, "name": row.name, "evidence": text} for row, text in self.rows]

@@ -18,8 +18,11 @@ from migrator.planning import Inspection, Pending, match, up_to
 _EVIDENCE = "baselined, not verified"
 
 
-def baseline(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> Adoption:
-    """Return what the request names as applied, and the rows that it takes back; raises UnknownTarget."""
+def baseline(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> Adoption | None:
+    """Return what the request names as applied, and the rows that it takes back; None where all is recorded already.
+
+    Raises UnknownTarget.
+    """
     target = context.request.target
     history = History(connection)
     known = history.not_run_here() if inspection.history.exists else []
@@ -30,10 +33,10 @@ def baseline(context: RunContext, folder: Folder, connection: Connection, inspec
     unknown |= {row.name for row in inspection.imported}
     here = {file.name for file in (*folder.files, *folder.repeatable)}
     beyond = here - names if target == NONE else {item.migration.name for item in items} - names
-    rows = tuple(_row(item) for item in wanted if item.migration.name in unknown)
-    return Adoption(
-        BASELINE, tuple((row, _EVIDENCE) for row in rows), tuple(name for name in known if name in beyond), target
-    )
+    rows = tuple((_row(item), _EVIDENCE) for item in wanted if item.migration.name in unknown)
+    forgotten = tuple(name for name in known if name in beyond)
+    nothing_said = target == NONE and not inspection.history.applied and not inspection.history.none_applied
+    return Adoption(BASELINE, rows, forgotten, target) if rows or forgotten or nothing_said else None
 
 
 def _row(item: Pending) -> AppliedMigration:
