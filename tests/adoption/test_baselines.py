@@ -31,24 +31,24 @@ def history(database: Database) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "recorded", "taken_back"),
+    ("first", "second", "recorded", "forgotten"),
     [
         ("003", "002", 2, ["003_c.sql"]), ("002", "003", 3, []), ("003", "none", 0, NAMES[:3]), ("none", "002", 2, []),
         ("head", "001", 1, NAMES[1:]),
     ],
 )  # fmt: skip
 def test_wrong_baseline(
-    invoke: Invoke, files: Folder, database: Database, first: str, second: str, recorded: int, taken_back: list[str]
+    invoke: Invoke, files: Folder, database: Database, first: str, second: str, recorded: int, forgotten: list[str]
 ) -> None:  # fmt: skip
-    """A baseline is replaced by a higher one, a lower one or none, which shows first what it takes back; then migrate runs."""
+    """A baseline is replaced by a higher one, a lower one or none, which shows first what it forgets; then migrate runs."""
     database.execute("".join(f"CREATE TABLE {table} (i int); " for table in TABLES[:recorded] or "x"))
     baseline(invoke, first)
     shown = baseline(invoke, second, confirm=False)
-    assert shown.get("forgotten_migrations", []) == taken_back
+    assert shown.get("forgotten_migrations", []) == forgotten
     assert len(history(database)) == {"none": 0, "head": 4}.get(first, int(first[-1]) if first[-1].isdigit() else 0)
     assert "Nothing was written" in shown["message"]
     done = baseline(invoke, second)
-    assert done.get("forgotten_migrations", []) == taken_back
+    assert done.get("forgotten_migrations", []) == forgotten
     assert history(database) == dict.fromkeys(NAMES[:recorded], "baseline")
     assert invoke()["applied_migrations"] == NAMES[recorded:]
     assert invoke({"action": "history"})["success"]
@@ -64,7 +64,7 @@ def test_same_baseline_again(invoke: Invoke, files: Folder, database: Database) 
 
 
 def test_what_has_run_stays(invoke: Invoke, files: Folder, database: Database) -> None:
-    """What this tool has run is known to be applied: no baseline takes it back, and the files before it run late."""
+    """What this tool has run is known to be applied: no baseline forgets it, and the files before it run late."""
     database.execute("CREATE TABLE a (i int); CREATE TABLE x (i int)")
     baseline(invoke, "003")
     assert invoke()["applied_migrations"] == ["004_d.sql"]
@@ -74,12 +74,12 @@ def test_what_has_run_stays(invoke: Invoke, files: Folder, database: Database) -
 
 
 def test_wrong_adoption(invoke: Invoke, files: Folder, database: Database, cli: Cli) -> None:
-    """What an adoption has recorded can be taken back by a baseline, too."""
+    """What an adoption has recorded can be forgotten by a baseline, too."""
     database.execute("CREATE TABLE a (i int); CREATE TABLE b (i int)")
     invoke({"action": "adopt", "confirm": True})
     done = cli("baseline", "--target", "001", "--yes")
     assert done.status == 0
-    assert "Taken back, so that migrate runs them: 002_b.sql." in done.out
+    assert "Forgotten, so that migrate runs them: 002_b.sql." in done.out
     assert history(database) == {"001_a.sql": "adopted"}
 
 

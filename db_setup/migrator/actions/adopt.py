@@ -41,7 +41,7 @@ def adopt(context: RunContext) -> Report:
 def baseline(context: RunContext) -> Report:
     """Report the files up to the target as applied, as the user says; record it when the request confirms.
 
-    What an adoption or another baseline has recorded beyond the target is taken back.
+    What an adoption or another baseline has recorded beyond the target is forgotten.
     """
     folder = context.read_folder()
 
@@ -100,11 +100,11 @@ def _why_not(inspection: Inspection) -> str:
 
 def _remark(finding: Adoption, confirmed: bool) -> str:
     count = counted(len(finding.rows)) if finding.rows else "no migration"
-    taken = f" Taken back, so that migrate runs them: {listed(finding.forgotten)}." if finding.forgotten else ""
+    forgotten = f" Forgotten, so that migrate runs them: {listed(finding.forgotten)}." if finding.forgotten else ""
     if confirmed:
-        return f"Recorded as applied: {count}.{taken}"
+        return f"Recorded as applied: {count}.{forgotten}"
     how = 'say --yes, or "confirm": true in the event, to record it'
-    return f"Would be recorded as applied: {count}.{taken} Nothing was written: {how}."
+    return f"Would be recorded as applied: {count}.{forgotten} Nothing was written: {how}."
 
 
 def before_applying(

@@ -34,7 +34,7 @@ _NOTHING_DONE = "nothing was run, nothing was recorded"
 class Adoption(NamedTuple):
     """What is known to be applied, by what evidence, and the mode that the history records for it.
 
-    ``forgotten`` are rows that are taken back. ``details`` are for the answer. ``refusal`` is why nothing may be
+    ``forgotten`` are rows that go. ``details`` are for the answer. ``refusal`` is why nothing may be
     recorded, and nothing run.
     """
 

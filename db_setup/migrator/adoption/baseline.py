@@ -19,7 +19,7 @@ _EVIDENCE = "baselined, not verified"
 
 
 def baseline(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> Adoption | None:
-    """Return what the request names as applied, and the rows that it takes back; None where all is recorded already.
+    """Return what the request names as applied, and the rows that it forgets; None where all is recorded already.
 
     Raises UnknownTarget.
     """
