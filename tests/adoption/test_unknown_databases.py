@@ -64,6 +64,11 @@ STATES = {
         BY_PSQL.format("CREATE SCHEMA app; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app', current_database()); END $$", "app.", "text", "app."),
         ("001_accounts.sql",), mentions="000_schema.sql",
     ),
+    "search_path of the user in the database": State(
+        {"001_accounts.sql": REMAKES["001_accounts.sql"].format("text")},
+        BY_PSQL.format("CREATE SCHEMA app; DO $$ BEGIN EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET search_path = app', current_database()); END $$", "app.", "text", "app."),
+        ("001_accounts.sql",), mentions="000_schema.sql",
+    ),
     "a first file with a SET only": State({"001_set.sql": "SET search_path = public;", "002_accounts.sql": REMAKES["001_accounts.sql"].format("text")}, BY_PSQL.format("SELECT 1", "", "text", ""), ("001_set.sql", "002_accounts.sql")),
     "a SET only, and other tables": State({"001_set.sql": "SET search_path = public;", "002_b.sql": B}, "CREATE TABLE other (i int)", mentions="table public.other"),
     "rows only at the end": State({"001_a.sql": A, "002_rows.sql": "INSERT INTO a VALUES (1);"}, A, ("001_a.sql", "002_rows.sql"), mentions="check whether the data is there"),

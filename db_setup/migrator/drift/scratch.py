@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from psycopg2 import errorcodes
+
 from migrator.database import Connection
 from migrator.errors import ConnectionLost, ScratchRefused, ServerError
 from migrator.formatting import quoted
@@ -31,7 +33,7 @@ def scratch_database(connection: Connection, warn: Callable[[str], None]) -> Ite
     """
     _refuse_without_rights(connection)
     drop_leftovers(connection, warn)
-    name = _create(connection)
+    name = _create(connection, warn)
     try:
         yield name
     finally:
@@ -71,7 +73,7 @@ def _refuse_without_rights(connection: Connection) -> None:
         )
 
 
-def _create(connection: Connection) -> str:
+def _create(connection: Connection, warn: Callable[[str], None]) -> str:
     live, moment = connection.rows(
         "SELECT pg_catalog.current_database(), "
         "pg_catalog.to_char(pg_catalog.now() AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISS')"
@@ -84,10 +86,11 @@ def _create(connection: Connection) -> str:
             f"no scratch database could be made: {error.message} ({error.sqlstate})",
             fix=error.hint or "fix the server error, and run it again",
         ) from error
+    _make_settings(connection, name, warn)
     remark = connection.literal("Made by db_setup to compare with; it is dropped when the run ends, or by the next one")
     connection.run(
         f"REVOKE ALL ON DATABASE {quoted(name)} FROM PUBLIC; COMMENT ON DATABASE {quoted(name)} IS {remark}; "
-        + "; ".join([*_grants(connection, name), *_settings(connection, name)])
+        + "; ".join(_grants(connection, name))
     )
     return name
 
@@ -120,18 +123,23 @@ def _grants(connection: Connection, name: str) -> list[str]:
     return [f"GRANT {right} ON DATABASE {quoted(name)} TO {role}" for role, right in rows]
 
 
-def _settings(connection: Connection, name: str) -> list[str]:
-    """Return the statements for the settings that the live database has by ALTER DATABASE ... SET."""
+def _make_settings(connection: Connection, name: str, warn: Callable[[str], None]) -> None:
+    """Give a session of this user what it begins with in the live database; ``warn`` of what only others may set."""
     rows = connection.rows(
-        "SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d "
-        "ON d.oid = s.setdatabase WHERE s.setrole = 0 AND d.datname = pg_catalog.current_database()"
+        "SELECT s.setrole <> 0, pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s "
+        "JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole "
+        "WHERE d.datname = pg_catalog.current_database() AND (s.setrole = 0 OR r.rolname = SESSION_USER) ORDER BY 1"
     )
-    statements = [f"ALTER DATABASE {quoted(name)} SET synchronous_commit = off"]  # a crash leaves nothing of it anyway
-    for (setting,) in rows:
+    for of_user, setting in [(False, "synchronous_commit=off"), *rows]:  # a crash leaves nothing of it anyway
         parameter, _, value = setting.partition("=")
         text = value if parameter in _LISTS and value else connection.literal(value)
-        statements.append(f"ALTER DATABASE {quoted(name)} SET {quoted(parameter)} = {text}")
-    return statements
+        whose = f"ROLE SESSION_USER IN DATABASE {quoted(name)}" if of_user else f"DATABASE {quoted(name)}"
+        try:
+            connection.run(f"ALTER {whose} SET {quoted(parameter)} = {text}")
+        except ServerError as error:
+            if error.sqlstate != errorcodes.INSUFFICIENT_PRIVILEGE:
+                raise
+            warn(f"the scratch database has no setting of {parameter}, which this user may not make")
 
 
 def _drop(connection: Connection, name: str, warn: Callable[[str], None]) -> None:
