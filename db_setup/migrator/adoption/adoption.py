@@ -198,15 +198,22 @@ def not_buildable(failure: Failure, items: Sequence[Pending], proven: Sequence[P
     """Return the refusal of a folder of which a file that is not known to be applied cannot be built."""
     names = [item.migration.name for item in items]
     applied = f"{_range([item.migration.name for item in proven])} proven to be applied; " if proven else ""
-    before = names[failure.place - 1] if failure.place else NONE
     return NotBuildable(
         f"{applied}{failure.error.what}, so whether {_range(names[len(proven):])} applied already is not known",
         where=failure.error.where,
         sqlstate=failure.error.sqlstate,
         fix="have an earlier file make what it needs, such as 000_extensions.sql; or record what you know: "
-        f"baseline --target {names[failure.place]} if that is applied, baseline --target {before} if it is not",
+        + " ".join(_baselines(names, failure.place)),
         applied=_NOTHING_DONE,
     )
+
+
+def _baselines(names: Sequence[str], place: int) -> Iterator[str]:
+    """Yield what can be said of a file; a repeatable one can always run, so no baseline records it."""
+    numbered = [name for name in names[:place] if not name.startswith(REPEATABLE)]
+    if not names[place].startswith(REPEATABLE):
+        yield f"baseline --target {names[place]} if that is applied,"
+    yield f"baseline --target {numbered[-1] if numbered else NONE} if it is not"
 
 
 def _range(names: Sequence[str]) -> str:

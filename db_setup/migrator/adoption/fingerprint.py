@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from psycopg2 import errorcodes
+
 from migrator.database import Connection, Row
 from migrator.drift import HISTORY_TABLES_SQL, is_member, query_catalog
+from migrator.errors import ServerError
 
 _SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup') OR n.nspname = 'pg_catalog'"
 _OWN_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup')"
@@ -147,24 +150,16 @@ def create_counters(scratch: Connection) -> None:
     scratch.run(
         "CREATE TABLE db_setup.names (space name, kind text, name name, PRIMARY KEY (space, kind, name));"
         f"{_function('catalog_stamp', 'n bigint, x numeric', stamps)};"
-        f"{_function('count_relations', 's name, r bigint, e text[]', _RELATIONS)};"
-        f"{_function('count_objects', 's name, r bigint, c bigint, f bigint, e text[]', _COUNTS)};"
-        f"CREATE FUNCTION db_setup.note_names() RETURNS void LANGUAGE plpgsql "
-        f"SET search_path = pg_catalog, pg_temp AS $function$ BEGIN {_NOTE_NAMES}; END $function$"
+        f"{_function('count_relations', 's name, r bigint, e text[]', _RELATIONS, first=f'{_NOTE_NAMES};')};"
+        f"{_function('count_objects', 's name, r bigint, c bigint, f bigint, e text[]', _COUNTS)}"
     )
 
 
-def _function(name: str, columns: str, query: str) -> str:
+def _function(name: str, columns: str, query: str, *, first: str = "") -> str:
     return (
         f"CREATE FUNCTION db_setup.{name}() RETURNS TABLE ({columns}) LANGUAGE plpgsql "
-        f"SET search_path = pg_catalog, pg_temp AS $function$ BEGIN RETURN QUERY {query}; END $function$"
+        f"SET search_path = pg_catalog, pg_temp AS $function$ BEGIN {first} RETURN QUERY {query}; END $function$"
     )
-
-
-def note_names(scratch: Connection) -> None:
-    """Note the names that a scratch database with counters has now: a later file may drop what has them."""
-    scratch.run(scratch.reset_sql())  # a file may have left the session read-only
-    scratch.run("SELECT db_setup.note_names()")
 
 
 def noted_names(scratch: Connection) -> frozenset[Name]:
@@ -179,8 +174,19 @@ def count_scratch_objects(scratch: Connection) -> Counts:
 
 
 def count_scratch_relations(scratch: Connection) -> tuple[Counts, set[str]]:
-    """Return only the first of the counts of a scratch database with counters, and its extensions."""
-    return _counts_and_extensions(scratch.rows(f"{_AS_LOGIN}; SELECT * FROM db_setup.count_relations()"))
+    """Return only the first of the counts of a scratch database with counters, and its extensions.
+
+    The names that it has now are noted: a later file may drop what has them.
+    """
+    query = "SELECT * FROM db_setup.count_relations()"
+    try:
+        rows = scratch.rows(f"{_AS_LOGIN}; {query}")
+    except ServerError as error:
+        if error.sqlstate != errorcodes.READ_ONLY_SQL_TRANSACTION:
+            raise
+        scratch.run(scratch.reset_sql())  # a file has left the session read-only
+        rows = scratch.rows(query)
+    return _counts_and_extensions(rows)
 
 
 def catalog_stamp(scratch: Connection) -> object:

@@ -38,7 +38,6 @@ from migrator.adoption.fingerprint import (
     count_scratch_relations,
     create_counters,
     lower_bound,
-    note_names,
     noted_names,
     read_contents,
 )
@@ -186,9 +185,10 @@ class Search:
         self.prerequisites = prerequisites
         self._counts = contents.counts(without=others)
         create_counters(build.connection)
-        note_names(build.connection)
-        self._before = noted_names(build.connection)
         self.scope = scope or _Scope()
+        self._counted, extensions = count_scratch_relations(build.connection)
+        self.scope.widen(self._counted, extensions)
+        self._before = noted_names(build.connection)
         self.lower_bounds: list[tuple[int, int, int]] = []  # by relations, by all; after how many files
         self._stamp: object = None  # of the scratch database's catalog when it was read last
         self._built: Catalog = {}
@@ -224,7 +224,6 @@ class Search:
         for number, item in enumerate(items, after + 1):
             if not self._apply(number, item):
                 break
-        self.scope.widen(*count_scratch_relations(self._build.connection))
         self.made = self.names()
 
     def differences_after(
@@ -244,7 +243,8 @@ class Search:
         except ScratchFailed as error:
             self.failure = Failure(number - 1, error)
             return False
-        note_names(self._build.connection)
+        self._counted, extensions = count_scratch_relations(self._build.connection)
+        self.scope.widen(self._counted, extensions)
         return True
 
     def names(self) -> frozenset[Name]:
@@ -253,15 +253,12 @@ class Search:
 
     def _may_be_equal(self, number: int) -> bool:
         """Return whether the counts of the two databases are equal."""
-        scratch = self._build.connection
-        counts, extensions = count_scratch_relations(scratch)
-        self.scope.widen(counts, extensions)
         live = {name: found for name, found in self._counts.items() if name in self.scope.schemas}
-        of_all, of_relations = 0, lower_bound(counts, live)
+        of_all, of_relations = 0, lower_bound(self._counted, live)
         if not of_relations:
-            of_all = lower_bound(count_scratch_objects(scratch), live)
+            of_all = lower_bound(count_scratch_objects(self._build.connection), live)
         self.lower_bounds.append((of_relations, of_all, number))
-        return not of_relations and not of_all and counts.keys() == live.keys()
+        return not of_relations and not of_all and self._counted.keys() == live.keys()
 
     def _compare(self, number: int, reads: int) -> bool:
         """Compare the two catalogs; return whether that of the scratch database had to be read."""
