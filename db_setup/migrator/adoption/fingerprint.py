@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migrator.database import Connection, Row
-from migrator.drift import HISTORY_TABLES_SQL, is_member, query_catalog
+from migrator.drift import is_history_table, is_member, query_catalog
 
 _SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup') OR n.nspname = 'pg_catalog'"
 _OBJECTS = f"""
 WITH rel AS MATERIALIZED (
     SELECT c.oid, c.relnamespace FROM pg_class c
-    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname NOT IN ({HISTORY_TABLES_SQL})
+    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT {is_history_table("c")}
         AND NOT {is_member("pg_class", "c.oid")}
 )
 SELECT n.nspname,
@@ -29,7 +29,7 @@ _MEMBERS = "SELECT objid FROM pg_depend WHERE refclassid = 'pg_extension'::regcl
 _RELATIONS = f"""
 SELECT n.nspname,
     (SELECT count(*) FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-        AND c.relnamespace = n.oid AND c.relname NOT IN ({HISTORY_TABLES_SQL}) AND c.oid NOT IN ({_MEMBERS})),
+        AND c.relnamespace = n.oid AND NOT {is_history_table("c")} AND c.oid NOT IN ({_MEMBERS})),
     ARRAY(SELECT e.extname::text FROM pg_extension e WHERE e.extnamespace = n.oid)
 FROM pg_namespace n WHERE {_SCHEMAS}"""
 _CATALOGS = (

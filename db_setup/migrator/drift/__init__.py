@@ -8,12 +8,11 @@ May import execution and what that may import.
 from __future__ import annotations
 
 from migrator.drift.build import Build, building
-from migrator.drift.catalog_expressions import HISTORY_TABLES_SQL, is_member
+from migrator.drift.catalog_expressions import is_history_table, is_member
 from migrator.drift.diff import Difference, compare, difference_fields, in_words
 from migrator.drift.snapshot import Catalog, CatalogObject, query_catalog, read_catalog
 
 __all__ = [
-    "HISTORY_TABLES_SQL",
     "Build",
     "Catalog",
     "CatalogObject",
@@ -22,6 +21,7 @@ __all__ = [
     "compare",
     "difference_fields",
     "in_words",
+    "is_history_table",
     "is_member",
     "query_catalog",
     "read_catalog",

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from migrator.database import Connection, Row
-from migrator.drift.catalog_expressions import HISTORY_TABLES, CatalogScope
+from migrator.drift.catalog_expressions import HISTORY_SCHEMAS, HISTORY_TABLES, CatalogScope
 from migrator.drift.catalog_queries import code_sql, relations_sql
 from migrator.drift.catalog_queries_rare import rare_objects_sql
 from migrator.formatting import quoted
@@ -93,9 +93,15 @@ def _scope(connection: Connection, own: Sequence[str], owners: bool, hidden: Seq
 
 
 def identity_pattern(names: Collection[str]) -> str:
-    """Return the regular expression of identities in which one of the names is a part, as it is or quoted."""
-    spellings = [spelling for name in names for spelling in (name, quoted(name))]
-    return rf"[ .]({'|'.join(map(re.escape, spellings))})([. ]|$)"
+    """Return the regular expression of identities in which one of the names is a part, as it is or quoted.
+
+    The schemas of migration tools count where they come first.
+    """
+    return rf"([ .]({_spellings(names)})| ({_spellings(HISTORY_SCHEMAS)}))([. ]|$)"
+
+
+def _spellings(names: Collection[str]) -> str:
+    return "|".join(re.escape(spelling) for name in names for spelling in (name, quoted(name)))
 
 
 def _without_create_for_public(row: tuple[str, str, str, str]) -> tuple[str, str, str, str]:
