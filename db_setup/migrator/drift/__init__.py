@@ -7,9 +7,10 @@ May import execution and what that may import.
 
 from __future__ import annotations
 
+from migrator.drift import new_database
 from migrator.drift.build import Build, building
 from migrator.drift.catalog_expressions import is_history_table, is_member
-from migrator.drift.diff import Difference, compare, difference_fields, in_words
+from migrator.drift.diff import Difference, compare, difference_fields, in_words, made_by
 from migrator.drift.snapshot import Catalog, CatalogObject, query_catalog, read_catalog
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "in_words",
     "is_history_table",
     "is_member",
+    "made_by",
+    "new_database",
     "query_catalog",
     "read_catalog",
 ]

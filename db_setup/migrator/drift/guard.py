@@ -35,7 +35,7 @@ def without_outside_effects(script: Script, note: Callable[[Statement, str], Non
     guard would stop it at a step, from where it could not be begun again without them. So does what stands behind
     SET CONSTRAINTS, which may fire the guard before its time.
     """
-    noted: set[int] = set()
+    noted: set[tuple[int, int]] = set()
 
     def read() -> Iterator[Statement]:
         strict = blocks or script.mode == STEPWISE
@@ -48,8 +48,8 @@ def without_outside_effects(script: Script, note: Callable[[Statement, str], Non
                 found = "block" if mentions_shared_objects(statement) else ""
             if not found:
                 yield statement
-            elif statement.line not in noted:
-                noted.add(statement.line)
+            elif (place := (statement.line, statement.column)) not in noted:
+                noted.add(place)
                 note(statement, found)
 
     return script._replace(read=read)

@@ -16,10 +16,11 @@ from migrator.drift.catalog_queries import code_sql, relations_sql
 from migrator.drift.catalog_queries_rare import rare_objects_sql
 from migrator.formatting import quoted
 
-_BEGIN = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = ''; SET LOCAL jit = off;
+_SETTINGS = """SET LOCAL search_path = ''; SET LOCAL jit = off;
 SET LOCAL quote_all_identifiers = off; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres';
 SET LOCAL timezone = 'UTC'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
 """
+_BEGIN = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SETTINGS}"
 _PUBLIC_MAY_NOT_CREATE_SINCE = 150000  # before that, provisioning users takes it from PUBLIC, which is no drift
 _SCHEMA_PUBLIC = "schema public"
 _PUBLIC_MAY_CREATE = re.compile("^PUBLIC: CREATE, USAGE$", re.MULTILINE)
@@ -56,16 +57,24 @@ def read_catalog(
     equals that built by another; without ``owners``, owners of objects are left out. So is what is in the ``hidden``
     schemas.
     """
-    scope = _scope(connection, own, owners, sorted(hidden))
-    rows: list[tuple[str, str, str, str]] = []
-    opening = _BEGIN
     try:
-        for query in (relations_sql, code_sql, rare_objects_sql):
-            rows += connection.rows(opening + query(scope))
-            opening = ""
+        catalog = _read(connection, _scope(connection, own, owners, sorted(hidden)), _BEGIN)
         connection.run("COMMIT")
     finally:
         connection.rollback()
+    return catalog
+
+
+def read_uncommitted_catalog(connection: Connection) -> Catalog:
+    """Return the catalog as the open transaction sees it, whose settings are others afterwards."""
+    return _read(connection, _scope(connection, (), True, ()), _SETTINGS)
+
+
+def _read(connection: Connection, scope: CatalogScope, opening: str) -> Catalog:
+    rows: list[tuple[str, str, str, str]] = []
+    for query in (relations_sql, code_sql, rare_objects_sql):
+        rows += connection.rows(opening + query(scope))
+        opening = ""
     if connection.server_version < _PUBLIC_MAY_NOT_CREATE_SINCE:
         rows = [_without_create_for_public(row) for row in rows]
     entries = (

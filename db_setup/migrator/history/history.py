@@ -29,16 +29,17 @@ if TYPE_CHECKING:
 
 # A column that tables of an earlier version do not have is found in what stands before LATERAL.
 _MISSING = """(SELECT NULL::text AS history_head, NULL::text AS evidence, NULL::text AS down_sql,
-    NULL::text AS chain, NULL::text AS previous) missing"""
+    NULL::text AS chain, NULL::text AS previous, NULL::text AS earlier_checksums) missing"""
 _ROWS = f"""
 SELECT h.position, h.name, h.state, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(h.facts, 'UTF8')), 'hex'),
     h.duration_ms, h.chain, h.previous
 FROM {_MISSING}, LATERAL (
-    SELECT position, name, state, duration_ms, chain, previous, pg_catalog.json_build_array(
+    SELECT position, name, state, duration_ms, chain, previous, pg_catalog.concat(pg_catalog.json_build_array(
         position, name, number, checksum, state, mode, steps, steps_checksum, step_begun, step_note,
         pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), run_id, applied_by,
         package_version, evidence,
-        pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(down_sql, 'UTF8')), 'hex'))::text AS facts
+        pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(down_sql, 'UTF8')), 'hex'))::text,
+        earlier_checksums) AS facts
     FROM {SCHEMA}.history) h"""
 _HEAD = f"""
 SELECT NULL::bigint, r.package_version, '', '', NULL::integer, r.history_head, NULL::text
@@ -80,8 +81,12 @@ class History:
 
     def read(self, *, dates: bool = False) -> HistorySnapshot:
         """Return what is applied, in the order of application; reads only, whatever it finds."""
-        when = ", pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')" if dates else ""
-        query = f"SELECT name, number, checksum, state{when} FROM {SCHEMA}.history ORDER BY position"
+        when = "pg_catalog.to_char(h.applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')" if dates else "''"
+        query = (
+            f"SELECT h.name, h.number, h.checksum, h.state, {when}, coalesce(h.earlier_checksums, '') "
+            f"FROM {_MISSING}, LATERAL (SELECT name, number, checksum, state, applied_at, earlier_checksums, position "
+            f"FROM {SCHEMA}.history) h ORDER BY h.position"
+        )
         try:
             rows, exists = self._connection.rows(query), True
         except ServerError as error:

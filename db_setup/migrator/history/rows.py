@@ -13,7 +13,8 @@ class AppliedMigration(NamedTuple):
     """A row of the history, in the order of application.
 
     ``state`` is ``applied``, ``running`` for a stepwise file that has not reached its end, or ``reverting`` for one
-    whose stepwise down migration has not.
+    whose stepwise down migration has not. ``earlier`` are the beginnings of the checksums of a repeatable file's texts
+    before this one, the oldest first.
     """
 
     name: str
@@ -21,6 +22,7 @@ class AppliedMigration(NamedTuple):
     checksum: str
     state: str
     applied_at: str = ""  # read only when it is shown
+    earlier: str = ""
 
     @property
     def rank(self) -> Number:

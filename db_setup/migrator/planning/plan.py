@@ -23,6 +23,14 @@ from migrator.history import AppliedMigration
 from migrator.planning import states
 from migrator.planning.matching import Match, Rename, come_after, match
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers, highest
+from migrator.planning.repeatable import (
+    earlier_texts,
+    goes_on,
+    had_before,
+    is_done,
+    warn_of_going_back,
+    warn_of_older,
+)
 
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
@@ -30,12 +38,16 @@ _NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
 
 
 class Pending(NamedTuple):
-    """A file that is to be applied, with the number it has or is given."""
+    """A file that is to be applied, with the number it has or is given.
+
+    ``earlier`` is what the history is to keep of the texts that a repeatable file had before.
+    """
 
     migration: Migration
     number: str
     late: bool = False
     resumed: bool = False
+    earlier: str = ""
 
     @property
     def order(self) -> tuple[Number, str]:
@@ -88,14 +100,20 @@ def make_plan(
     problems += [*_half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
-    if again := _repeatable(repeatable, applied):  # they wait where the target holds a numbered file back
+    again, older = _repeatable(repeatable, applied)
+    if older and len(older) == len(again) and not (pending or problems):  # nothing here is new to the database
+        unfinished = [row.name for row in applied if row.name in older and row.state == "running"]
+        return Plan(states.AHEAD, warnings=(*warnings, *warn_of_older(older, unfinished)), revision=revision)
+    if again:  # they wait where the target holds a numbered file back
         due, held_back = (due, (*held_back, *again)) if held_back else ((*due, *again), held_back)
     return Plan(
         state=_state(bool(problems + late_problems), (*pending, *again), applied, has_tables),
         pending=due,
         held_back=held_back,
         renames=found.renames,
-        warnings=(*warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings),
+        warnings=(
+            *warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings, *warn_of_going_back(older),
+        ),
         problems=tuple(problems + late_problems),
         revision=revision,
     )
@@ -255,20 +273,11 @@ def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMi
     return states.PENDING if pending else states.UP_TO_DATE
 
 
-def _repeatable(files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> tuple[Pending, ...]:
-    """Return the repeatable files whose text has changed; they are run after all numbered ones."""
+def _repeatable(
+    files: Sequence[Migration], applied: Sequence[AppliedMigration]
+) -> tuple[tuple[Pending, ...], list[str]]:  # fmt: skip
+    """Return the repeatable files to be run after all numbered ones, and the names of those with an older text."""
     rows = {row.name: row for row in applied} if files else {}
-    return tuple(
-        Pending(file, "", resumed=_goes_on(file, rows.get(file.name)))
-        for file in files
-        if not _is_done(file, rows.get(file.name))
-    )
-
-
-def _is_done(file: Migration, row: AppliedMigration | None) -> bool:
-    return row is not None and row.state == "applied" and row.checksum == file.checksum
-
-
-def _goes_on(file: Migration, row: AppliedMigration | None) -> bool:
-    """Return whether a stepwise run of the same text has stopped half way; another text begins anew."""
-    return row is not None and row.state == "running" and row.checksum == file.checksum
+    pairs = [(file, row) for file in files if not is_done(file, row := rows.get(file.name))]
+    again = (Pending(file, "", resumed=goes_on(file, row), earlier=earlier_texts(file, row)) for file, row in pairs)
+    return tuple(again), [file.name for file, row in pairs if had_before(file, row)]
