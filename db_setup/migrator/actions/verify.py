@@ -172,18 +172,8 @@ class _Verification:
         self._items = _applied_files(folder, inspection)
 
     def compare(self, live: Catalog) -> _Found:
-        """Build the files and compare; a numbered file may need what a repeatable one makes, as it had it here."""
-        order, failure = _repeatable_last(self._items), None
-        try:
-            build, built, known = self._build(order)
-        except ScratchFailed as error:
-            if order == self._items:
-                raise
-            try:
-                build, built, known = self._build(self._items)
-            except ScratchFailed:
-                raise error from None
-            failure = new_database.new_database_fails(error, new_database.NEEDS_REPEATABLE)
+        """Build the files and compare."""
+        order, build, built, known = self._build_first()
         differences = compare(built, live, known=known, unknown=build.unknown)
         differences, made_outside = made_by(differences, live, self._table_creators())
         _refuse_unknown(build, differences)
@@ -196,8 +186,7 @@ class _Verification:
             ],
             "made_outside": made_outside[:_MAX_MADE_OUTSIDE],
         }
-        failure = failure or self._try_new_database(order, built)
-        return _Found(drift, failure, details, self._remark(build))
+        return _Found(drift, self._try_new_database(order, built), details, self._remark(build))
 
     def _table_creators(self) -> list[str]:
         if not self._connection.has_made_users:
@@ -228,6 +217,23 @@ class _Verification:
         return new_database.try_new_database(
             self._context, self._connection, items, built, own=self._own, others=others
         )
+
+    def _build_first(self) -> tuple[Sequence[_Item], Build, Catalog, Catalog | None]:
+        """Build the files in the first order in which they can be built; return the order, and what was built.
+
+        A numbered file may need what a repeatable one makes, as it was there when it was applied. Raises ScratchFailed.
+        """
+        by_name = {item.name: item for item in self._items}
+        order_of_new = new_database.order_of_new([item.pending for item in self._items])
+        new = [by_name[pending.migration.name] for pending in order_of_new]
+        failed: ScratchFailed | None = None
+        for order in dict.fromkeys(map(tuple, (_repeatable_last(self._items), self._items, new))):
+            try:
+                return order, *self._build(order)
+            except ScratchFailed as error:
+                failed = failed or error
+        assert failed is not None
+        raise failed
 
     def _build(self, items: Sequence[_Item]) -> tuple[Build, Catalog, Catalog | None]:
         """Build the files; return the catalog, and that before the first file whose applied text is not known, if any.

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migrator.database import Connection, Row
-from migrator.drift import is_history_table, is_member, query_catalog
+from migrator.drift import query_catalog
+from migrator.drift.catalog_expressions import is_history_table, is_member
 
 _SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup') OR n.nspname = 'pg_catalog'"
 _OBJECTS = f"""

@@ -7,9 +7,8 @@ May import execution and what that may import.
 
 from __future__ import annotations
 
-from migrator.drift import new_database
+from migrator.drift import catalog_expressions, new_database
 from migrator.drift.build import Build, building
-from migrator.drift.catalog_expressions import is_history_table, is_member
 from migrator.drift.diff import Difference, compare, difference_fields, in_words, made_by
 from migrator.drift.snapshot import Catalog, CatalogObject, query_catalog, read_catalog
 
@@ -19,11 +18,10 @@ __all__ = [
     "CatalogObject",
     "Difference",
     "building",
+    "catalog_expressions",
     "compare",
     "difference_fields",
     "in_words",
-    "is_history_table",
-    "is_member",
     "made_by",
     "new_database",
     "query_catalog",

@@ -52,13 +52,13 @@ def try_new_database(
     order = order_of_new(items)
     if order == list(items):
         return None
-    fix = order_fix(items, others)
+    fix = order_fix(items, others) or NEEDS_REPEATABLE
     with building(context, live, context.warnings.append) as build:
         for item in order:
             try:
                 build.apply(item)
             except ScratchFailed as error:
-                return new_database_fails(error, fix)
+                return NewDatabaseFails(f"a new database would fail: {error.cause}", fix)
         found = compare(built, read_catalog(build.connection, own), unknown=build.unknown)
     if not found or build.unknown_since:
         return None
@@ -66,13 +66,8 @@ def try_new_database(
     return NewDatabaseFails(what, fix)
 
 
-def new_database_fails(error: ScratchFailed, fix: str) -> NewDatabaseFails:
-    """Return the failure of a new database from that of a build."""
-    return NewDatabaseFails(f"a new database would fail: {error.cause}", fix)
-
-
 def order_fix(items: Sequence[Pending], others: Collection[str]) -> str:
-    """Return how to name the files so that a new database gets them in the order of application."""
+    """Return how to name the files so that a new database gets them in the order of application, "" if they are."""
     names = [item.migration.name for item in items if not item.migration.name.startswith(REPEATABLE)]
     unnumbered = [name for name in names if number_of(name) is None]
     parts = [_NUMBER.format(listed(unnumbered))] if unnumbered else []
