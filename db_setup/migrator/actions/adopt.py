@@ -81,7 +81,7 @@ def before_applying(
     """Record, at a deploy on a database with tables and no history, what is proven to be applied to it.
 
     Raises NothingProven when nothing is and the files would touch what is there, and AdoptionNeeded with ADOPT=manual.
-    Once the history is there, even empty, the question has been answered.
+    A history without rows has answered the question only where a rollback, a baseline or an adoption has made it so.
     """
     if context.settings.adopt == "manual":
         raise AdoptionNeeded(
@@ -95,7 +95,7 @@ def before_applying(
         run.lock()
         whole = inspect(context, folder, connection, target="")
         finding = Adoption(ADOPTED)
-        if not whole.history.exists and adoptable(whole):
+        if whole.unproven and adoptable(whole):
             finding = find_applied(context, connection, whole)
         if finding.refusal:
             context.listen("run.refused", dict(finding.details))  # the whole; an error has space for its beginning only

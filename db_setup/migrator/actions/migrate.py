@@ -104,8 +104,7 @@ class _Deploy:
 
     def _adopt(self, connection: Connection) -> None:
         inspection = self._inspection
-        unknown = inspection.plan.state == states.UNTRACKED and (inspection.plan.pending or inspection.plan.held_back)
-        if not inspection.history.exists and (unknown or inspection.imported):
+        if inspection.unproven or (inspection.imported and not inspection.history.exists):
             from migrator.actions.adopt import before_applying  # noqa: PLC0415 - once in the life of a database
 
             self._inspection, self._adoption = before_applying(self._context, self._folder, connection, inspection)

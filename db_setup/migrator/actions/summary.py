@@ -42,14 +42,7 @@ def with_problems(report: Report, found: Sequence[TamperedRow]) -> Report:
 
 def adoption_warnings(inspection: Inspection) -> tuple[str, ...]:
     """Return the warning that not all that is pending may be run, where the tables have no history."""
-    if (
-        inspection.plan.state != states.UNTRACKED
-        or inspection.history.exists
-        or inspection.imported
-        or not inspection.plan.pending
-    ):
-        return ()
-    return (_ADOPTION,)
+    return (_ADOPTION,) if inspection.unproven and inspection.plan.pending and not inspection.imported else ()
 
 
 def users_summary(context: RunContext, connection: Connection) -> tuple[str, tuple[str, ...]]:

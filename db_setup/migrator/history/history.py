@@ -11,6 +11,7 @@ seals them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import starmap
 from typing import TYPE_CHECKING
@@ -241,6 +242,39 @@ class History:
             what = "; ".join(row.message for row in found)
             raise InconsistentHistory(what, fix=self.TAMPERING_FIX, applied="nothing was run")
 
+    # ---- rows that are removed
+
+    def removals(self) -> list[tuple[str, dict[str, str | None]]]:
+        """Return of each run that took rows from the history its action, and the numbers by name, in order.
+
+        None for a number: another file has taken the place of that one. Tables of an earlier version have none.
+        """
+        found = self._connection.rows(
+            "SELECT action, removed FROM (SELECT id, action, pg_catalog.to_jsonb(r) -> 'removed' AS removed "
+            f"FROM {SCHEMA}.runs r) r WHERE pg_catalog.jsonb_typeof(removed) = 'object' ORDER BY id"
+        )
+        return [(action, removed) for action, removed in found]
+
+    def removal_sql(self, removed: Mapping[str, str | None]) -> str:
+        """Return the statement with which the last run, which is at work, records what it takes from the history."""
+        literal = self._connection.literal(json.dumps(removed))
+        return (
+            f"UPDATE {SCHEMA}.runs SET removed = coalesce(removed, '{{}}'::pg_catalog.jsonb) "
+            f"OPERATOR(pg_catalog.||) {literal}::pg_catalog.jsonb "
+            f"WHERE id OPERATOR(pg_catalog.=) (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs)"
+        )
+
+    def none_is_applied(self) -> bool:
+        """Return whether a history without rows says so: by a rollback, a baseline or an adoption.
+
+        The history that a failed first run leaves says nothing, nor does one whose rows a repair has forgotten.
+        """
+        found = self._connection.rows(
+            f"SELECT action FROM {SCHEMA}.runs WHERE outcome = 'succeeded' "
+            "AND action IN ('rollback', 'baseline', 'adopted', 'repair') ORDER BY id DESC LIMIT 1"
+        )
+        return bool(found) and found[0][0] != "repair"
+
     # ---- rows that no migration writes
 
     def rename(self, old: str, new: str, number: str) -> None:
@@ -265,6 +299,14 @@ class History:
                 f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, "
                 f"evidence) VALUES {values} ON CONFLICT (name) DO NOTHING"
             )
+
+    def record_sql(self, name: str, number: str, checksum: str, evidence: str) -> str:
+        """Return the statement that records a file as applied, by the last run, which is at work."""
+        return (
+            f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, evidence) "
+            f"SELECT {self._connection.literals(name, number, checksum)}, 'applied', 'baseline', pg_catalog.max(id), "
+            f"'{VERSION}', {self._connection.literal(evidence)} FROM {SCHEMA}.runs"
+        )
 
     def import_first_generation(self, rows: Iterable[AppliedMigration], run_id: int) -> None:
         """Take over the rows of the first generation's table, in one transaction; that table stays as it is."""

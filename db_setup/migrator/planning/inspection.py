@@ -8,6 +8,7 @@ from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.files import Folder
 from migrator.history import AppliedMigration, History, HistorySnapshot
+from migrator.planning import states
 from migrator.planning.plan import Plan, Policy, make_plan
 
 
@@ -16,7 +17,8 @@ class Inspection(NamedTuple):
 
     ``applied`` are the rows for the files of this environment; ``imported`` the same where they are those of the first
     generation's table, which are still to be taken over; ``skipped`` the names of files for other environments.
-    ``nothing_to_do``: a run would write nothing.
+    ``nothing_to_do``: a run would write nothing. ``unproven``: there are tables, and nothing says that the pending
+    files are not applied to them, so a run adopts before it applies anything.
     """
 
     history: HistorySnapshot
@@ -26,6 +28,7 @@ class Inspection(NamedTuple):
     plan: Plan
     skipped: tuple[str, ...]
     nothing_to_do: bool
+    unproven: bool
 
 
 def inspect(
@@ -56,6 +59,14 @@ def _inspected(
         applied = tuple(row for row in applied if row.name not in folder.skipped)
     policy = Policy(target, context.settings.strict_order, context.settings.allow_missing)
     plan = make_plan(folder.files, applied, snapshot.has_tables, policy, folder.repeatable)
+    if snapshot.exists and (plan.pending or plan.held_back) and (runs := History(connection).removals()):
+        from migrator.planning.removed import read_removals  # noqa: PLC0415 - for histories that have lost rows
+
+        removed = read_removals(runs, snapshot.applied)
+        plan = make_plan(folder.files, applied, snapshot.has_tables, policy, folder.repeatable, removed)
     imported = applied if snapshot.first_generation else ()
     nothing = not (plan.pending or plan.renames or imported or plan.problems)
-    return Inspection(snapshot, target, applied, imported, plan, folder.skipped, nothing)
+    unproven = plan.state == states.UNTRACKED and bool(plan.pending or plan.held_back)
+    if unproven and snapshot.exists:
+        unproven = not History(connection).none_is_applied()
+    return Inspection(snapshot, target, applied, imported, plan, folder.skipped, nothing, unproven)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.errors import (
     DuplicateNumber,
@@ -23,14 +23,10 @@ from migrator.history import AppliedMigration
 from migrator.planning import states
 from migrator.planning.matching import Match, Rename, come_after, match
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers, highest
-from migrator.planning.repeatable import (
-    earlier_texts,
-    goes_on,
-    had_before,
-    is_done,
-    warn_of_going_back,
-    warn_of_older,
-)
+
+if TYPE_CHECKING:
+    from migrator.planning.removed import Removed
+    from migrator.planning.repeatable import GoingBack
 
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
@@ -56,7 +52,10 @@ class Pending(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be done, and what is wrong. ``held_back`` are pending files beyond the target."""
+    """What is to be done, and what is wrong.
+
+    ``held_back`` are pending files beyond the target, ``unproven`` those that may stand for what repair has forgotten.
+    """
 
     state: str
     pending: tuple[Pending, ...] = ()
@@ -65,6 +64,7 @@ class Plan(NamedTuple):
     warnings: tuple[str, ...] = ()
     problems: tuple[PlanError, ...] = ()
     revision: str = ""
+    unproven: tuple[Pending, ...] = ()
 
     def refuse_problems(self) -> None:
         """Raise the first problem, with the others named in it; nothing was run then."""
@@ -88,6 +88,7 @@ def make_plan(
     has_tables: bool,
     policy: Policy,
     repeatable: Sequence[Migration] = (),
+    removed: Removed | None = None,
 ) -> Plan:
     """Return the plan; raises UnknownTarget. What else is wrong stands in ``problems``."""
     found = match(files, applied)
@@ -95,27 +96,30 @@ def make_plan(
     if found.missing and not found.new and come_after(found.missing, applied, found.rows):
         _find_target(policy.target, (), found)
         return Plan(states.AHEAD, warnings=_ahead_warnings(found), revision=revision)
-    pending = _pending(found, files, applied)
+    pending = _pending(found, files, applied, removed)
     warnings, problems = _missing(found.missing, policy.allow_missing)
     problems += [*_half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
+    unproven: tuple[Pending, ...] = ()
+    if applied and removed:
+        unproven = tuple(item for item in pending if not item.resumed and removed.may_replace(item.migration))
+        problems += removed.problems([item.migration.name for item in unproven])
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
-    again, older = _repeatable(repeatable, applied)
-    if older and len(older) == len(again) and not (pending or problems):  # nothing here is new to the database
-        unfinished = [row.name for row in applied if row.name in older and row.state == "running"]
-        return Plan(states.AHEAD, warnings=(*warnings, *warn_of_older(older, unfinished)), revision=revision)
+    again, going_back = _repeatable(repeatable, applied)
+    if going_back and len(going_back.names) == len(again) and not (pending or problems):  # nothing here is new to it
+        return Plan(states.AHEAD, warnings=(*warnings, *going_back.when_ahead()), revision=revision)
     if again:  # they wait where the target holds a numbered file back
         due, held_back = (due, (*held_back, *again)) if held_back else ((*due, *again), held_back)
+    texts = (*warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings)
     return Plan(
         state=_state(bool(problems + late_problems), (*pending, *again), applied, has_tables),
         pending=due,
         held_back=held_back,
         renames=found.renames,
-        warnings=(
-            *warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings, *warn_of_going_back(older),
-        ),
+        warnings=(*texts, *going_back.when_run()) if going_back else texts,
         problems=tuple(problems + late_problems),
         revision=revision,
+        unproven=unproven,
     )
 
 
@@ -175,7 +179,9 @@ def _since(row: AppliedMigration) -> str:
     return (" in part" if row.state == "running" else "") + (f" on {row.applied_at}" if row.applied_at else "")
 
 
-def _pending(match: Match, files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> tuple[Pending, ...]:
+def _pending(
+    match: Match, files: Sequence[Migration], applied: Sequence[AppliedMigration], removed: Removed | None
+) -> tuple[Pending, ...]:  # fmt: skip
     resumed = [
         Pending(file, match.rows[file.name].number, resumed=True)
         for file in files
@@ -189,11 +195,14 @@ def _pending(match: Match, files: Sequence[Migration], applied: Sequence[Applied
     numbered = [
         Pending(file, split_name(file.name)[0], late=number < last) for file, number in new if number is not None
     ]
-    in_order = sorted(resumed + numbered, key=lambda item: item.order)
     unnumbered = {file.name: file for file, number in new if number is None}
+    numbers_before = removed.given(unnumbered, applied) if removed else {}
+    again = [Pending(unnumbered.pop(name), number) for name, number in numbers_before.items()]
+    in_order = sorted(resumed + numbered + again, key=lambda item: item.order)
     if not unnumbered:
         return tuple(in_order)
-    free = free_numbers([file.name for file in files], [row.number for row in applied], len(unnumbered))
+    taken = [*(row.number for row in applied), *numbers_before.values()]
+    free = free_numbers([file.name for file in files], taken, len(unnumbered))
     given = (Pending(unnumbered[name], number) for name, number in zip(sorted(unnumbered), free, strict=True))
     return (*in_order, *given)
 
@@ -275,9 +284,11 @@ def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMi
 
 def _repeatable(
     files: Sequence[Migration], applied: Sequence[AppliedMigration]
-) -> tuple[tuple[Pending, ...], list[str]]:  # fmt: skip
-    """Return the repeatable files to be run after all numbered ones, and the names of those with an older text."""
-    rows = {row.name: row for row in applied} if files else {}
-    pairs = [(file, row) for file in files if not is_done(file, row := rows.get(file.name))]
-    again = (Pending(file, "", resumed=goes_on(file, row), earlier=earlier_texts(file, row)) for file, row in pairs)
-    return tuple(again), [file.name for file, row in pairs if had_before(file, row)]
+) -> tuple[tuple[Pending, ...], GoingBack | None]:  # fmt: skip
+    """Return the repeatable files to be run after all numbered ones, and which of them go back to an older text."""
+    if not files:
+        return (), None
+    from migrator.planning.repeatable import again  # noqa: PLC0415 - for folders that have some
+
+    found, going_back = again(files, applied)
+    return tuple(Pending(file, "", resumed=goes_on, earlier=earlier) for file, goes_on, earlier in found), going_back
