@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from migrator.errors import MigrationFailed
+from migrator.errors import InconsistentHistory, MigrationFailed
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
@@ -148,6 +148,27 @@ def test_verify(invoke: Invoke, package: Folder, database: Database) -> None:
     assert body["not_verifiable"] == [f"{VIEW} was applied with a newer text: it, and the repeatable files after it"]
     database.execute("CREATE INDEX by_hand ON t (i)")
     assert [item["identity"] for item in invoke({"action": "verify"})["differences"]] == ["public.by_hand"]
+
+
+def test_stack_rollback_after_a_repair(invoke: Invoke, package: Folder, database: Database) -> None:
+    """A file whose edit repair has accepted is no problem of the older package, which has its earlier text."""
+    text = (package.path / "001_t.sql").read_text()
+    package.write("001_t.sql", f"-- a remark\n{text}")
+    invoke({"action": "repair", "confirm": True})
+    assert invoke()["state"] == "up_to_date"
+    before = written(database)
+    package.write("001_t.sql", text)
+    package.write(VIEW, ONE)
+    body = invoke()
+    assert (body["state"], body["warnings"][0]) == ("ahead", "the database is ahead of these files: repair has accepted a newer text of 001_t.sql")
+    assert written(database) == before
+    assert invoke({"action": "verify"})["not_verifiable"] == ["001_t.sql was applied with a newer text: it, and the files after it"]
+    package.write("002_u.sql", "CREATE TABLE u (i int);")
+    with pytest.raises(InconsistentHistory, match=r"001_t\.sql was edited after it was applied"):
+        invoke()
+    assert invoke({"action": "repair", "confirm": True})["repaired_migrations"] == ["001_t.sql"]
+    package.write(VIEW, TWO)
+    assert invoke()["applied_migrations"] == ["002_u.sql"]
 
 
 def test_history_of_an_earlier_version(invoke: Invoke, package: Folder, database: Database) -> None:

@@ -121,7 +121,8 @@ def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[
         Change(
             row, "edited",
             f"{_was(row)} was edited: checksum {row.checksum[:12]} then, {file.checksum[:12]} now{_lines(file)}",
-            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(connection, file)} "
+            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(connection, file)}, "
+            f"earlier_checksums = {literal(row.earlier_than(file.checksum) or None)} "
             f"WHERE {same} {literal(row.name)}",
         )
         for file, row in found.edited

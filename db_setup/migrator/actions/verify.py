@@ -128,7 +128,7 @@ def _applied_files(folder: Folder, inspection: Inspection) -> list[_Item]:
 
 
 def _item(row: AppliedMigration, file: Migration) -> _Item:
-    known = not row.name.startswith(REPEATABLE) or row.checksum == file.checksum
+    known = row.checksum == file.checksum or not (row.checksum or row.name.startswith(REPEATABLE))
     return _Item(Pending(file, row.number), known=known)
 
 
@@ -209,7 +209,7 @@ class _Verification:
             return []
         ahead = self._inspection.plan.state == states.AHEAD
         why = "was applied with a newer text" if ahead else "is to be run again"
-        return [f"{first} {why}: it, and the repeatable files after it"]
+        return [f"{first} {why}: it, and the {'repeatable ' * first.startswith(REPEATABLE)}files after it"]
 
     def _try_new_database(self, order: Sequence[_Item], built: Catalog) -> new_database.NewDatabaseFails | None:
         others = [*(file.name for file in self._folder.files), *self._inspection.skipped]

@@ -81,7 +81,7 @@ COMMENT ON COLUMN {SCHEMA}.history.down_sql IS 'The text of its down migration, 
 COMMENT ON COLUMN {SCHEMA}.history.chain IS 'SHA-256 over this row and the chain of the row before it';
 COMMENT ON COLUMN {SCHEMA}.history.previous IS 'The name of the row before it in the chain';
 COMMENT ON COLUMN {SCHEMA}.history.earlier_checksums IS
-    'Beginnings of the checksums that a repeatable file had before, the oldest first';
+    'Beginnings of the checksums that a repeatable or edited file had before, the oldest first';
 """
 
 IS_NEWEST = f"""(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) 8 FROM pg_catalog.pg_attribute WHERE NOT attisdropped

@@ -98,7 +98,9 @@ def make_plan(
         return Plan(states.AHEAD, warnings=_ahead_warnings(found), revision=revision)
     pending = _pending(found, files, applied, removed)
     warnings, problems = _missing(found.missing, policy.allow_missing)
-    problems += [*_half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
+    older = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
+    edited = [pair for pair in found.edited if pair not in older]
+    problems += [*_half_rolled_back(applied), *_edited(edited), *_duplicates(files, pending)]
     unproven: tuple[Pending, ...] = ()
     if applied and removed:
         unproven = tuple(item for item in pending if not item.resumed and removed.may_replace(item.migration))
@@ -106,8 +108,11 @@ def make_plan(
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     again, going_back = _repeatable(repeatable, applied)
-    if going_back and len(going_back.names) == len(again) and not (pending or problems):  # nothing here is new to it
-        return Plan(states.AHEAD, warnings=(*warnings, *going_back.when_ahead()), revision=revision)
+    new = pending or problems or len(again) > (len(going_back.names) if going_back else 0)
+    if (older or going_back) and not new:  # the history knows all that is here
+        texts = (*warnings, *_older_warnings(older), *(going_back.when_ahead() if going_back else ()))
+        return Plan(states.AHEAD, warnings=texts, revision=revision)
+    problems += _edited(older)
     if again:  # they wait where the target holds a numbered file back
         due, held_back = (due, (*held_back, *again)) if held_back else ((*due, *again), held_back)
     texts = (*warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings)
@@ -138,6 +143,11 @@ def _ahead_warnings(match: Match) -> tuple[str, ...]:
     warnings += [problem.what for problem in _half_rolled_back((*match.missing, *match.rows.values()))]
     warnings += [f"{file.name} was edited after it was applied" for file, _ in match.edited]
     return tuple(warnings)
+
+
+def _older_warnings(older: Sequence[tuple[Migration, AppliedMigration]]) -> list[str]:
+    names = ", ".join(file.name for file, _ in older)
+    return [f"the database is ahead of these files: repair has accepted a newer text of {names}"] * bool(older)
 
 
 def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str], list[PlanError]]:

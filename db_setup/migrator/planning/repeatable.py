@@ -13,9 +13,6 @@ from migrator.files import Migration
 from migrator.formatting import listed
 from migrator.history import AppliedMigration
 
-_DIGITS = 16  # of a checksum: enough to tell the texts of one file apart
-_MOST = 20  # texts that are kept of a file; a stack is rolled back by one package or two
-
 
 class GoingBack(NamedTuple):
     """The files with an older text, and those of them whose newer text is applied in part."""
@@ -48,10 +45,12 @@ def again(
     """
     rows = {row.name: row for row in applied}
     found = [(file, row) for file in files if not _is_done(file, row := rows.get(file.name))]
-    back = [row for file, row in found if row is not None and _had_before(file, row)]
+    back = [row for file, row in found if row is not None and row.had_before(file.checksum)]
     unfinished = [row.name for row in back if row.state == "running"]
     going_back = GoingBack([row.name for row in back], unfinished) if back else None
-    return [(file, _goes_on(file, row), _earlier(file, row)) for file, row in found], going_back
+    return [
+        (file, _goes_on(file, row), row.earlier_than(file.checksum) if row else "") for file, row in found
+    ], going_back
 
 
 def _is_done(file: Migration, row: AppliedMigration | None) -> bool:
@@ -61,20 +60,3 @@ def _is_done(file: Migration, row: AppliedMigration | None) -> bool:
 def _goes_on(file: Migration, row: AppliedMigration | None) -> bool:
     """Return whether a stepwise run of the same text has stopped half way; another text begins anew."""
     return row is not None and row.state == "running" and row.checksum == file.checksum
-
-
-def _had_before(file: Migration, row: AppliedMigration) -> bool:
-    """Return whether the database has had this text before the one it has now; after a rollback it has none."""
-    return bool(row.checksum) and file.checksum[:_DIGITS] in row.earlier.split()
-
-
-def _earlier(file: Migration, row: AppliedMigration | None) -> str:
-    """Return what the history is to keep once this text is run: the texts before it, the oldest first.
-
-    Of a text that runs for the second time, those that came after it are forgotten, so that they may come again.
-    """
-    if row is None:
-        return ""
-    texts = [*row.earlier.split(), *([row.checksum[:_DIGITS]] if row.checksum else [])]
-    own = file.checksum[:_DIGITS]
-    return " ".join(texts[: texts.index(own)] if own in texts else texts[-_MOST:])
