@@ -149,7 +149,7 @@ def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[
 def _replacements(connection: Connection, inspection: Inspection) -> list[Change]:
     """Return what records new files as applied that may stand for what an earlier repair has forgotten."""
     history, settled = History(connection), dict[str, str | None]()
-    if inspection.plan.unproven:
+    if inspection.plan.replacements:
         settled = {name: None for action, names in history.removals() if action == "repair" for name in names}
     evidence = "recorded by repair in place of files that it has forgotten, not verified"
     return [
@@ -160,7 +160,7 @@ def _replacements(connection: Connection, inspection: Inspection) -> list[Change
             f"{history.record_sql(item.migration.name, item.number, item.migration.checksum, evidence)}; "
             f"{history.removal_sql(settled)}",
         )
-        for item in inspection.plan.unproven
+        for item in inspection.plan.replacements
     ]  # fmt: skip
 
 

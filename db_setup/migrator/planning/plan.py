@@ -54,7 +54,8 @@ class Pending(NamedTuple):
 class Plan(NamedTuple):
     """What is to be done, and what is wrong.
 
-    ``held_back`` are pending files beyond the target, ``unproven`` those that may stand for what repair has forgotten.
+    ``held_back`` are pending files beyond the target, ``replacements`` pending ones that may stand for what repair has
+    forgotten.
     """
 
     state: str
@@ -64,7 +65,7 @@ class Plan(NamedTuple):
     warnings: tuple[str, ...] = ()
     problems: tuple[PlanError, ...] = ()
     revision: str = ""
-    unproven: tuple[Pending, ...] = ()
+    replacements: tuple[Pending, ...] = ()
 
     def refuse_problems(self) -> None:
         """Raise the first problem, with the others named in it; nothing was run then."""
@@ -101,10 +102,10 @@ def make_plan(
     older = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
     edited = [pair for pair in found.edited if pair not in older]
     problems += [*_half_rolled_back(applied), *_edited(edited), *_duplicates(files, pending)]
-    unproven: tuple[Pending, ...] = ()
+    replacements: tuple[Pending, ...] = ()
     if applied and removed:
-        unproven = tuple(item for item in pending if not item.resumed and removed.may_replace(item.migration))
-        problems += removed.problems([item.migration.name for item in unproven])
+        replacements = tuple(item for item in pending if not item.resumed and removed.may_replace(item.migration))
+        problems += removed.problems([item.migration.name for item in replacements])
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     again, going_back = _repeatable(repeatable, applied)
@@ -124,7 +125,7 @@ def make_plan(
         warnings=(*texts, *going_back.when_run()) if going_back else texts,
         problems=tuple(problems + late_problems),
         revision=revision,
-        unproven=unproven,
+        replacements=replacements,
     )
 
 
