@@ -150,5 +150,6 @@ _NOTHING = {
     states.EMPTY: "The database is empty, and there is nothing to apply.",
     states.UNTRACKED: "The database has tables, and there is nothing to apply.",
     states.UP_TO_DATE: "Nothing to do: the database is up to date.",
+    states.DRIFTED: "Nothing to do: all files are applied. But the database is not what they build.",
     states.AHEAD: "Nothing to do: the database is ahead of these files.",
 }

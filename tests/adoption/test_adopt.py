@@ -424,6 +424,20 @@ def test_history_of_another_tool(invoke: Invoke, files: Folder, database: Databa
     assert invoke()["state"] == "up_to_date"
 
 
+@pytest.mark.parametrize(
+    "table",
+    ["_yoyo_log (id varchar(36) PRIMARY KEY)", "refinery_schema_history (version int4)", '"SequelizeMeta" (name varchar(255))',
+     '"__EFMigrationsHistory" ("MigrationId" varchar(150))', 'migrations (id serial, "timestamp" bigint, name varchar)'],
+)  # fmt: skip
+def test_table_of_a_tool_that_cannot_be_read(invoke: Invoke, files: Folder, database: Database, table: str) -> None:
+    """The history of a tool that db_setup cannot read is nothing that the files would have to make."""
+    for text in list(FILES.values())[:2]:
+        database.execute(text)
+    database.execute(f"CREATE TABLE {table}")
+    body = invoke()
+    assert (named(body), body["applied_migrations"]) == (["001_a.sql", "002_b.sql"], ["003_a_j.sql", "004_c.sql"])
+
+
 CONTRADICTIONS = {
     "a failed row of Flyway": (flyway({"version": "'1'", "what": "a", "ok": "false"}), "that 1 failed"),
     "a dirty version": (f"{GOLANG} INSERT INTO schema_migrations VALUES (2, true);", "that 2 failed"),

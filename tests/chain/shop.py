@@ -49,5 +49,5 @@ ENVIRONMENTS: Files = {
 
 SHOUTING: Files = {
     **ENVIRONMENTS,
-    "repeatable/names.sql": "CREATE OR REPLACE VIEW names AS SELECT upper(name) AS name FROM customers;\n",
+    "repeatable/names.sql": "CREATE OR REPLACE VIEW names AS SELECT upper(name) AS name, id FROM customers;\n",
 }

@@ -27,7 +27,7 @@ from tests.plugins.runs import PRODUCT, Cli, Done, command
 
 STATUS = Report("status", "up_to_date", pending=(ReportedMigration("001", "001_a.sql", ""),)).body()
 FAILURE = {"action": "migrate", **MigrationFailed("no", where=Location("001_a.sql", 1, 2)).body(), "duration_ms": 1}
-VERIFY = {**STATUS, "action": "verify", "differences": [], "difference_count": 0, "not_verifiable": []}
+VERIFY = {**STATUS, "action": "verify", "differences": [], "difference_count": 0, "not_verifiable": [], "made_outside": []}
 LINT = {
     "success": True, "action": "lint", "message": "nothing found.",
     "findings": [{"file": "m/001_a.sql", "line": None, "column": None, "level": "error", "rule": "r", "message": "m", "help": None}],

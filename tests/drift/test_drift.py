@@ -115,6 +115,37 @@ def test_other_tools_and_data_are_no_drift(expected: Catalog, built: Database, m
     assert compare(expected, read(database)) == []
 
 
+HISTORIES = {
+    "sqitch": "CREATE SCHEMA sqitch; COMMENT ON SCHEMA sqitch IS 'x'; CREATE TABLE sqitch.changes (id text PRIMARY KEY, note text); COMMENT ON COLUMN sqitch.changes.note IS 'x'",
+    "yoyo": "CREATE TABLE _yoyo_log (id varchar(36) PRIMARY KEY); CREATE TABLE _yoyo_migration (hash text); CREATE TABLE _yoyo_version (v int); CREATE TABLE yoyo_lock (locked int DEFAULT 1)",
+    "refinery": "CREATE TABLE refinery_schema_history (version int4 PRIMARY KEY, name varchar(255), applied_on varchar(255), checksum varchar(255))",
+    "Sequelize": 'CREATE TABLE "SequelizeMeta" (name varchar(255) PRIMARY KEY); COMMENT ON TABLE "SequelizeMeta" IS \'x\'',
+    "EF Core": 'CREATE TABLE "__EFMigrationsHistory" ("MigrationId" varchar(150) PRIMARY KEY, "ProductVersion" varchar(32) NOT NULL)',
+    "MikroORM": "CREATE TABLE mikro_orm_migrations (id serial PRIMARY KEY, name varchar(255), executed_at timestamptz DEFAULT now())",
+    "TypeORM": 'CREATE TABLE migrations (id serial PRIMARY KEY, "timestamp" bigint NOT NULL, name varchar NOT NULL)',
+    "Laravel": "CREATE TABLE migrations (id serial PRIMARY KEY, migration varchar(255), batch integer)",
+    "db-migrate": "CREATE TABLE migrations (id serial PRIMARY KEY, name varchar(255), run_on timestamp)",
+    "Drizzle": "CREATE SCHEMA drizzle; CREATE TABLE drizzle.__drizzle_migrations (id serial PRIMARY KEY, hash text, created_at bigint)",
+    "graphile-migrate": "CREATE SCHEMA graphile_migrate; CREATE TABLE graphile_migrate.migrations (hash text PRIMARY KEY, filename text)",
+    "MyBatis": "CREATE TABLE changelog (id numeric(20) PRIMARY KEY, applied_at varchar(25), description varchar(255))",
+}
+
+
+@pytest.mark.parametrize("tool", HISTORIES)
+def test_tables_of_tools_are_no_drift(expected: Catalog, built: Database, make_database: MakeDatabase, tool: str) -> None:
+    """What a migration tool keeps for itself, its sequences, schema and comments too, is not compared."""
+    database = make_database(f"TEMPLATE {built.name}")
+    database.execute(HISTORIES[tool])
+    assert compare(expected, read(database)) == []
+
+
+def test_table_with_the_name_of_a_history(expected: Catalog, built: Database, make_database: MakeDatabase) -> None:
+    """A table that is only called as tools call theirs is compared, and so is a comment that names it."""
+    database = make_database(f"TEMPLATE {built.name}")
+    database.execute("CREATE TABLE migrations (id int, species text); CREATE TABLE sqitch (i int); COMMENT ON TABLE sqitch IS 'x'")
+    assert [item.identity for item in compare(expected, read(database))] == ["public.migrations", "public.sqitch"]
+
+
 def test_users_that_db_setup_keeps_are_no_drift(
     built: Database, expected: Catalog, make_database: MakeDatabase
 ) -> None:

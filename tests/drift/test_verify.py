@@ -159,6 +159,23 @@ def test_user_who_may_not_create_databases(invoke: Invoke, folder: Folder, datab
         database.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
+MAINTENANCE = [
+    "ANALYZE;", "ANALYZE pg_authid;", "BEGIN; ANALYZE; COMMIT;", "VACUUM;", "VACUUM (ANALYZE);", "REINDEX DATABASE {database};",
+    "REINDEX (VERBOSE) SYSTEM {database};", "CLUSTER;", "COMMENT ON DATABASE {database} IS 'x';", "CHECKPOINT;",
+    "DO $$ BEGIN ANALYZE; END $$;",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MAINTENANCE)
+def test_maintenance(invoke: Invoke, folder: Folder, database: Database, text: str) -> None:
+    """What a superuser's file does to keep a database in shape changes no role, and can be built, whatever its name."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int PRIMARY KEY);")
+    folder.write("002_keep.sql", text.format(database=database.name))
+    folder.write("003_b.sql", "CREATE TABLE b (i int);")
+    invoke()
+    assert invoke(VERIFY)["state"] == "up_to_date"
+
+
 @pytest.fixture
 def role(database: Database) -> str:
     """Return the name of a role that the test may make."""

@@ -65,6 +65,27 @@ def test_table_creator_by_either_name(site: Site, deploy: Deploy, variable: str)
     assert site.database.query("SELECT tableowner::text FROM pg_tables WHERE tablename = 't'") == [(f"{site.database.name}_table_creator",)]
 
 
+def test_what_a_table_creator_makes_is_no_drift(site: Site, deploy: Deploy) -> None:
+    """What the table creator has made is listed as made outside the files at each deploy, and is no drift of them."""
+    site.declare("table_creator")
+    site.folder.write("001_a.sql", "CREATE TABLE a (i int PRIMARY KEY);")
+    deploy()
+    site.as_user(
+        "table_creator",
+        "CREATE TABLE t (id serial PRIMARY KEY, a int REFERENCES a); CREATE INDEX ON t (a); COMMENT ON TABLE t IS 'x'; CREATE VIEW v AS SELECT 1 AS one; "
+        "CREATE SCHEMA s; COMMENT ON SCHEMA s IS 'x'; CREATE TABLE s.u (i int); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT SELECT ON t TO PUBLIC",
+    )
+    made = ["function public.f()", "schema s", "table public.t", "table s.u", "view public.v"]
+    for body in (deploy(VERIFY="true"), deploy({"action": "verify"})):
+        assert (body["state"], body["success"], body["warnings"], body["differences"]) == ("up_to_date", True, [], [])
+        assert sorted(body["made_outside"]) == made
+    site.as_admin("CREATE TABLE by_hand (i int)")
+    body = deploy(VERIFY="true")
+    assert [item["identity"] for item in body["differences"]] == ["public.by_hand"]
+    assert (body["state"], body["made_outside"] != []) == ("drifted", True)
+    assert body["message"] == "Nothing to do: all files are applied. But the database is not what they build."
+
+
 def test_no_users(site: Site, deploy: Deploy) -> None:
     """Without a secret for users, or with CREATE_USERS=false, no role is made and no secret is touched."""
     site.folder.write("001_a.sql", "CREATE TABLE a (i int);")

@@ -87,7 +87,8 @@ class _Repair:
         self._changes = []
         if inspection.plan.state != states.AHEAD:
             tampered = history.tampered_rows() if inspection.history.exists else []
-            self._changes = [*_tampered(tampered, rows), *_changes(connection, self._folder.files, here)]
+            changes = [*_changes(connection, self._folder.files, here), *_replacements(connection, inspection)]
+            self._changes = [*_tampered(tampered, rows), *changes]
         return inspection
 
     def _lines(self) -> tuple[ReportedMigration, ...]:
@@ -120,7 +121,8 @@ def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[
         Change(
             row, "edited",
             f"{_was(row)} was edited: checksum {row.checksum[:12]} then, {file.checksum[:12]} now{_lines(file)}",
-            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(connection, file)} "
+            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(connection, file)}, "
+            f"earlier_checksums = {literal(row.earlier_than(file.checksum) or None)} "
             f"WHERE {same} {literal(row.name)}",
         )
         for file, row in found.edited
@@ -129,7 +131,8 @@ def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[
         Change(
             row, "missing", f"{_was(row)} has no file any more: checksum {row.checksum[:12] or 'unknown'}; "
             f"its row goes, what it made stays{_successor(row, found.new)}",
-            f"DELETE FROM {table} WHERE {same} {literal(row.name)}",
+            f"DELETE FROM {table} WHERE {same} {literal(row.name)}; "
+            f"{History(connection).removal_sql({row.name: row.number})}",
         )
         for row in found.missing if row.state == "applied"
     ]  # fmt: skip
@@ -140,6 +143,24 @@ def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[
             f"UPDATE {table} SET name = {literal(new)}, number = {literal(number)} WHERE {same} {literal(old)}",
         )
         for old, new, number in found.renames
+    ]  # fmt: skip
+
+
+def _replacements(connection: Connection, inspection: Inspection) -> list[Change]:
+    """Return what records new files as applied that may stand for what an earlier repair has forgotten."""
+    history, settled = History(connection), dict[str, str | None]()
+    if inspection.plan.replacements:
+        settled = {name: None for action, names in history.removals() if action == "repair" for name in names}
+    evidence = "recorded by repair in place of files that it has forgotten, not verified"
+    return [
+        Change(
+            AppliedMigration(item.migration.name, item.number, item.migration.checksum, "applied"), "recorded",
+            f"{item.migration.name} is new, and may stand for what repair has forgotten: it counts as applied, and is "
+            "not run",
+            f"{history.record_sql(item.migration.name, item.number, item.migration.checksum, evidence)}; "
+            f"{history.removal_sql(settled)}",
+        )
+        for item in inspection.plan.replacements
     ]  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from psycopg2 import errorcodes
 
 from migrator.database import Connection, Row
-from migrator.drift import HISTORY_TABLES_SQL, is_member, query_catalog
+from migrator.drift import query_catalog
+from migrator.drift.catalog_expressions import is_history_table, is_member
 from migrator.errors import ServerError
 
 _SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup') OR n.nspname = 'pg_catalog'"
@@ -23,7 +24,7 @@ _NAMES = f"""
 SELECT n.nspname AS space, '{RELATION}' AS kind, c.relname AS name, c.oid, c.relkind FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE {_OWN_SCHEMAS} AND c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-    AND c.relname NOT IN ({HISTORY_TABLES_SQL}) AND NOT {is_member("pg_class", "c.oid")}
+    AND NOT {is_history_table("c")} AND NOT {is_member("pg_class", "c.oid")}
     AND NOT (c.relkind = 'S' AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
         AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))
 UNION ALL SELECT n.nspname, '{FUNCTION}', p.proname, p.oid, NULL FROM pg_proc p
@@ -48,7 +49,7 @@ _NOTE_NAMES = f"""INSERT INTO db_setup.names SELECT space, kind, name FROM ({_NA
 _COUNTS = f"""
 WITH rel AS MATERIALIZED (
     SELECT c.oid, c.relnamespace FROM pg_class c
-    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname NOT IN ({HISTORY_TABLES_SQL})
+    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT {is_history_table("c")}
         AND NOT {is_member("pg_class", "c.oid")}
 )
 SELECT n.nspname,
@@ -63,7 +64,7 @@ _MEMBERS = "SELECT objid FROM pg_depend WHERE refclassid = 'pg_extension'::regcl
 _RELATIONS = f"""
 SELECT n.nspname,
     (SELECT count(*) FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-        AND c.relnamespace = n.oid AND c.relname NOT IN ({HISTORY_TABLES_SQL}) AND c.oid NOT IN ({_MEMBERS})),
+        AND c.relnamespace = n.oid AND NOT {is_history_table("c")} AND c.oid NOT IN ({_MEMBERS})),
     ARRAY(SELECT e.extname::text FROM pg_extension e WHERE e.extnamespace = n.oid)
 FROM pg_namespace n WHERE {_SCHEMAS}"""
 _CATALOGS = (

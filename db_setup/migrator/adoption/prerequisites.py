@@ -12,7 +12,8 @@ from typing import NamedTuple
 from psycopg2 import errorcodes
 
 from migrator.database import Connection
-from migrator.drift import is_member, query_catalog
+from migrator.drift import query_catalog
+from migrator.drift.catalog_expressions import is_member
 from migrator.errors import DbSetupError, ServerError
 from migrator.formatting import quoted
 

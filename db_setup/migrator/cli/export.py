@@ -223,7 +223,8 @@ class _Export:
         return _CHECK.format(count=len(rows), rows=", ".join(rows), known=known, schema=SCHEMA)
 
     def _file(self, item: Pending, script: Script) -> None:
-        row = AppliedMigration(item.migration.name, item.number, item.migration.checksum, "applied")
+        migration = item.migration
+        row = AppliedMigration(migration.name, item.number, migration.checksum, "applied", earlier=item.earlier)
         record = ApplyRecord(row, script.mode, RUN_ID, script.down)
         if script.mode == STEPWISE:
             _ScriptRun(self._tape, script, record, self._ask).apply()

@@ -290,7 +290,7 @@ def _finish(arguments: Namespace, terminal: Terminal, body: dict[str, Any], hint
 def _status(arguments: Namespace, body: dict[str, Any]) -> int:
     if arguments.action == "verify" and body["state"] == states.DRIFTED:
         return DRIFT
-    if arguments.action in {"rehearse", "adopt"} and not body["success"]:
+    if arguments.action in {"rehearse", "adopt", "verify"} and not body["success"]:
         return FAILED
     if not getattr(arguments, "check", False):
         return DONE

@@ -155,6 +155,7 @@ def detailed(details: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {line}" for line in item["lines"])
     if (more := details.get("difference_count", 0) - len(differences)) > 0:
         yield f"... {more} more"
+    yield from (f"made outside the files: {text}" for text in details.get("made_outside", ()))
     for key in ("not_compared", "not_verifiable"):
         yield from (f"not compared: {text}" for text in details.get(key, ()))
 

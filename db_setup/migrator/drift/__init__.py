@@ -7,23 +7,24 @@ May import execution and what that may import.
 
 from __future__ import annotations
 
+from migrator.drift import catalog_expressions, new_database
 from migrator.drift.build import Build, building
-from migrator.drift.catalog_expressions import HISTORY_TABLES_SQL, is_member
-from migrator.drift.diff import Difference, compare, difference_fields, in_words
+from migrator.drift.diff import Difference, compare, difference_fields, in_words, made_by
 from migrator.drift.snapshot import Catalog, CatalogObject, Key, query_catalog, read_catalog
 
 __all__ = [
-    "HISTORY_TABLES_SQL",
     "Build",
     "Catalog",
     "CatalogObject",
     "Difference",
     "Key",
     "building",
+    "catalog_expressions",
     "compare",
     "difference_fields",
     "in_words",
-    "is_member",
+    "made_by",
+    "new_database",
     "query_catalog",
     "read_catalog",
 ]

@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
+from psycopg2 import errorcodes
+
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.drift.guard import CHANGES_GLOBAL_OBJECTS, guard_sql, without_outside_effects
+from migrator.drift.left_out import can_be_tried, may_change_catalog, try_out
 from migrator.drift.scratch import scratch_database
+from migrator.drift.snapshot import Key
 from migrator.errors import DbSetupError, Progress, RunError, ScratchFailed, ServerError
 from migrator.execution import Runner, supervised, work_of
+from migrator.formatting import listed
 from migrator.history import History
 from migrator.planning import Pending
 from migrator.scripts import Script, kept, read_script
@@ -19,14 +24,23 @@ from migrator.sql import Statement
 from migrator.sql.effects import new_role
 
 _MAX_NOTES = 20
+_MAX_NAMED = 10
 _NOTHING_APPLIED = "nothing: the files were being built in a scratch database"
 
 
 class Build:
-    """The scratch database that files are applied to, and what of them it does not show."""
+    """The scratch database that files are applied to, and what of them it does not show.
+
+    ``unknown`` are the objects that statements which were left out would have changed, true for those that they would
+    have made or dropped. ``unknown_since`` is where the first one stands of which nobody can say what it changes.
+    """
 
     def __init__(self, connection: Connection, runner: Runner, run_id: int) -> None:
         self.connection = connection
+        self.unknown: dict[Key, bool] = {}
+        self.unknown_since = ""
+        self._left_out: list[tuple[Statement, str]] = []  # of the file at hand
+        self._suspect = ""  # where the first one stands that may change what is compared
         self._run_id = run_id
         self.files = 0
         self._runner = runner
@@ -44,19 +58,40 @@ class Build:
         ((migration, keep),) = kept([item.migration])
         script = read_script(migration, keep=keep)
         try:
-            self._run(item, without_outside_effects(script, self._note_for(script)))
+            self._run_without_outside_effects(item, script, blocks=False)
         except RunError as error:
-            if not _refused_by_guard(error):
+            if not _may_be_a_block(error):
                 raise self._failed(item, error) from error
             self._apply_without_blocks(item, script)
         self.files += 1
         self.connection.take_notices()
+        self._try_left_out(script)
 
     def _apply_without_blocks(self, item: Pending, script: Script) -> None:
         try:
-            self._run(item, without_outside_effects(script, self._note_for(script), blocks=True))
+            self._run_without_outside_effects(item, script, blocks=True)
         except RunError as error:
             raise self._failed(item, error) from error
+
+    def _run_without_outside_effects(self, item: Pending, script: Script, *, blocks: bool) -> None:
+        self._left_out = []
+        self._run(item, without_outside_effects(script, self._note_for(script), blocks=blocks))
+
+    def _try_left_out(self, script: Script) -> None:
+        """Find out which objects are not comparable, since what is left out of a file would have changed them."""
+        found = [pair for pair in self._left_out if may_change_catalog(*pair)]
+        if not found or self.unknown_since:
+            return
+        first = _place(script, found[0][0])
+        changed = None
+        if all(can_be_tried(*pair) for pair in found):
+            changed = try_out(self.connection, script, [statement for statement, _ in found])
+        if changed is None:
+            self.unknown_since = first
+        elif changed:
+            names = sorted({f"{kind} {identity}" for kind, identity in changed})
+            self._notes[f"what {first} changes: {listed(names, _MAX_NAMED)}"] = None
+            self.unknown.update(changed)
 
     def _run(self, item: Pending, script: Script) -> None:
         try:
@@ -68,7 +103,10 @@ class Build:
     def _note_for(self, script: Script) -> Callable[[Statement, str], None]:
         def note(statement: Statement, effect: str) -> None:
             start = " ".join(statement.words[:3]) or "select"  # bare words only: what is quoted may be a secret
-            self._notes[f'{script.migration.name}:{statement.line}  "{start} ..." ({effect})'] = None
+            self._notes[f'{_place(script, statement)}  "{start} ..." ({effect})'] = None
+            self._left_out.append((statement, effect))
+            if not self._suspect and may_change_catalog(statement, effect):
+                self._suspect = _place(script, statement)
             if (role := new_role(statement)) and not self._has_role(role):
                 raise ScratchFailed(
                     f'{script.migration.name} makes the role "{role}", which this server does not have',
@@ -84,16 +122,23 @@ class Build:
     def _failed(self, item: Pending, error: RunError) -> RunError:
         if isinstance(error, ScratchFailed) or error.code in {"deadline_reached", "interrupted"}:
             return error
+        left_out = f"; {self._suspect}, which is left out there, may make what it needs" if self._suspect else ""
         return ScratchFailed(
-            f"{item.migration.name} cannot be built in a scratch database: {error.what}",
+            f"{item.migration.name} cannot be built in a scratch database: {error.what}{left_out}",
             fix="a file that needs data, or a role, which it does not make itself, cannot be verified",
             where=error.where,
             sqlstate=error.sqlstate,
         ).replace(progress=error.progress)
 
 
-def _refused_by_guard(error: DbSetupError) -> bool:
-    return isinstance(error.__cause__, ServerError) and error.__cause__.sqlstate == CHANGES_GLOBAL_OBJECTS
+def _place(script: Script, statement: Statement) -> str:
+    return f"{script.migration.name}:{statement.line}"
+
+
+def _may_be_a_block(error: DbSetupError) -> bool:
+    """Return whether a block of code may be what fails: it changes a global object, or makes one that is there."""
+    states = {CHANGES_GLOBAL_OBJECTS, errorcodes.DUPLICATE_OBJECT}
+    return isinstance(error.__cause__, ServerError) and error.__cause__.sqlstate in states
 
 
 @contextmanager

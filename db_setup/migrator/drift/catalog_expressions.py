@@ -5,17 +5,54 @@ Names and other values go into them as SQL literals only, made by the connection
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 HISTORY_TABLES = (
     "schema_migrations", "schema_migration", "schema_version", "schema_lock", "ar_internal_metadata",
     "flyway_schema_history", "goose_db_version", "_sqlx_migrations", "pgmigrations", "alembic_version",
     "gorp_migrations", "knex_migrations", "knex_migrations_lock", "databasechangelog", "databasechangeloglock",
-    "_prisma_migrations", "__diesel_schema_migrations", "django_migrations",
+    "_prisma_migrations", "__diesel_schema_migrations", "django_migrations", "refinery_schema_history",
+    "_yoyo_log", "_yoyo_migration", "_yoyo_version", "yoyo_lock", "SequelizeMeta", "SequelizeData",
+    "__EFMigrationsHistory", "__EFMigrationsLock", "__MigrationHistory", "mikro_orm_migrations", "typeorm_metadata",
+    "seaql_migrations", "__drizzle_migrations", "kysely_migration", "kysely_migration_lock", "phinxlog",
+    "doctrine_migration_versions", "play_evolutions", "play_evolutions_lock", "ragtime_migrations", "bun_migrations",
+    "bun_migration_locks", "gopg_migrations", "atlas_schema_revisions", "schemaversion", "schemaversions",
+    "VersionInfo", "aerich", "migratehistory", "pyway",
 )  # fmt: skip
 """Tables in which migration tools keep what they have applied: no migration makes them, so they are not compared."""
+HISTORY_SCHEMAS = (
+    "sqitch", "graphile_migrate", "drizzle", "pgroll", "grate", "RoundhousE", "atlas_schema_revisions",
+    "supabase_migrations",
+)  # fmt: skip
+"""Schemas in which migration tools keep everything of their own."""
+_COMMON_NAMES = {
+    "migrations": ("id,name,timestamp", "batch,id,migration", "id,name,run_on", "executed_at,hash,id,name"),
+    "migration": ("apply_time,version",),
+    "changelog": (
+        "applied_at,description,id", "checksum,description,id,installed_by,installed_on,name,success,type,version",
+    ),
+}  # fmt: skip
+"""Names that any table may have, with the columns that those of tools have (TypeORM, Laravel, db-migrate, Yii, ...)."""
 
-HISTORY_TABLES_SQL = ", ".join(f"'{name}'" for name in HISTORY_TABLES)
+
+def _literals(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def is_history_table(relation: str) -> str:
+    """Return the condition, on a row of pg_class, that it is a table in which a tool keeps what it has applied."""
+    columns = (
+        "(SELECT string_agg(k.attname::text, ',' ORDER BY k.attname) FROM pg_attribute k "
+        f"WHERE k.attrelid = {relation}.oid AND k.attnum > 0 AND NOT k.attisdropped)"
+    )
+    common = " ".join(
+        f"WHEN '{name}' THEN {columns} IN ({_literals(signatures)})" for name, signatures in _COMMON_NAMES.items()
+    )
+    known = f"{relation}.relname IN ({_literals(HISTORY_TABLES)})"
+    return f"({known} OR CASE {relation}.relname {common} ELSE false END)"
+
+
 UNION = "\nUNION ALL "
 MIGRATING_USER = "the migrating user"
 
@@ -49,7 +86,8 @@ class CatalogScope(NamedTuple):
 
     def schemas(self) -> str:
         """Return the condition, on a row ``n`` of pg_namespace, that a schema is compared."""
-        return f"n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup'{self.hidden_schemas})"
+        hidden = _literals(["information_schema", "db_setup", *HISTORY_SCHEMAS])
+        return f"n.nspname !~ '^pg_' AND n.nspname NOT IN ({hidden}{self.hidden_schemas})"
 
 
 def qualified(namespace: str, name: str) -> str:

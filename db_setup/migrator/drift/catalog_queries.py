@@ -8,11 +8,11 @@ Object numbers (OIDs) never appear: they differ between two databases that are t
 from __future__ import annotations
 
 from migrator.drift.catalog_expressions import (
-    HISTORY_TABLES_SQL,
     UNION,
     CatalogScope,
     collation,
     grants,
+    is_history_table,
     is_member,
     qualified,
 )
@@ -62,12 +62,12 @@ WITH spaces AS MATERIALIZED (
         CASE WHEN c.relkind IN ('r', 'p', 'f') THEN 'table' WHEN c.relkind = 'S' THEN 'sequence'
             WHEN c.relkind = 'v' THEN 'view' WHEN c.relkind = 'm' THEN 'materialised view' END AS kind
     FROM pg_class c JOIN spaces n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND c.relname NOT IN ({HISTORY_TABLES_SQL})
+    WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT {is_history_table("c")}
         AND NOT {is_member("pg_class", "c.oid")}
         AND NOT (c.relkind = 'S' AND EXISTS (
             SELECT FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid
             WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass
-                AND d.deptype IN ('a', 'i') AND t.relname IN ({HISTORY_TABLES_SQL})))
+                AND d.deptype IN ('a', 'i') AND {is_history_table("t")}))
 )"""
 
 

@@ -6,8 +6,9 @@ An object that is on one side only is one difference with all that belongs to it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from migrator.drift.snapshot import Catalog, CatalogObject, Key
@@ -42,15 +43,25 @@ class Difference(NamedTuple):
         return {**fields, "lines": list(self.lines)}
 
 
-def compare(files: Catalog, database: Catalog, *, known: Catalog | None = None) -> list[Difference]:
+def compare(
+    files: Catalog,
+    database: Catalog,
+    *,
+    known: Catalog | None = None,
+    unknown: Mapping[Key, bool] = MappingProxyType({}),
+) -> list[Difference]:
     """Return what differs, in the order of kinds and names.
 
     Where ``known`` is given, only what the files have built up to there is known: the objects that they have changed
-    since are not compared, and neither is what belongs to these.
+    since are not compared, and neither is what belongs to these. Nor are the ``unknown`` objects, and what belongs to
+    those that are true.
     """
+    if unknown:
+        whole = {key for key, with_parts in unknown.items() if with_parts}
+        files, database = _without(files, unknown.keys(), whole), _without(database, unknown.keys(), whole)
     if known is not None:
-        unknown = {key for key in {**known, **files} if known.get(key) != files.get(key)}
-        files, database = _without(files, unknown), _without(database, unknown)
+        changed = {key for key in {**known, **files} if known.get(key) != files.get(key)}
+        files, database = _without(files, changed, changed), _without(database, changed, changed)
     on_one_side = {
         **{key: ONLY_IN_FILES for key in files if key not in database},
         **{key: ONLY_IN_DATABASE for key in database if key not in files},
@@ -72,10 +83,25 @@ def compare(files: Catalog, database: Catalog, *, known: Catalog | None = None) 
     return [item._replace(along=_along(parts.get((item.kind, item.identity)))) for item in found]
 
 
-def _without(catalog: Catalog, keys: AbstractSet[Key]) -> Catalog:
-    """Return a catalog without some objects, and without what belongs to them."""
-    heads = {identity for _, identity in keys}
+def _without(catalog: Catalog, keys: AbstractSet[Key], whole: AbstractSet[Key]) -> Catalog:
+    """Return a catalog without some objects, and without what belongs to the ``whole`` ones."""
+    heads = {identity for _, identity in whole}
     return {key: entry for key, entry in catalog.items() if key not in keys and entry.parent not in heads}
+
+
+def made_by(
+    differences: Sequence[Difference], database: Catalog, owners: Collection[str]
+) -> tuple[list[Difference], list[str]]:  # fmt: skip
+    """Return the differences without the objects that the files do not make and some roles own, and these in words.
+
+    ``owners`` are quoted as the catalog has them. A comment on such an object goes with it.
+    """
+    lines = {f"owner {name}" for name in owners}
+    extra = [item for item in differences if item.how == ONLY_IN_DATABASE]
+    theirs = [item for item in extra if database[item.kind, item.identity].definition.rpartition("\n")[2] in lines]
+    names = [f"{item.kind} {item.identity}" for item in theirs]
+    apart = {*theirs, *(item for item in extra if item.kind == "comment" and item.identity in names)}
+    return [item for item in differences if item not in apart], names
 
 
 def _along(counts: Counter[str] | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from migrator.scripts import STEPWISE, Script
 from migrator.sql import Statement
-from migrator.sql.effects import effect_outside, mentions_shared_objects
+from migrator.sql.effects import effect_outside, mentions_shared_objects, rebuilds_a_database
 
 CHANGES_GLOBAL_OBJECTS = "DBS01"
 """The SQLSTATE with which the guard refuses a transaction."""
@@ -30,23 +30,26 @@ _GLOBAL_CATALOGS = ", ".join(
 def without_outside_effects(script: Script, note: Callable[[Statement, str], None], *, blocks: bool = False) -> Script:
     """Return a script without the statements whose effects reach beyond the database; ``note`` is called for each.
 
+    Nor does it have those that rebuild the indexes of a database by its name, which is not the scratch database's.
     ``blocks`` leaves out the blocks of code, too, that name roles and the like. A stepwise file loses them anyway: the
     guard would stop it at a step, from where it could not be begun again without them. So does what stands behind
     SET CONSTRAINTS, which may fire the guard before its time.
     """
-    noted: set[int] = set()
+    noted: set[tuple[int, int]] = set()
 
     def read() -> Iterator[Statement]:
         strict = blocks or script.mode == STEPWISE
         for statement in script.read():
+            if rebuilds_a_database(statement):
+                continue
             found = effect_outside(statement)
             strict |= statement.words[:2] == ("set", "constraints")
             if not found and strict and statement.words[:1] in {("do",), ("call",)}:
                 found = "block" if mentions_shared_objects(statement) else ""
             if not found:
                 yield statement
-            elif statement.line not in noted:
-                noted.add(statement.line)
+            elif (place := (statement.line, statement.column)) not in noted:
+                noted.add(place)
                 note(statement, found)
 
     return script._replace(read=read)
@@ -57,7 +60,8 @@ def guard_sql() -> str:
 
     PostgreSQL keeps the locks on the catalogs of roles, memberships, databases, settings, tablespaces and comments to
     the end of a transaction that writes to them, but not for GRANT and OWNER TO: these show in the row's xmin. A
-    transaction that sees a row of a transaction in progress is that transaction.
+    transaction that sees a row of a transaction in progress is that transaction. A superuser's ANALYZE of all tables
+    locks these catalogs, too, in a mode that no change of theirs gets by with.
     """
     return f"""
 CREATE FUNCTION db_setup.refuse_global_changes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -65,7 +69,7 @@ SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
     IF EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.database = 0
             AND l.relation IN ({_GLOBAL_CATALOGS})
-            AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+            AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareUpdateExclusiveLock'))
         OR EXISTS (SELECT FROM (SELECT age(xmin) FROM pg_database UNION ALL SELECT age(xmin) FROM pg_tablespace) r(age)
             WHERE CASE WHEN r.age <= 0 THEN txid_status(txid_current() - r.age) = 'in progress' END)
     THEN

@@ -11,15 +11,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from migrator.database import Connection, Row
-from migrator.drift.catalog_expressions import HISTORY_TABLES, CatalogScope
+from migrator.drift.catalog_expressions import HISTORY_SCHEMAS, HISTORY_TABLES, CatalogScope
 from migrator.drift.catalog_queries import code_sql, relations_sql
 from migrator.drift.catalog_queries_rare import rare_objects_sql
 from migrator.formatting import quoted
 
-_BEGIN = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = ''; SET LOCAL jit = off;
+_SETTINGS = """SET LOCAL search_path = ''; SET LOCAL jit = off;
 SET LOCAL quote_all_identifiers = off; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres';
 SET LOCAL timezone = 'UTC'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
 """
+_BEGIN = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SETTINGS}"
 _PUBLIC_MAY_NOT_CREATE_SINCE = 150000  # before that, provisioning users takes it from PUBLIC, which is no drift
 _SCHEMA_PUBLIC = "schema public"
 _PUBLIC_MAY_CREATE = re.compile("^PUBLIC: CREATE, USAGE$", re.MULTILINE)
@@ -56,16 +57,24 @@ def read_catalog(
     equals that built by another; without ``owners``, owners of objects are left out. So is what is in the ``hidden``
     schemas.
     """
-    scope = _scope(connection, own, owners, sorted(hidden))
-    rows: list[tuple[str, str, str, str]] = []
-    opening = _BEGIN
     try:
-        for query in (relations_sql, code_sql, rare_objects_sql):
-            rows += connection.rows(opening + query(scope))
-            opening = ""
+        catalog = _read(connection, _scope(connection, own, owners, sorted(hidden)), _BEGIN)
         connection.run("COMMIT")
     finally:
         connection.rollback()
+    return catalog
+
+
+def read_uncommitted_catalog(connection: Connection) -> Catalog:
+    """Return the catalog as the open transaction sees it, whose settings are others afterwards."""
+    return _read(connection, _scope(connection, (), True, ()), _SETTINGS)
+
+
+def _read(connection: Connection, scope: CatalogScope, opening: str) -> Catalog:
+    rows: list[tuple[str, str, str, str]] = []
+    for query in (relations_sql, code_sql, rare_objects_sql):
+        rows += connection.rows(opening + query(scope))
+        opening = ""
     if connection.server_version < _PUBLIC_MAY_NOT_CREATE_SINCE:
         rows = [_without_create_for_public(row) for row in rows]
     entries = (
@@ -93,9 +102,15 @@ def _scope(connection: Connection, own: Sequence[str], owners: bool, hidden: Seq
 
 
 def identity_pattern(names: Collection[str]) -> str:
-    """Return the regular expression of identities in which one of the names is a part, as it is or quoted."""
-    spellings = [spelling for name in names for spelling in (name, quoted(name))]
-    return rf"[ .]({'|'.join(map(re.escape, spellings))})([. ]|$)"
+    """Return the regular expression of identities in which one of the names is a part, as it is or quoted.
+
+    The schemas of migration tools count where they come first.
+    """
+    return rf"([ .]({_spellings(names)})| ({_spellings(HISTORY_SCHEMAS)}))([. ]|$)"
+
+
+def _spellings(names: Collection[str]) -> str:
+    return "|".join(re.escape(spelling) for name in names for spelling in (name, quoted(name)))
 
 
 def _without_create_for_public(row: tuple[str, str, str, str]) -> tuple[str, str, str, str]:

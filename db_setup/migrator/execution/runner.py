@@ -64,7 +64,7 @@ class Work(NamedTuple):
 def work_of(pending: Pending, script: Script, run_id: int) -> Work:
     """Return the work of applying a pending file in a run."""
     migration = pending.migration
-    row = AppliedMigration(migration.name, pending.number, migration.checksum, "applied")
+    row = AppliedMigration(migration.name, pending.number, migration.checksum, "applied", earlier=pending.earlier)
     return Work(pending, script, ApplyRecord(row, script.mode, run_id, script.down))
 
 

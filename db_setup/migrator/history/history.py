@@ -11,6 +11,7 @@ seals them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import starmap
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from psycopg2 import errorcodes
 from migrator.database import SAFE_PATH_SQL, Connection
 from migrator.errors import InconsistentHistory, ServerError
 from migrator.formatting import quoted
-from migrator.history.rows import NONE, SCHEMA, AppliedMigration, HistorySnapshot
+from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -29,16 +30,17 @@ if TYPE_CHECKING:
 
 # A column that tables of an earlier version do not have is found in what stands before LATERAL.
 _MISSING = """(SELECT NULL::text AS history_head, NULL::text AS evidence, NULL::text AS down_sql,
-    NULL::text AS chain, NULL::text AS previous) missing"""
+    NULL::text AS chain, NULL::text AS previous, NULL::text AS earlier_checksums) missing"""
 _ROWS = f"""
 SELECT h.position, h.name, h.state, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(h.facts, 'UTF8')), 'hex'),
     h.duration_ms, h.chain, h.previous
 FROM {_MISSING}, LATERAL (
-    SELECT position, name, state, duration_ms, chain, previous, pg_catalog.json_build_array(
+    SELECT position, name, state, duration_ms, chain, previous, pg_catalog.concat(pg_catalog.json_build_array(
         position, name, number, checksum, state, mode, steps, steps_checksum, step_begun, step_note,
         pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), run_id, applied_by,
         package_version, evidence,
-        pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(down_sql, 'UTF8')), 'hex'))::text AS facts
+        pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(down_sql, 'UTF8')), 'hex'))::text,
+        earlier_checksums) AS facts
     FROM {SCHEMA}.history) h"""
 _HEAD = f"""
 SELECT NULL::bigint, r.package_version, '', '', NULL::integer, r.history_head, NULL::text
@@ -68,10 +70,12 @@ SELECT EXISTS (
             SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = c.oid AND a.attname IN ('id', 'migration_name')))"""
 _LAST_WORD = f"""
-SELECT action, message FROM {SCHEMA}.runs WHERE outcome = 'succeeded'
-    AND action IN ('adopted', 'baseline', 'imported', 'repair', 'rollback') ORDER BY id DESC LIMIT 1"""
-"""What was last said about which files are applied, rather than done."""
+SELECT action FROM {SCHEMA}.runs WHERE outcome = 'succeeded' AND action IN ('rollback', 'baseline', 'adopted', 'repair')
+    ORDER BY id DESC LIMIT 1"""
+"""What has left a history without rows. One that a failed first run leaves says nothing of what is applied, nor does one
+whose rows a repair has forgotten."""
 
+_SAYS_NONE = ([("rollback",)], [("baseline",)])
 _TAKE_NEWER = "take the newer folder, since this one does not know what has changed"
 
 
@@ -92,8 +96,12 @@ class History:
 
     def read(self, *, dates: bool = False) -> HistorySnapshot:
         """Return what is applied, in the order of application; reads only, whatever it finds."""
-        when = ", pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')" if dates else ""
-        query = f"SELECT name, number, checksum, state{when} FROM {SCHEMA}.history ORDER BY position"
+        when = "pg_catalog.to_char(h.applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')" if dates else "''"
+        query = (
+            f"SELECT h.name, h.number, h.checksum, h.state, {when}, coalesce(h.earlier_checksums, '') "
+            f"FROM {_MISSING}, LATERAL (SELECT name, number, checksum, state, applied_at, earlier_checksums, position "
+            f"FROM {SCHEMA}.history) h ORDER BY h.position"
+        )
         try:
             rows, exists = self._connection.rows(query), True
         except ServerError as error:
@@ -107,7 +115,7 @@ class History:
         if rows:
             return HistorySnapshot(tuple(starmap(AppliedMigration, rows)), exists, has_tables=True)
         has_tables, first_generation = self._connection.rows(_CONTENTS)[0]
-        none_applied = exists and has_tables and self._connection.rows(_LAST_WORD) == [("baseline", NONE)]
+        none_applied = exists and has_tables and self._connection.rows(_LAST_WORD) in _SAYS_NONE
         return HistorySnapshot((), exists, has_tables, first_generation and not none_applied, none_applied)
 
     def read_first_generation(self, files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:
@@ -251,6 +259,28 @@ class History:
             what = "; ".join(row.message for row in found)
             raise InconsistentHistory(what, fix=self.TAMPERING_FIX, applied="nothing was run")
 
+    # ---- rows that are removed
+
+    def removals(self) -> list[tuple[str, dict[str, str | None]]]:
+        """Return of each run that took rows from the history its action, and the numbers by name, in order.
+
+        None for a number: another file has taken the place of that one. Tables of an earlier version have none.
+        """
+        found = self._connection.rows(
+            "SELECT action, removed FROM (SELECT id, action, pg_catalog.to_jsonb(r) -> 'removed' AS removed "
+            f"FROM {SCHEMA}.runs r) r WHERE pg_catalog.jsonb_typeof(removed) = 'object' ORDER BY id"
+        )
+        return [(action, removed) for action, removed in found]
+
+    def removal_sql(self, removed: Mapping[str, str | None]) -> str:
+        """Return the statement with which the last run, which is at work, records what it takes from the history."""
+        literal = self._connection.literal(json.dumps(removed))
+        return (
+            f"UPDATE {SCHEMA}.runs SET removed = coalesce(removed, '{{}}'::pg_catalog.jsonb) "
+            f"OPERATOR(pg_catalog.||) {literal}::pg_catalog.jsonb "
+            f"WHERE id OPERATOR(pg_catalog.=) (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs)"
+        )
+
     # ---- rows that no migration writes
 
     def rename(self, old: str, new: str, number: str) -> None:
@@ -287,6 +317,13 @@ class History:
         """Remove the rows of migrations that were recorded as applied by mistake."""
         if listed_names := self._connection.literals(*names):
             self._connection.run(f"DELETE FROM {SCHEMA}.history WHERE name IN ({listed_names})")
+    def record_sql(self, name: str, number: str, checksum: str, evidence: str) -> str:
+        """Return the statement that records a file as applied, by the last run, which is at work."""
+        return (
+            f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, evidence) "
+            f"SELECT {self._connection.literals(name, number, checksum)}, 'applied', 'baseline', pg_catalog.max(id), "
+            f"'{VERSION}', {self._connection.literal(evidence)} FROM {SCHEMA}.runs"
+        )
 
     def import_first_generation(self, rows: Iterable[AppliedMigration], run_id: int) -> None:
         """Take over the rows of the first generation's table, in one transaction; that table stays as it is."""

@@ -121,9 +121,10 @@ class ApplyRecord(Record):
             again = f"DELETE FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {literal}{removed}"
         return (
             f"{again}INSERT INTO {SCHEMA}.history AS h "
-            "(name, number, checksum, state, mode, run_id, package_version, down_sql) "
+            "(name, number, checksum, state, mode, run_id, package_version, down_sql, earlier_checksums) "
             f"VALUES ({connection.literals(name, number, checksum)}, CASE WHEN {RunLock.HELD_SQL} THEN '{state}' END, "
-            f"'{mode}', {self._run_id}, '{VERSION}', {'NULL' if self._down is None else _text_literal(self._down)})"
+            f"'{mode}', {self._run_id}, '{VERSION}', {'NULL' if self._down is None else _text_literal(self._down)}, "
+            f"{connection.literal(self._row.earlier) if self._row.earlier else 'NULL'})"
         )
 
 

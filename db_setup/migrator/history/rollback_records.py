@@ -74,11 +74,13 @@ class RollbackRecord(Record):
     def __init__(self, row: Recorded, run_id: int) -> None:
         super().__init__(row.name)
         self._position = row.position
+        self._number = row.number
         self._run_id = run_id
 
-    def sql(self, _connection: Connection) -> str:
-        """Return the statement that removes the row, and fails where it is gone or another has the run lock."""
-        return f"{_removal(self._position)}; {_REPEAT}"
+    def sql(self, connection: Connection) -> str:
+        """Return the statements that remove the row, and fail where it is gone or another has the run lock."""
+        kept = History(connection).removal_sql({self.name: self._number})
+        return f"{_removal(self._position)}; {_REPEAT}; {kept}"
 
     def open(self, connection: Connection) -> StepProgress:
         """Mark the row as being rolled back, or find how far an earlier run has come."""
@@ -96,7 +98,7 @@ class RollbackRecord(Record):
 
     def close(self, connection: Connection) -> None:
         """Remove the row of a migration whose down migration was stepwise."""
-        connection.run(f"BEGIN; {AS_OWNER}{_removal(self._position)}; {_REPEAT}; COMMIT")
+        connection.run(f"BEGIN; {AS_OWNER}{self.sql(connection)}; COMMIT")
 
 
 def _removal(position: int) -> str:

@@ -8,14 +8,17 @@ from migrator.files import Number, parse_number
 
 SCHEMA = "db_setup"
 NONE = "none"
-"""The target of a baseline for which no file is applied; its run keeps it as message."""
+"""The target of a baseline for which no file is applied."""
+_DIGITS = 16  # of a checksum: enough to tell the texts of one file apart
+_MOST = 20  # texts that are kept of a file; a stack is rolled back by one package or two
 
 
 class AppliedMigration(NamedTuple):
     """A row of the history, in the order of application.
 
     ``state`` is ``applied``, ``running`` for a stepwise file that has not reached its end, or ``reverting`` for one
-    whose stepwise down migration has not.
+    whose stepwise down migration has not. ``earlier`` are the beginnings of the checksums that a repeatable file, or
+    an edited one that repair has accepted, had before, the oldest first.
     """
 
     name: str
@@ -23,11 +26,25 @@ class AppliedMigration(NamedTuple):
     checksum: str
     state: str
     applied_at: str = ""  # read only when it is shown
+    earlier: str = ""
 
     @property
     def rank(self) -> Number:
         """The number the migration was given, in comparable form."""
         return parse_number(self.number)
+
+    def had_before(self, checksum: str) -> bool:
+        """Return whether a text is one that it had before the one it has now; after a rollback it has none."""
+        return bool(self.checksum) and checksum[:_DIGITS] in self.earlier.split()
+
+    def earlier_than(self, checksum: str) -> str:
+        """Return what is to be kept as earlier once another text is recorded.
+
+        Of one that comes for the second time, those that came after it are forgotten, so that they may come again.
+        """
+        texts = [*self.earlier.split(), *([self.checksum[:_DIGITS]] if self.checksum else [])]
+        own = checksum[:_DIGITS]
+        return " ".join(texts[: texts.index(own)] if own in texts else texts[-_MOST:])
 
 
 class HistorySnapshot(NamedTuple):

@@ -64,6 +64,11 @@ def _inspected(
     policy = Policy(target, context.settings.strict_order, context.settings.allow_missing)
     unknown = snapshot.has_tables and not snapshot.none_applied
     plan = make_plan(folder.files, applied, unknown, policy, folder.repeatable)
+    if snapshot.exists and (plan.pending or plan.held_back) and (runs := History(connection).removals()):
+        from migrator.planning.removed import read_removals  # noqa: PLC0415 - for histories that have lost rows
+
+        removed = read_removals(runs, snapshot.applied)
+        plan = make_plan(folder.files, applied, unknown, policy, folder.repeatable, removed)
     if snapshot.none_applied and plan.state == states.EMPTY:
         plan = plan._replace(state=states.PENDING)
     imported = applied if snapshot.first_generation else ()

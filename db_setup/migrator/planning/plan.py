@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.errors import (
     DuplicateNumber,
@@ -24,18 +24,26 @@ from migrator.planning import states
 from migrator.planning.matching import Match, Rename, come_after, match
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers, highest
 
+if TYPE_CHECKING:
+    from migrator.planning.removed import Removed
+    from migrator.planning.repeatable import GoingBack
+
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
 _NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
 
 
 class Pending(NamedTuple):
-    """A file that is to be applied, with the number it has or is given."""
+    """A file that is to be applied, with the number it has or is given.
+
+    ``earlier`` is what the history is to keep of the texts that a repeatable file had before.
+    """
 
     migration: Migration
     number: str
     late: bool = False
     resumed: bool = False
+    earlier: str = ""
 
     @property
     def order(self) -> tuple[Number, str]:
@@ -44,7 +52,11 @@ class Pending(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be done, and what is wrong. ``held_back`` are pending files beyond the target."""
+    """What is to be done, and what is wrong.
+
+    ``held_back`` are pending files beyond the target, ``replacements`` pending ones that may stand for what repair has
+    forgotten.
+    """
 
     state: str
     pending: tuple[Pending, ...] = ()
@@ -53,6 +65,7 @@ class Plan(NamedTuple):
     warnings: tuple[str, ...] = ()
     problems: tuple[PlanError, ...] = ()
     revision: str = ""
+    replacements: tuple[Pending, ...] = ()
 
     def refuse_problems(self) -> None:
         """Raise the first problem, with the others named in it; nothing was run then."""
@@ -76,6 +89,7 @@ def make_plan(
     has_tables: bool,
     policy: Policy,
     repeatable: Sequence[Migration] = (),
+    removed: Removed | None = None,
 ) -> Plan:
     """Return the plan; raises UnknownTarget. What else is wrong stands in ``problems``."""
     found = match(files, applied)
@@ -83,21 +97,35 @@ def make_plan(
     if found.missing and not found.new and come_after(found.missing, applied, found.rows):
         _find_target(policy.target, (), found)
         return Plan(states.AHEAD, warnings=_ahead_warnings(found), revision=revision)
-    pending = _pending(found, files, applied)
+    pending = _pending(found, files, applied, removed)
     warnings, problems = _missing(found.missing, policy.allow_missing)
-    problems += [*_half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
+    older = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
+    edited = [pair for pair in found.edited if pair not in older]
+    problems += [*_half_rolled_back(applied), *_edited(edited), *_duplicates(files, pending)]
+    replacements: tuple[Pending, ...] = ()
+    if applied and removed:
+        replacements = tuple(item for item in pending if not item.resumed and removed.may_replace(item.migration))
+        problems += removed.problems([item.migration.name for item in replacements])
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
-    if again := _repeatable(repeatable, applied):  # they wait where the target holds a numbered file back
+    again, going_back = _repeatable(repeatable, applied)
+    new = pending or problems or len(again) > (len(going_back.names) if going_back else 0)
+    if (older or going_back) and not new:  # the history knows all that is here
+        texts = (*warnings, *_older_warnings(older), *(going_back.when_ahead() if going_back else ()))
+        return Plan(states.AHEAD, warnings=texts, revision=revision)
+    problems += _edited(older)
+    if again:  # they wait where the target holds a numbered file back
         due, held_back = (due, (*held_back, *again)) if held_back else ((*due, *again), held_back)
+    texts = (*warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings)
     return Plan(
         state=_state(bool(problems + late_problems), (*pending, *again), applied, has_tables),
         pending=due,
         held_back=held_back,
         renames=found.renames,
-        warnings=(*warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings),
+        warnings=(*texts, *going_back.when_run()) if going_back else texts,
         problems=tuple(problems + late_problems),
         revision=revision,
+        replacements=replacements,
     )
 
 
@@ -116,6 +144,11 @@ def _ahead_warnings(match: Match) -> tuple[str, ...]:
     warnings += [problem.what for problem in _half_rolled_back((*match.missing, *match.rows.values()))]
     warnings += [f"{file.name} was edited after it was applied" for file, _ in match.edited]
     return tuple(warnings)
+
+
+def _older_warnings(older: Sequence[tuple[Migration, AppliedMigration]]) -> list[str]:
+    names = ", ".join(file.name for file, _ in older)
+    return [f"the database is ahead of these files: repair has accepted a newer text of {names}"] * bool(older)
 
 
 def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str], list[PlanError]]:
@@ -157,7 +190,9 @@ def _since(row: AppliedMigration) -> str:
     return (" in part" if row.state == "running" else "") + (f" on {row.applied_at}" if row.applied_at else "")
 
 
-def _pending(match: Match, files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> tuple[Pending, ...]:
+def _pending(
+    match: Match, files: Sequence[Migration], applied: Sequence[AppliedMigration], removed: Removed | None
+) -> tuple[Pending, ...]:  # fmt: skip
     resumed = [
         Pending(file, match.rows[file.name].number, resumed=True)
         for file in files
@@ -171,11 +206,14 @@ def _pending(match: Match, files: Sequence[Migration], applied: Sequence[Applied
     numbered = [
         Pending(file, split_name(file.name)[0], late=number < last) for file, number in new if number is not None
     ]
-    in_order = sorted(resumed + numbered, key=lambda item: item.order)
     unnumbered = {file.name: file for file, number in new if number is None}
+    numbers_before = removed.given(unnumbered, applied) if removed else {}
+    again = [Pending(unnumbered.pop(name), number) for name, number in numbers_before.items()]
+    in_order = sorted(resumed + numbered + again, key=lambda item: item.order)
     if not unnumbered:
         return tuple(in_order)
-    free = free_numbers([file.name for file in files], [row.number for row in applied], len(unnumbered))
+    taken = [*(row.number for row in applied), *numbers_before.values()]
+    free = free_numbers([file.name for file in files], taken, len(unnumbered))
     given = (Pending(unnumbered[name], number) for name, number in zip(sorted(unnumbered), free, strict=True))
     return (*in_order, *given)
 
@@ -255,20 +293,13 @@ def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMi
     return states.PENDING if pending else states.UP_TO_DATE
 
 
-def _repeatable(files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> tuple[Pending, ...]:
-    """Return the repeatable files whose text has changed; they are run after all numbered ones."""
-    rows = {row.name: row for row in applied} if files else {}
-    return tuple(
-        Pending(file, "", resumed=_goes_on(file, rows.get(file.name)))
-        for file in files
-        if not _is_done(file, rows.get(file.name))
-    )
+def _repeatable(
+    files: Sequence[Migration], applied: Sequence[AppliedMigration]
+) -> tuple[tuple[Pending, ...], GoingBack | None]:  # fmt: skip
+    """Return the repeatable files to be run after all numbered ones, and which of them go back to an older text."""
+    if not files:
+        return (), None
+    from migrator.planning.repeatable import again  # noqa: PLC0415 - for folders that have some
 
-
-def _is_done(file: Migration, row: AppliedMigration | None) -> bool:
-    return row is not None and row.state == "applied" and row.checksum == file.checksum
-
-
-def _goes_on(file: Migration, row: AppliedMigration | None) -> bool:
-    """Return whether a stepwise run of the same text has stopped half way; another text begins anew."""
-    return row is not None and row.state == "running" and row.checksum == file.checksum
+    found, going_back = again(files, applied)
+    return tuple(Pending(file, "", resumed=goes_on, earlier=earlier) for file, goes_on, earlier in found), going_back

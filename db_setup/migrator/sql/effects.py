@@ -114,6 +114,11 @@ def _is_called(calls: re.Pattern[str], statement: Statement) -> bool:
     return any(hint in text for hint in _HINTS) and calls.search(without_comments(text)) is not None
 
 
+def rebuilds_a_database(statement: Statement) -> bool:
+    """Return whether a statement rebuilds the indexes of a database, which it has to name, and changes nothing else."""
+    return statement.words[:2] in {("reindex", "database"), ("reindex", "system")}
+
+
 def defines_code(statement: Statement) -> bool:
     """Return whether a statement only defines what is run later: a function, a view, a trigger or the like."""
     return statement.words[:1] == ("create",) and not (

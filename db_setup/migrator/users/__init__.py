@@ -7,5 +7,6 @@ in the secret works. May import scripts, planning and what planning may; it is l
 from migrator.users.names import chosen
 from migrator.users.passwords import rotation_token
 from migrator.users.provision import UserProvisioner
+from migrator.users.roles import table_creators
 
-__all__ = ["UserProvisioner", "chosen", "rotation_token"]
+__all__ = ["UserProvisioner", "chosen", "rotation_token", "table_creators"]

@@ -105,6 +105,18 @@ def read_roles(connection: Connection, users: Sequence[User], admin: Admin) -> d
     return {row[0]: Role(*row) for row in connection.rows(query)}
 
 
+def table_creators(connection: Connection) -> list[str]:
+    """Return the roles that make tables in this database because a deploy made them for that, quoted where need be."""
+    ((database,),) = connection.rows("SELECT pg_catalog.current_database()")
+    beginning = connection.literal(f"{mark(database)} {TABLE_CREATOR}")
+    rows = connection.rows(
+        "SELECT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_roles r JOIN pg_catalog.pg_shdescription s "
+        "ON s.objoid = r.oid AND s.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass "
+        f"WHERE pg_catalog.starts_with(s.description, {beginning})"
+    )
+    return [str(name) for (name,) in rows]
+
+
 def is_ours(role: Role, admin: Admin) -> bool:
     """Return whether an earlier run on this database has created, or taken over, a role."""
     return role.comment.startswith(mark(admin.database))
