@@ -324,7 +324,7 @@ def test_rollback_that_ends_before_this_one_has_the_lock(
     invoke: Invoke, cli: Cli, three: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rollback that was asked for while another was at work does nothing, though it need not wait for the lock."""
-    monkeypatch.setattr(Supervision, "lock", lambda _: not cli("rollback", "--yes").status)
+    monkeypatch.setattr(Supervision, "lock", lambda _: bool(cli("rollback", "--yes").status))
     assert "Rolled back meanwhile by run 2" in invoke(ONE)["message"]
     assert order(three) == "c"
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _NOTHING = "Nothing to roll back."
 _REACHED = (
-    "Nothing to roll back: the last rollback had come where it was going before it was cut off; ask again to go further."
+    "Nothing to roll back: the last rollback had come where it was going before it was cut off; "
+    "ask again to go further."
 )
 
 Downs = list[tuple[Recorded, Script]]
@@ -135,14 +136,16 @@ class _Rollback:
         Raises MissingDownFile that names every row with neither, and what reading the texts raises.
         """
         stored = history.stored_downs(rows)
-        here = {row.name: name for name, row in match(self._folder.files, inspection.applied).rows.items()}
-        paths = {file.name: file.path for file in self._folder.files}
+        folder = self._folder
+        known = match(folder.files, inspection.applied, folder.others).known
+        here = {row.name: name for name, row in known.items()}
+        paths = {file.name: file.path for file in (*folder.files, *folder.others)}
         downs: Downs = []
         missing = []
         for row in rows:
             name = here.get(row.name, row.name)
             down = down_name(name)
-            path = down_name(paths.get(name, os.path.join(self._folder.path, row.name)))
+            path = down_name(paths.get(name, os.path.join(folder.path, row.name)))
             if os.path.isfile(path):
                 downs.append((row, script := read_down(down, path)))
                 if row.position in stored and differs(script, stored[row.position]):

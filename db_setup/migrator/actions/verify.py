@@ -87,7 +87,7 @@ def _applied_files(folder: Folder, inspection: Inspection) -> list[_Item]:
             "the database has tables and no history, so nothing says what it should be",
             fix="adopt shows which files are applied already, and records it",
         )
-    found = match(folder.files, inspection.applied)
+    found = match(folder.files, inspection.applied, folder.others)
     if inspection.plan.state == states.AHEAD or found.missing:
         names = ", ".join(row.name for row in found.missing)
         raise InconsistentHistory(

@@ -168,7 +168,7 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
                     f"{item.migration.name} is applied in part", fix="finish it with migrate; then export the rest"
                 )
         scripts = read_scripts(item.migration for item in inspection.plan.pending)
-        if inspection.nothing_to_do:
+        if not (inspection.plan.pending or inspection.plan.renames or inspection.imported):
             write("-- Nothing to do.\n")
             return
         warnings = (
@@ -203,6 +203,8 @@ class _Export:
         history.import_first_generation(self._inspection.imported, RUN_ID)
         for rename in self._inspection.plan.renames:
             history.rename(*rename)
+        if self._inspection.plan.gone:
+            history.expect_again(self._inspection.plan.gone)
         for item, script in zip(pending, scripts, strict=True):
             self._write(f"\n-- {script.migration.name}\n{self._reset};\n\\encoding UTF8\n")
             self._file(item, script)

@@ -60,6 +60,10 @@ WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"""
 
+_TAKEN_OVER = f"""
+SELECT 1 FROM {SCHEMA}.runs WHERE action <> 'rotate' AND (outcome = 'succeeded' OR action = 'rollback') LIMIT 1"""
+"""Finds a run that came after the import of the first generation's table: the import is part of the first one."""
+
 _TAKE_NEWER = "take the newer folder, since this one does not know what has changed"
 
 
@@ -93,6 +97,8 @@ class History:
         # The table of the first generation is believed only from the database's owner or from this user: a view, or a
         # table of somebody else's, could say anything, and run anything.
         has_tables, first_generation = (True, False) if rows else self._connection.rows(_TABLES)[0]
+        if exists and first_generation:  # its rows have been taken over, and are gone since: rolled back, or forgotten
+            first_generation = not self._connection.rows(_TAKEN_OVER)
         return HistorySnapshot(tuple(starmap(AppliedMigration, rows)), exists, bool(has_tables), bool(first_generation))
 
     def read_first_generation(self, files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:
@@ -244,6 +250,13 @@ class History:
         self._connection.run(
             f"UPDATE {SCHEMA}.history SET name = {literal(new)}, number = {literal(number)} "
             f"WHERE name OPERATOR(pg_catalog.=) {literal(old)}"
+        )
+
+    def expect_again(self, names: Iterable[str]) -> None:
+        """Have repeatable files that are gone run again should they come back."""
+        listed = ", ".join(map(self._connection.literal, names))
+        self._connection.run(
+            f"UPDATE {SCHEMA}.history SET checksum = '' WHERE name OPERATOR(pg_catalog.=) ANY (ARRAY[{listed}])"
         )
 
     def record_known(self, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int) -> None:

@@ -1,15 +1,19 @@
 """The history of this tool's first generation, ``public.schema_migrations(id, migration_name, applied_at)``.
 
-It named a file by its stem, with or without ``.sql``, and put a number of its own before the name of an
-unnumbered file; that number depended on the other files, so the table may have one file twice.
+It named a file by its stem, with or without ``.sql``, and put a number of its own before every name that was not
+``NNN_...``, also before ``0001_init``, ``20240131120000_x``, ``001-x`` and ``V1__x``; that number depended on the other
+files, so the table may have one file twice.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from migrator.files import Migration, split_name
 from migrator.history.rows import AppliedMigration
+
+_PUT_BEFORE = re.compile("[0-9]{3,}_((?![0-9]{3}_).+)", re.DOTALL)  # NNN_ and a name that had none of its own
 
 
 def translate(old_names: Iterable[str], files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:
@@ -22,7 +26,9 @@ def translate(old_names: Iterable[str], files: Sequence[Migration]) -> tuple[App
     for old_name in old_names:
         stem = old_name.removesuffix(".sql")
         number, rest = split_name(stem)
-        file = by_stem.get(stem) or _by_rest(number, rest, files)
+        put_before = _PUT_BEFORE.fullmatch(stem)
+        file = by_stem.get(stem) or (by_stem.get(put_before[1]) if put_before else None)
+        file = file or _by_rest(number, rest, files)
         row = _row(stem, number, file)
         rows.setdefault(row.name, row)
     return tuple(rows.values())

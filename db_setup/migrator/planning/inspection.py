@@ -14,8 +14,8 @@ from migrator.planning.plan import Plan, Policy, make_plan
 class Inspection(NamedTuple):
     """What was read of a database, and what is to be done with it.
 
-    ``applied`` are the rows for the files of this environment; ``imported`` the same where they are those of the first
-    generation's table, which are still to be taken over; ``skipped`` the names of files for other environments.
+    ``applied`` are the rows of all environments; ``imported`` the same where they are those of the first generation's
+    table, which are still to be taken over; ``skipped`` the names of files for other environments.
     ``nothing_to_do``: a run would write nothing.
     """
 
@@ -51,11 +51,10 @@ def _inspected(
 ) -> Inspection:  # fmt: skip
     applied = snapshot.applied
     if snapshot.first_generation:
-        applied = History(connection).read_first_generation(folder.files)
-    if folder.skipped:  # applied, perhaps, when this database was of another environment
-        applied = tuple(row for row in applied if row.name not in folder.skipped)
-    policy = Policy(target, context.settings.strict_order, context.settings.allow_missing)
-    plan = make_plan(folder.files, applied, snapshot.has_tables, policy, folder.repeatable)
+        applied = History(connection).read_first_generation((*folder.files, *folder.others))
     imported = applied if snapshot.first_generation else ()
-    nothing = not (plan.pending or plan.renames or imported or plan.problems)
+    # A name of the first generation that fits no file may still be that of a file here, which would run again.
+    policy = Policy(target, context.settings.strict_order, context.settings.allow_missing and not imported)
+    plan = make_plan(folder.files, applied, snapshot.has_tables, policy, folder.repeatable, folder.others)
+    nothing = not (plan.pending or plan.renames or plan.gone or imported or plan.problems)
     return Inspection(snapshot, target, applied, imported, plan, folder.skipped, nothing)

@@ -18,12 +18,21 @@ from migrator.errors import (
     UnfinishedRollback,
     UnknownTarget,
 )
-from migrator.files import Migration, Number, number_of, parse_number, split_name
+from migrator.files import REPEATABLE, Migration, Number, number_of, parse_number, split_name
 from migrator.history import AppliedMigration
 from migrator.planning import states
 from migrator.planning.matching import Match, Rename, come_after, match
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers, highest
+from migrator.planning.unfinished import gone_repeatables, half_applied_elsewhere, half_run_repeatables
 
+_FIX_MISSING = (
+    "put the file back as it was (its change is still in the database), or have repair forget it: what it made stays, "
+    "and a file of that name would be run again; ALLOW_MISSING=true is for development databases that branches share"
+)
+_FIX_HALF_MISSING = (
+    "put the file back under this name, corrected where it failed: migrate goes on where it stopped; or roll it back; "
+    "or have repair forget it: what its steps made stays, and a file of that name would be run from the beginning"
+)
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
 _NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
@@ -44,7 +53,11 @@ class Pending(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be done, and what is wrong. ``held_back`` are pending files beyond the target."""
+    """What is to be done, and what is wrong. ``held_back`` are pending files beyond the target.
+
+    ``gone`` are the repeatable files that the history is to run again should they come back. ``revision`` is that of
+    the history now, ``revision_followed`` that once it has followed the renames.
+    """
 
     state: str
     pending: tuple[Pending, ...] = ()
@@ -53,6 +66,8 @@ class Plan(NamedTuple):
     warnings: tuple[str, ...] = ()
     problems: tuple[PlanError, ...] = ()
     revision: str = ""
+    revision_followed: str = ""
+    gone: tuple[str, ...] = ()
 
     def refuse_problems(self) -> None:
         """Raise the first problem, with the others named in it; nothing was run then."""
@@ -76,28 +91,50 @@ def make_plan(
     has_tables: bool,
     policy: Policy,
     repeatable: Sequence[Migration] = (),
+    others: Sequence[Migration] = (),
 ) -> Plan:
-    """Return the plan; raises UnknownTarget. What else is wrong stands in ``problems``."""
-    found = match(files, applied)
-    revision = _revision(applied)
+    """Return the plan; raises UnknownTarget. What else is wrong stands in ``problems``.
+
+    ``others`` are the files for other environments, which are never pending.
+    """
+    found = match(files, applied, others)
+    elsewhere = {row.name for row in found.elsewhere.values()}
+    here = [row for row in applied if row.name not in elsewhere]
+    revision = _revision(here)
+    half_run = half_run_repeatables(applied, repeatable, others)
     if found.missing and not found.new and come_after(found.missing, applied, found.rows):
         _find_target(policy.target, (), found)
-        return Plan(states.AHEAD, warnings=_ahead_warnings(found), revision=revision)
-    pending = _pending(found, files, applied)
+        return Plan(states.AHEAD, warnings=(*_ahead_warnings(found), *half_run), revision=revision)
+    pending = _pending(found, files, others, applied)
     warnings, problems = _missing(found.missing, policy.allow_missing)
     problems += [*_half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
+    half = half_applied_elsewhere(found.elsewhere, others)
+    gone = gone_repeatables(applied, (*repeatable, *others))
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     if again := _repeatable(repeatable, applied):  # they wait where the target holds a numbered file back
         due, held_back = (due, (*held_back, *again)) if held_back else ((*due, *again), held_back)
+    if pending or again:  # else, as in a stack rollback to a package for no environment, nothing is run on top of it
+        problems += half
+    else:
+        warnings += [f"{problem.what}; {problem.fix}" for problem in half]
     return Plan(
         state=_state(bool(problems + late_problems), (*pending, *again), applied, has_tables),
         pending=due,
         held_back=held_back,
         renames=found.renames,
-        warnings=(*warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings),
+        warnings=(
+            *warnings,
+            *late_warnings,
+            *_rename_warnings(found.renames),
+            *half_run,
+            *(f"{name} has no file any more: what it made stays, and it is run should it come back" for name in gone),
+            *target_warnings,
+        ),
         problems=tuple(problems + late_problems),
         revision=revision,
+        revision_followed=_revision(_followed(here, found.renames)),
+        gone=gone,
     )
 
 
@@ -107,28 +144,32 @@ def _revision(applied: Sequence[AppliedMigration]) -> str:
     return max(ranked, key=itemgetter(0))[1].number if done else ""
 
 
+def _followed(rows: Sequence[AppliedMigration], renames: Sequence[Rename]) -> list[AppliedMigration]:
+    """Return rows with the numbers that they have once the history has followed the renames."""
+    numbers = {rename.old: rename.number for rename in renames}
+    return [row._replace(number=numbers.get(row.name, row.number)) for row in rows]
+
+
 def _ahead_warnings(match: Match) -> tuple[str, ...]:
     names = ", ".join(row.name for row in match.missing)
     warnings = [f"the database is ahead of these files: it knows {names}; nothing was written"]
-    unfinished = [row.name for row in (*match.missing, *match.rows.values()) if row.state == "running"]
+    rows = (*match.missing, *match.known.values())
+    unfinished = [row.name for row in rows if row.state == "running"]
     if unfinished:
         warnings.append(f"{', '.join(unfinished)} is applied in part; deploying the newer package again finishes it")
-    warnings += [problem.what for problem in _half_rolled_back((*match.missing, *match.rows.values()))]
+    warnings += [problem.what for problem in _half_rolled_back(rows)]
     warnings += [f"{file.name} was edited after it was applied" for file, _ in match.edited]
     return tuple(warnings)
 
 
 def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str], list[PlanError]]:
+    """Return what is said of rows without a file; a migration that is rolled back in part needs its file no more."""
+    texts = {row: f"{row.name} is applied{_since(row)}, and its file is missing" for row in missing}
+    left = [row for row in missing if row.state != "reverting"]
     if allowed:
-        return [f"{row.name} is applied, and its file is missing" for row in missing], []
-    return [], [
-        InconsistentHistory(
-            f"{row.name} is applied{_since(row)}, and its file is missing",
-            fix="put the file back as it was (its change is still in the database), or have repair forget it; "
-            "ALLOW_MISSING=true is for development databases that several branches share",
-        )
-        for row in missing
-    ]
+        return [texts[row] for row in left], []
+    fixes = {"applied": _FIX_MISSING, "running": _FIX_HALF_MISSING}
+    return [], [InconsistentHistory(texts[row], fix=fixes[row.state]) for row in left]
 
 
 def _half_rolled_back(applied: Sequence[AppliedMigration]) -> list[PlanError]:
@@ -157,9 +198,11 @@ def _since(row: AppliedMigration) -> str:
     return (" in part" if row.state == "running" else "") + (f" on {row.applied_at}" if row.applied_at else "")
 
 
-def _pending(match: Match, files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> tuple[Pending, ...]:
+def _pending(
+    match: Match, files: Sequence[Migration], others: Sequence[Migration], applied: Sequence[AppliedMigration]
+) -> tuple[Pending, ...]:
     resumed = [
-        Pending(file, match.rows[file.name].number, resumed=True)
+        Pending(file, split_name(file.name)[0] or match.rows[file.name].number, resumed=True)
         for file in files
         if file.name in match.rows and match.rows[file.name].state == "running"
     ]
@@ -175,7 +218,9 @@ def _pending(match: Match, files: Sequence[Migration], applied: Sequence[Applied
     unnumbered = {file.name: file for file, number in new if number is None}
     if not unnumbered:
         return tuple(in_order)
-    free = free_numbers([file.name for file in files], [row.number for row in applied], len(unnumbered))
+    elsewhere = [file.name for file in others if not file.name.startswith(REPEATABLE)]
+    names = [*(file.name for file in files), *elsewhere]  # a number in one environment is taken in all
+    free = free_numbers(names, [row.number for row in applied], len(unnumbered))
     given = (Pending(unnumbered[name], number) for name, number in zip(sorted(unnumbered), free, strict=True))
     return (*in_order, *given)
 
