@@ -23,7 +23,7 @@ from migrator.history import AppliedMigration
 from migrator.planning import states
 from migrator.planning.matching import Match, Rename, come_after, match
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers, highest
-from migrator.planning.unfinished import gone_repeatables, half_applied_elsewhere, half_run_repeatables
+from migrator.planning.unfinished import half_run_repeatables, not_run_here
 
 _FIX_MISSING = (
     "put the file back as it was (its change is still in the database), or have repair forget it: what it made stays, "
@@ -101,40 +101,28 @@ def make_plan(
     elsewhere = {row.name for row in found.elsewhere.values()}
     here = [row for row in applied if row.name not in elsewhere]
     revision = _revision(here)
-    half_run = half_run_repeatables(applied, repeatable, others)
     if found.missing and not found.new and come_after(found.missing, applied, found.rows):
         _find_target(policy.target, (), found)
-        return Plan(states.AHEAD, warnings=(*_ahead_warnings(found), *half_run), revision=revision)
+        return Plan(states.AHEAD, warnings=_ahead_warnings(found, applied, repeatable, others), revision=revision)
     pending = _pending(found, files, others, applied)
     warnings, problems = _missing(found.missing, policy.allow_missing)
     problems += [*_half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
-    half = half_applied_elsewhere(found.elsewhere, others)
-    gone = gone_repeatables(applied, (*repeatable, *others))
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     if again := _repeatable(repeatable, applied):  # they wait where the target holds a numbered file back
         due, held_back = (due, (*held_back, *again)) if held_back else ((*due, *again), held_back)
-    if pending or again:  # else, as in a stack rollback to a package for no environment, nothing is run on top of it
-        problems += half
-    else:
-        warnings += [f"{problem.what}; {problem.fix}" for problem in half]
+    left = not_run_here(found.elsewhere, applied, repeatable, others, runs=bool(pending or again))
+    problems += [*left.problems, *late_problems]
     return Plan(
-        state=_state(bool(problems + late_problems), (*pending, *again), applied, has_tables),
+        state=_state(bool(problems), (*pending, *again), applied, has_tables),
         pending=due,
         held_back=held_back,
         renames=found.renames,
-        warnings=(
-            *warnings,
-            *late_warnings,
-            *_rename_warnings(found.renames),
-            *half_run,
-            *(f"{name} has no file any more: what it made stays, and it is run should it come back" for name in gone),
-            *target_warnings,
-        ),
-        problems=tuple(problems + late_problems),
+        warnings=(*warnings, *late_warnings, *_rename_warnings(found.renames), *left.warnings, *target_warnings),
+        problems=tuple(problems),
         revision=revision,
         revision_followed=_revision(_followed(here, found.renames)),
-        gone=gone,
+        gone=left.gone,
     )
 
 
@@ -150,7 +138,9 @@ def _followed(rows: Sequence[AppliedMigration], renames: Sequence[Rename]) -> li
     return [row._replace(number=numbers.get(row.name, row.number)) for row in rows]
 
 
-def _ahead_warnings(match: Match) -> tuple[str, ...]:
+def _ahead_warnings(
+    match: Match, applied: Sequence[AppliedMigration], repeatable: Sequence[Migration], others: Sequence[Migration]
+) -> tuple[str, ...]:
     names = ", ".join(row.name for row in match.missing)
     warnings = [f"the database is ahead of these files: it knows {names}; nothing was written"]
     rows = (*match.missing, *match.known.values())
@@ -159,7 +149,7 @@ def _ahead_warnings(match: Match) -> tuple[str, ...]:
         warnings.append(f"{', '.join(unfinished)} is applied in part; deploying the newer package again finishes it")
     warnings += [problem.what for problem in _half_rolled_back(rows)]
     warnings += [f"{file.name} was edited after it was applied" for file, _ in match.edited]
-    return tuple(warnings)
+    return (*warnings, *half_run_repeatables(applied, repeatable, others))
 
 
 def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str], list[PlanError]]:

@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from migrator.errors import InconsistentHistory, PlanError
 from migrator.files import REPEATABLE, Migration
 from migrator.history import AppliedMigration
 
 
-def half_applied_elsewhere(rows: Mapping[str, AppliedMigration], others: Sequence[Migration]) -> list[PlanError]:
-    """Return an error for each half-applied row of a file for other environments; ``rows`` by the name of the file."""
-    return [
-        InconsistentHistory(
-            f"{file.name} is applied in part, and is for another environment",
-            fix=f"run migrate with MIGRATION_ENV={_environment(file)}: it goes on where it stopped; or roll it back",
-        )
-        for file in others
-        if file.name in rows and rows[file.name].state == "running"
-    ]
+class NotRunHere(NamedTuple):
+    """What is to be said of rows whose files are not run here.
+
+    ``gone`` are the repeatable files that the history is to run again should they come back.
+    """
+
+    warnings: tuple[str, ...] = ()
+    problems: tuple[PlanError, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+def not_run_here(
+    elsewhere: Mapping[str, AppliedMigration], applied: Sequence[AppliedMigration], repeatable: Sequence[Migration],
+    others: Sequence[Migration], *, runs: bool,
+) -> NotRunHere:  # fmt: skip
+    """Return what is to be said; ``elsewhere`` has the rows of numbered files for other environments, by file name.
+
+    Half-applied ones are problems where this run would apply files on top of them. Where it would not, as in a stack
+    rollback to a package for no environment, they are warnings.
+    """
+    half = tuple(_half_applied(elsewhere, others))
+    gone = _gone_repeatables(applied, (*repeatable, *others))
+    warnings = (
+        *half_run_repeatables(applied, repeatable, others),
+        *(f"{name} has no file any more: what it made stays, and it is run should it come back" for name in gone),
+    )
+    if runs:
+        return NotRunHere(warnings, half, gone)
+    return NotRunHere((*(f"{problem.what}; {problem.fix}" for problem in half), *warnings), (), gone)
+
+
+def _half_applied(rows: Mapping[str, AppliedMigration], others: Sequence[Migration]) -> Iterator[PlanError]:
+    for file in others:
+        if file.name in rows and rows[file.name].state == "running":
+            fix = f"run migrate with MIGRATION_ENV={_environment(file)}: it goes on where it stopped; or roll it back"
+            yield InconsistentHistory(f"{file.name} is applied in part, and is for another environment", fix=fix)
 
 
 def _environment(file: Migration) -> str:
@@ -42,11 +69,8 @@ def half_run_repeatables(
     ]
 
 
-def gone_repeatables(applied: Sequence[AppliedMigration], files: Sequence[Migration]) -> tuple[str, ...]:
-    """Return the names of the repeatable files that have run, and are gone, of whichever environment.
-
-    What the history has no text of is to be run again already.
-    """
+def _gone_repeatables(applied: Sequence[AppliedMigration], files: Sequence[Migration]) -> tuple[str, ...]:
+    """Return the names of the repeatable files that have run, and are gone; what has no checksum runs again already."""
     here = {file.name for file in files}
     return tuple(
         row.name
