@@ -76,7 +76,8 @@ def find_applied(context: RunContext, connection: Connection, inspection: Inspec
     if len(with_versions) > 1:
         names = " and ".join(f"{tool.table} ({tool.name})" for tool in with_versions)
         raise ContradictoryEvidence(
-            f"several tools have a history here: {names}", fix="drop the table that is out of use, and run again"
+            f"several tools have a history here: {names}",
+            fix="record what you know: baseline --target N; or give the table that is out of use another name",
         )
     for tool, rows in histories:
         if files := _by_tool(context, tool, rows, _numbered(inspection.plan.pending)):

@@ -157,7 +157,7 @@ def _remark(entry: os.DirEntry[str]) -> str:
     if is_migration(entry.name):
         if not os.path.exists(entry.path):
             return f"{name} is a broken symlink; it is not run"
-        raise UnreadableFile(f"{name} is not a regular file", fix="replace it with a file, or remove it")
+        raise UnreadableFile(f"{name} is not a regular file", fix="move it elsewhere, and put a file in its place")
     if looks_like_a_mistake(entry.name):
         return f"{name} is not run: only names that end in .sql are (in lower case)"
     return ""
