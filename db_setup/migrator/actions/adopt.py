@@ -80,7 +80,8 @@ def before_applying(
 ) -> tuple[Inspection, Adoption]:
     """Record, at a deploy on a database with tables and no history, what is proven to be applied to it.
 
-    Raises NothingProven when nothing is and the files would touch what is there, and AdoptionNeeded with ADOPT=manual.
+    Raises NothingProven when nothing is and the files would touch what is there, ContradictoryEvidence where a history
+    names what is not there, and AdoptionNeeded with ADOPT=manual.
     Once the history is there, even empty, the question has been answered.
     """
     if context.settings.adopt == "manual":
@@ -90,6 +91,9 @@ def before_applying(
             applied="nothing was run, nothing was recorded",
         )
     if inspection.imported:
+        with supervised(context, connection):
+            if refusal := find_applied(context, connection, inspection).refusal:
+                raise refusal
         return inspection, Adoption(IMPORTED)  # the run that applies the rest takes it over
     with supervised(context, connection) as run:
         run.lock()

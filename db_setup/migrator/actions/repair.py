@@ -15,7 +15,7 @@ from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.execution import retry_on_lost_connection, supervised
 from migrator.files import REPEATABLE, Folder, Migration, split_name
-from migrator.formatting import counted
+from migrator.formatting import counted, listed
 from migrator.history import SCHEMA, AppliedMigration, History, TamperedRow
 from migrator.planning import Inspection, inspect, match, states
 from migrator.report import Report, ReportedMigration, describe
@@ -91,7 +91,22 @@ class _Repair:
         if inspection.plan.state != states.AHEAD:
             tampered = history.tampered_rows() if inspection.history.exists else []
             self._changes = [*_tampered(tampered, rows), *_changes(connection, self._folder, rows)]
+            if inspection.imported:
+                self._changes += self._unapplied(connection, rows)
         return inspection
+
+    def _unapplied(self, connection: Connection, rows: Sequence[AppliedMigration]) -> list[Change]:
+        """Return the names of the first generation's table that are not taken over, since their files never ran."""
+        from migrator.adoption import find_unapplied  # noqa: PLC0415 - once in the life of a database
+
+        found = find_unapplied(self._context, connection, self._folder, rows)
+        return [
+            Change(
+                row, "unapplied", f"{_was(row)} is not applied: the database has nothing of what it makes "
+                f"({listed(makes)}); it is not taken over, and the next migrate runs it", _removal(connection, row),
+            )
+            for row, makes in found
+        ]  # fmt: skip
 
     def _lines(self) -> tuple[ReportedMigration, ...]:
         return tuple(ReportedMigration(change.row.number, change.row.name, change.what) for change in self._changes)
@@ -134,7 +149,7 @@ def _changes(connection: Connection, folder: Folder, rows: Sequence[AppliedMigra
         Change(
             row, "missing", f"{_was(row)} has no file any more: checksum {row.checksum[:12] or 'unknown'}; its row "
             f"goes, what it made stays, and a file of that name would be run again{_successor(row, found.new)}",
-            f"DELETE FROM {table} WHERE {same} {literal(row.name)}",
+            _removal(connection, row),
         )
         for row in (*found.missing, *gone) if row.state != "reverting"
     ]  # fmt: skip
@@ -146,6 +161,10 @@ def _changes(connection: Connection, folder: Folder, rows: Sequence[AppliedMigra
         )
         for old, new, number in found.renames
     ]  # fmt: skip
+
+
+def _removal(connection: Connection, row: AppliedMigration) -> str:
+    return f"DELETE FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {connection.literal(row.name)}"
 
 
 def _was(row: AppliedMigration) -> str:

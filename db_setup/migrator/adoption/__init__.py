@@ -17,5 +17,16 @@ from migrator.adoption.adoption import (
     find_applied,
     record_adoption,
 )
+from migrator.adoption.imported import find_unapplied
 
-__all__ = ["ADOPTED", "BASELINE", "IMPORTED", "Adoption", "adoptable", "baseline", "find_applied", "record_adoption"]
+__all__ = [
+    "ADOPTED",
+    "BASELINE",
+    "IMPORTED",
+    "Adoption",
+    "adoptable",
+    "baseline",
+    "find_applied",
+    "find_unapplied",
+    "record_adoption",
+]

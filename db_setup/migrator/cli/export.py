@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
 
+from migrator.adoption import find_applied
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
@@ -162,6 +163,8 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
         inspection.plan.refuse_problems()
         if inspection.history.exists and not inspection.nothing_to_do:
             History(connection).refuse_tampering()
+        if inspection.imported and (refusal := find_applied(context, connection, inspection).refusal):
+            raise refusal
         for item in inspection.plan.pending:
             if item.resumed:
                 raise NotExportable(

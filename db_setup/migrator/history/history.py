@@ -108,6 +108,12 @@ class History:
         rows = self._connection.rows("SELECT migration_name FROM public.schema_migrations ORDER BY id")
         return translate([str(name) for (name,) in rows], files)
 
+    def warn_of_first_generation(self) -> tuple[str, ...]:
+        """Return a warning of the logins that the first generation has left."""
+        from migrator.history.legacy import warn_of_logins  # noqa: PLC0415 - once in the life of a database
+
+        return warn_of_logins(self._connection)
+
     def _not_the_owner(self, error: ServerError) -> ServerError:
         owner = self._connection.rows(
             f"SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace WHERE nspname = '{SCHEMA}'"
