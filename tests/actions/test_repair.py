@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from migrator.errors import InconsistentHistory, InvalidRequest, MigrationFailed
+from migrator.errors import InconsistentHistory, InvalidRequest, MigrationFailed, UnfinishedRollback
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
@@ -74,15 +74,56 @@ def test_database_that_is_ahead(invoke: Invoke, folder: Folder, database: Databa
     assert len(rows(database)) == 2
 
 
-def test_half_applied_file_stays(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A row of a stepwise file that has not reached its end is not removed with its file."""
+def test_half_applied_file_that_is_gone(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A file that has not reached its end, and is gone, stops migrate; repair forgets it, and says what follows."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);\nVACUUM a;\nSELECT broken;")
     with pytest.raises(MigrationFailed):
         invoke()
     (folder.path / "001_a.sql").unlink()
     folder.write("002_b.sql", "SELECT 1;")
+    with pytest.raises(InconsistentHistory, match=r"001_a\.sql is applied in part on 20.*missing") as caught:
+        invoke()
+    assert "or have repair forget it: what its steps made stays" in caught.value.fix
+    body = invoke(REPAIR)
+    assert body["repaired_migrations"] == ["001_a.sql"]
+    assert "001_a.sql (applied in part on 20" in body["message"]
+    assert "what it made stays, and a file of that name would be run again" in body["message"]
+    assert database.query("SELECT count(*) FROM a") == [(0,)]
+    assert invoke()["applied_migrations"] == ["002_b.sql"]
+
+
+def test_half_applied_file_that_was_renamed(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A file that has not reached its end goes on under its new name, and no step is done twice."""
+    text = "CREATE TABLE a (i int);\nVACUUM a;\nSELECT 1 / count(*) FROM b;"
+    database.execute("CREATE SCHEMA other; CREATE TABLE b (i int)")
+    invoke({"action": "baseline", "target_revision": "none", "confirm": True})
+    folder.write("001_a.sql", text)
+    with pytest.raises(MigrationFailed, match="2 steps of"):
+        invoke()
+    (folder.path / "001_a.sql").rename(folder.path / "003_c.sql")
+    assert invoke({"action": "status"})["pending_migrations"] == ["003_c.sql"]
+    database.execute("INSERT INTO b VALUES (1)")
+    body = invoke()
+    assert (body["applied_migrations"], body["final_revision"]) == (["003_c.sql"], "003")
+    assert database.query("SELECT name, number, state FROM db_setup.history") == [("003_c.sql", "003", "applied")]
+
+
+def test_half_rolled_back_file_that_is_gone(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Of a file that is rolled back in part and gone the fix is to run rollback again, which needs it no more."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write("001_a.down.sql", "VACUUM a;\nSELECT 1 / count(*) FROM a;\nDROP TABLE a;")
+    invoke()
+    with pytest.raises(MigrationFailed, match="1 step of"):
+        invoke({"action": "rollback", "confirm": True})
+    for name in ("001_a.sql", "001_a.down.sql"):
+        (folder.path / name).unlink()
+    folder.write("002_b.sql", "SELECT 1;")
+    with pytest.raises(UnfinishedRollback, match="run rollback again"):
+        invoke()
     assert invoke(REPAIR)["repaired_migrations"] == []
-    assert [name for name, _ in rows(database)] == ["001_a.sql"]
+    database.execute("INSERT INTO a VALUES (1)")
+    assert invoke({"action": "rollback", "confirm": True})["rolled_back_migrations"] == ["001_a.sql"]
+    assert invoke()["applied_migrations"] == ["002_b.sql"]
 
 
 @pytest.mark.parametrize("more", [{"target_revision": "1"}, {"dry_run": True}, {"steps": 1}])

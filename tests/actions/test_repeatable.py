@@ -149,3 +149,48 @@ def test_number_of_another_tool(invoke: Invoke, views: Folder, database: Databas
     database.execute("CREATE TABLE t (i int); CREATE TABLE schema_migrations (version text PRIMARY KEY)")
     database.execute("INSERT INTO schema_migrations VALUES ('1')")
     assert invoke()["applied_migrations"] == ["repeatable/002_c.sql", VIEW, OTHER]
+
+
+def test_removed_and_back(invoke: Invoke, views: Folder, database: Database) -> None:
+    """A file that a run has found to be gone is run when it comes back, though its text is the one of the last time."""
+    invoke()
+    text = (views.path / OTHER).read_text()
+    (views.path / OTHER).unlink()
+    (warning,) = invoke({"action": "status"})["warnings"]
+    assert warning == f"{OTHER} has no file any more: what it made stays, and it is run should it come back"
+    body = invoke()
+    assert (body["state"], body["applied_migrations"], body["warnings"]) == ("up_to_date", [], [warning])
+    runs = database.query("SELECT count(*) FROM db_setup.runs")
+    assert invoke()["warnings"] == []
+    assert database.query("SELECT count(*) FROM db_setup.runs") == runs
+    database.execute("DROP VIEW b")
+    views.write(OTHER, text)
+    assert invoke({"action": "status"})["pending_migrations"] == [OTHER]
+    assert invoke()["applied_migrations"] == [OTHER]
+    assert database.query("SELECT count(*) FROM b") == [(0,)]
+
+
+def test_removed_where_the_database_is_ahead(invoke: Invoke, views: Folder, database: Database) -> None:
+    """A package that is older than the database writes nothing of files that it does not have."""
+    views.write("002_u.sql", "SELECT 1;")
+    invoke()
+    for name in ("002_u.sql", OTHER):
+        (views.path / name).unlink()
+    assert invoke()["state"] == "ahead"
+    assert database.query("SELECT count(*) FROM db_setup.history WHERE checksum = ''") == [(0,)]
+
+
+def test_half_run_and_gone(invoke: Invoke, views: Folder, database: Database) -> None:
+    """A file that was run in part and is gone is named by every run, until it is put back, or repair forgets it."""
+    views.write(VIEW, "INSERT INTO t VALUES (1);\nVACUUM t;\nSELECT 1 / count(*) FROM t WHERE i = 5;")
+    (views.path / OTHER).unlink()
+    with pytest.raises(MigrationFailed):
+        invoke()
+    (views.path / VIEW).unlink()
+    for event in ({"action": "status"}, {"action": "plan"}, {}):
+        (warning,) = invoke(event)["warnings"]
+        assert warning.startswith(f"{VIEW} is applied in part, and its file is missing: put back, it goes on")
+    shown = invoke({"action": "repair"})
+    assert [(entry["name"], entry["mode"]) for entry in shown["migrations"]] == [(VIEW, "missing")]
+    assert invoke({"action": "repair", "confirm": True})["repaired_migrations"] == [VIEW]
+    assert (names(database), invoke()["warnings"]) == (["001_t.sql"], [])

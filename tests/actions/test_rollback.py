@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from contextlib import closing
+from itertools import count
 
 import pytest
 from migrator.errors import (
@@ -17,11 +18,13 @@ from migrator.errors import (
     UnfinishedRollback,
     UnknownTarget,
 )
+from migrator.execution import Supervision
 from migrator.history import RunLock
 
-from tests.plugins.databases import Database
+from tests.plugins.crashes import Runs
+from tests.plugins.databases import Database, MakeDatabase
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Cli, Invoke, command
+from tests.plugins.runs import Cli, Invoke, LambdaContext, command
 
 TABLES = "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
 ONE = {"action": "rollback", "confirm": True}
@@ -261,9 +264,69 @@ def test_killed_where_all_was_done(invoke: Invoke, three: Database) -> None:
     three.execute(
         "UPDATE db_setup.runs SET outcome = 'running', message = '1 step back, to position 2', history_head = NULL WHERE id = 2"
     )
-    assert invoke(ONE)["message"].startswith("Nothing to roll back.")
+    assert invoke(ONE)["message"].startswith("Nothing to roll back: the last rollback had come where it was going")
     assert invoke({"action": "history"})["history_sealed"]
     assert invoke(ONE)["rolled_back_migrations"] == ["002_b.sql"]
+
+
+@pytest.mark.parametrize(
+    "since",
+    ["INSERT INTO db_setup.runs (request_id, action, package_version, outcome) VALUES ('', 'rotate', '', 'succeeded')",
+     "INSERT INTO db_setup.runs (request_id, action, package_version, outcome) VALUES ('', 'migrate', '', 'failed')",
+     "INSERT INTO db_setup.runs (request_id, action, package_version, outcome) VALUES ('', 'repair', '', 'succeeded')",
+     "UPDATE db_setup.runs SET started_at = started_at - interval '3 days'"],
+    ids=["rotation", "failed-deploy", "repair", "days-later"],
+)  # fmt: skip
+def test_goal_counts_until_a_migration_is_applied(invoke: Invoke, three: Database, since: str) -> None:
+    """Where a rollback by steps was going counts however late it is asked again, until a migration has been applied."""
+    cut_off = "UPDATE db_setup.runs SET outcome = 'running', message = '1 step back, to position 2' WHERE action = 'rollback'"
+    invoke(ONE)
+    three.execute(f"{cut_off}; {since}")
+    assert invoke(ONE)["rolled_back_migrations"] == []
+    three.execute(cut_off)
+    invoke()
+    assert invoke(ONE)["rolled_back_migrations"] == ["003_c.sql"]
+
+
+def test_killed_after_anything(runs: Runs, make_database: MakeDatabase, three: Database, folder: Folder) -> None:
+    """One step that is killed wherever it may be, and asked for again, is one step; its success is recorded last of all."""
+    answered = []
+    for before in (True, False):
+        for point in count(1):
+            target = make_database(f"TEMPLATE {three.name}")
+            environ = {"DATABASE_URL": target.url, "MIGRATIONS_DIR": str(folder.path)}
+            if not runs.run(environ, ONE, point=point, before=before).killed:
+                break
+            last = target.query("SELECT action, outcome FROM db_setup.runs ORDER BY id DESC LIMIT 1")
+            if last == [("rollback", "succeeded")]:
+                answered.append((point, before))
+            else:
+                assert runs.run(environ, ONE).body is not None
+            assert names(target) == ["001_a.sql", "002_b.sql"], (point, before)
+    assert point > 10
+    assert answered == [(point - 1, False)]
+
+
+@pytest.mark.parametrize(
+    ("request_id", "ran"),
+    [("0f7f6c3a-5a52-4d0c-9f0e-8d7d3a1b2c4d", "c"), ("local-1", "cb")],
+    ids=["of-lambda", "of-a-process"],
+)
+def test_repeated_invocation(invoke: Invoke, three: Database, request_id: str, ran: str) -> None:
+    """An invocation that Lambda repeats under its id does nothing once it has succeeded; a process may have the id again."""
+    for _ in range(2):
+        body = invoke(ONE, context=LambdaContext(request_id))
+    assert order(three) == ran
+    assert ("Rolled back meanwhile by run 2" in body["message"]) is (ran == "c")
+
+
+def test_rollback_that_ends_before_this_one_has_the_lock(
+    invoke: Invoke, cli: Cli, three: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollback that was asked for while another was at work does nothing, though it need not wait for the lock."""
+    monkeypatch.setattr(Supervision, "lock", lambda _: bool(cli("rollback", "--yes").status))
+    assert "Rolled back meanwhile by run 2" in invoke(ONE)["message"]
+    assert order(three) == "c"
 
 
 def test_steps_of_two_at_once(three: Database, folder: Folder) -> None:

@@ -171,6 +171,21 @@ def test_renamed_and_renumbered_files(invoke: Invoke, folder: Folder, database: 
     assert (body["state"], body["applied_migrations"]) == ("up_to_date", [])
     assert sorted(history(database)) == [("002_bees.sql", "002"), ("005_a.sql", "005")]
     assert len(body["warnings"]) == 2
+    assert (body["previous_revision"], body["final_revision"]) == ("002", "005")
+
+
+@pytest.mark.parametrize(("number", "more", "final"), [("002", [], "002"), ("007", [], "007"), ("002", ["004_d.sql"], "004")])
+def test_revision_after_a_renumbering(invoke: Invoke, folder: Folder, number: str, more: list[str], final: str) -> None:
+    """The run in which the history follows a renumbered file answers with the number that it has reached."""
+    folder.write("001_a.sql", "SELECT 1;")
+    folder.write("003_c.sql", "SELECT 3;")
+    invoke()
+    (folder.path / "003_c.sql").rename(folder.path / f"{number}_c.sql")
+    for name in more:
+        folder.write(name, "SELECT 4;")
+    body = invoke()
+    assert (body["applied_migrations"], body["previous_revision"], body["final_revision"]) == (more, "003", final)
+    assert invoke(STATUS)["final_revision"] == final
 
 
 def test_target(invoke: Invoke, folder: Folder) -> None:
@@ -223,6 +238,65 @@ def test_first_generation_history(
     folder.write("001_initial.sql", "CREATE TABLE a (i bigint);")
     with pytest.raises(InconsistentHistory):
         invoke()
+
+
+OLD = (
+    "CREATE TABLE schema_migrations (id serial PRIMARY KEY, migration_name varchar(255) UNIQUE NOT NULL, "
+    "applied_at timestamp DEFAULT current_timestamp); INSERT INTO schema_migrations (migration_name) VALUES {}"
+)
+"""The table of the first generation, and its rows."""
+
+
+def test_first_generation_names(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """What the first generation put a number before is known, and no file of it is run again."""
+    for number, name in enumerate(("0001_a", "01-b", "20240131120000_c", "V1__d", "001_e"), 1):
+        folder.write(f"{name}.sql", f"CREATE TABLE t{number} (i int);")
+        database.execute(f"CREATE TABLE t{number} (i int)")
+    rows = "('001_0001_a'), ('002_01-b'), ('003_20240131120000_c.sql'), ('004_V1__d'), ('001_e')"
+    database.execute(OLD.format(rows))
+    for event in (STATUS, {}, {}):
+        body = invoke(event)
+        assert (body["state"], body["applied_migrations"], body["problems"]) == ("up_to_date", [], [])
+    assert len(history(database)) == 5
+
+
+@pytest.mark.parametrize("allowed", ["false", "true"])
+def test_first_generation_row_without_a_file(invoke: Invoke, folder: Folder, database: Database, allowed: str) -> None:
+    """A name of the first generation that fits no file stops migrate, until repair takes over all others."""
+    database.execute("CREATE TABLE a (i int);" + OLD.format("('001_a'), ('002_gone'), ('003_b')"))
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write("005_new.sql", "CREATE TABLE new (i int);")
+    with pytest.raises(InconsistentHistory, match=r"002_gone\.sql is applied, and its file is missing") as caught:
+        invoke(ALLOW_MISSING=allowed)
+    assert "have repair forget it" in caught.value.fix
+    shown = invoke({"action": "repair"})
+    assert "002_gone.sql (named in public.schema_migrations, the history of an earlier version" in shown["message"]
+    assert database.query("SELECT to_regnamespace('db_setup')::text") == [(None,)]
+    assert invoke({"action": "repair", "confirm": True})["repaired_migrations"] == ["002_gone.sql", "003_b.sql"]
+    assert history(database) == [("001_a.sql", "001")]
+    assert invoke(ALLOW_MISSING=allowed)["applied_migrations"] == ["005_new.sql"]
+
+
+def test_first_generation_without_any_file(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Where repair has forgotten every row, they do not come back from the old table."""
+    database.execute(OLD.format("('001_gone')"))
+    folder.write("002_new.sql", "CREATE TABLE new (i int);")
+    assert invoke({"action": "repair", "confirm": True})["repaired_migrations"] == ["001_gone.sql"]
+    assert invoke(STATUS)["problems"] == []
+    assert invoke()["applied_migrations"] == ["002_new.sql"]
+
+
+def test_first_generation_rolled_back(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """What was taken over and rolled back is pending, though the old table still names it."""
+    database.execute("CREATE TABLE a (i int);" + OLD.format("('001_a')"))
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write("001_a.down.sql", "DROP TABLE a;")
+    invoke()
+    assert invoke({"action": "rollback", "confirm": True})["rolled_back_migrations"] == ["001_a.sql"]
+    database.execute("UPDATE db_setup.runs SET outcome = 'running' WHERE action = 'rollback'")
+    assert invoke(STATUS)["pending_migrations"] == ["001_a.sql"]
+    assert invoke()["applied_migrations"] == ["001_a.sql"]
+    assert database.query("SELECT count(*) FROM a") == [(0,)]
 
 
 def test_files_that_look_like_mistakes(invoke: Invoke, folder: Folder) -> None:

@@ -328,7 +328,8 @@ def test_first_generation_is_asked_for_too(invoke: Invoke, folder: Folder, datab
     """The first generation's table is shown by adopt, and with ADOPT=manual taken over only when confirmed."""
     database.execute(
         "CREATE TABLE schema_migrations (id serial PRIMARY KEY, migration_name varchar(255) UNIQUE NOT NULL, "
-        "applied_at timestamp DEFAULT current_timestamp); INSERT INTO schema_migrations (migration_name) VALUES ('001_a')"
+        "applied_at timestamp DEFAULT current_timestamp); INSERT INTO schema_migrations (migration_name) VALUES ('001_a');"
+        "CREATE TABLE a (i int)"
     )
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("002_b.sql", "CREATE TABLE b (i int);")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from migrator.database.server_errors import TRANSIENT, lock_lost, migration_error
 from migrator.errors import (
@@ -14,6 +16,9 @@ from migrator.errors import (
     ServerError,
 )
 from migrator.formatting import Location
+
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Invoke
 
 NAME = "003_add_phone.sql"
 
@@ -105,7 +110,7 @@ def test_very_long_detail_leaves_space_for_the_rest() -> None:
     assert len(text.encode()) <= 1024
     assert text.startswith(f"{NAME}: duplicate key")
     assert "Applied: nothing" in text
-    assert "Fix: remove the duplicates" in text
+    assert "Fix: two rows have one key" in text
     assert text.endswith("[migration_failed]")
 
 
@@ -135,3 +140,50 @@ def test_lost_lock_names_the_file_and_keeps_nothing() -> None:
     assert isinstance(error, RunLockLost)
     assert NAME in error.what
     assert "pg_advisory_unlock_all" in error.fix
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "hint", "instead"),
+    [
+        ("2BP01", "Use DROP ... CASCADE to drop the dependent objects too.", "change what depends on it"),
+        ("2BP01", "Verwenden Sie DROP ... CASCADE, um die abhängigen Objekte ebenfalls zu löschen.", "change what depends on it"),
+        ("42P13", "Use DROP FUNCTION f(integer) first.", "RENAME TO"),
+        ("0A000", 'Truncate table "b" at the same time, or use TRUNCATE ... CASCADE.', "have them refer to others"),
+        ("42809", "Use DROP VIEW to remove a view.", "correct the file"),
+        ("23505", "You must delete it.", "give each its own"),
+    ],
+)
+def test_hint_that_destroys_is_not_passed_on(sqlstate: str, hint: str, instead: str) -> None:
+    """Where the server's hint is to destroy what is there, the fix is a way that keeps it."""
+    failure = migration_error(ServerError(sqlstate, "refused", hint=hint), NAME, untracked=False)
+    assert (failure.what, instead in failure.fix) == (f"{NAME}: refused ({sqlstate})", True)
+
+
+@pytest.mark.parametrize(
+    ("before", "refused", "instead"),
+    [
+        ("CREATE VIEW v AS SELECT i FROM a;", "DROP TABLE a;", "CREATE OR REPLACE VIEW v AS SELECT 1 AS i;\nALTER TABLE a RENAME TO old_a;"),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+         "CREATE OR REPLACE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$;",
+         "ALTER FUNCTION f RENAME TO f_old;\nCREATE OR REPLACE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$;"),
+        ("CREATE TABLE b (i int REFERENCES a);", "TRUNCATE a;", "UPDATE b SET i = NULL;"),
+        ("INSERT INTO a VALUES (1);", "INSERT INTO a VALUES (1);", "INSERT INTO a VALUES (1) ON CONFLICT DO NOTHING;"),
+        ("CREATE TABLE b (i int); INSERT INTO b VALUES (1), (1);", "CREATE UNIQUE INDEX ON b (i);",
+         "UPDATE b SET i = 2 WHERE ctid = (SELECT min(ctid) FROM b);\nCREATE UNIQUE INDEX ON b (i);"),
+        ("CREATE TABLE b (i int); INSERT INTO b VALUES (7);", "ALTER TABLE b ADD FOREIGN KEY (i) REFERENCES a;",
+         "INSERT INTO a SELECT i FROM b;\nALTER TABLE b ADD FOREIGN KEY (i) REFERENCES a;"),
+        ("CREATE TABLE b (i int); INSERT INTO b VALUES (7);", "ALTER TABLE b ADD CHECK (i < 5);", "ALTER TABLE b ADD CHECK (i < 5) NOT VALID;"),
+    ],
+    ids=["dependent", "return-type", "truncate", "duplicate-in-the-file", "duplicate-in-the-table", "reference", "check"],
+)  # fmt: skip
+def test_fix_of_a_refused_statement_keeps_what_is_there(
+    invoke: Invoke, folder: Folder, before: str, refused: str, instead: str
+) -> None:
+    """The server's refusals come without its advice to destroy, and the way that the fix names works."""
+    folder.write("001_a.sql", f"CREATE TABLE a (i int PRIMARY KEY);\n{before}")
+    folder.write("002_b.sql", refused)
+    with pytest.raises(MigrationFailed) as caught:
+        invoke()
+    assert not re.search("(?i)cascade|drop|truncate|remove|delete|hint", f"{caught.value.what.partition(';')[2]} {caught.value.fix}")
+    folder.write("002_b.sql", instead)
+    assert invoke()["applied_migrations"] == ["002_b.sql"]

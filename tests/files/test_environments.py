@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from migrator.errors import DuplicateNumber, UnknownDirective
+from migrator.errors import DuplicateNumber, InconsistentHistory, MigrationFailed, UnfinishedRollback, UnknownDirective
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Invoke
+from tests.plugins.runs import Cli, Invoke
 
 DEV, STAGING = {"MIGRATION_ENV": "dev"}, {"MIGRATION_ENV": "staging"}
 
@@ -114,3 +114,99 @@ def test_files_that_are_in_no_environment(invoke: Invoke, mixed: Folder) -> None
         "env/005_e.sql is not run: it is in the folder of no environment, such as env/dev",
         "env/dev/more is a folder; the .sql files in it are not run",
     ]
+
+
+HALF = "INSERT INTO t VALUES ('step');\nVACUUM t;\nSELECT 1 / count(*) FROM t WHERE s = 'go on';"
+ROLLBACK = {"action": "rollback", "confirm": True}
+
+
+@pytest.fixture
+def half_applied(mixed: Folder, invoke: Invoke, database: Database) -> Database:
+    """Return a database to which a file for dev is applied in part."""
+    for name in ("003_c.sql", "004_d.sql"):
+        (mixed.path / name).unlink()
+    mixed.write("env/dev/002_sample.sql", HALF)
+    mixed.write("env/dev/002_sample.down.sql", "VACUUM t;\nSELECT 1 / count(*) FROM t WHERE s = 'go back';\nDELETE FROM t;")
+    with pytest.raises(MigrationFailed, match="2 steps of"):
+        invoke(**DEV)
+    return database
+
+
+def test_half_applied_in_another_environment(invoke: Invoke, mixed: Folder, half_applied: Database) -> None:
+    """A half-applied file of another environment is named; nothing is run on top of it, and its own goes on with it."""
+    for event in ({"action": "status"}, {}):
+        (warning,) = invoke(event)["warnings"]
+        assert warning.startswith("env/dev/002_sample.sql is applied in part, and is for another environment; run migrate")
+    mixed.write("005_e.sql", "SELECT 1;")
+    body = invoke({"action": "status"})
+    assert (body["state"], len(body["problems"])) == ("inconsistent", 1)
+    with pytest.raises(InconsistentHistory, match=r"env/dev/002_sample\.sql is applied in part") as caught:
+        invoke()
+    assert "MIGRATION_ENV=dev" in caught.value.fix
+    half_applied.execute("INSERT INTO t VALUES ('go on')")
+    assert invoke(**DEV)["applied_migrations"] == ["env/dev/002_sample.sql", "005_e.sql"]
+    assert half_applied.query("SELECT count(*) FROM t WHERE s = 'step'") == [(1,)]
+    assert invoke()["state"] == "up_to_date"
+
+
+def test_half_rolled_back_in_another_environment(invoke: Invoke, half_applied: Database) -> None:
+    """A half-rolled-back file of another environment stops migrate, and rollback brings it to its end, whichever it is for."""
+    half_applied.execute("INSERT INTO t VALUES ('go on')")
+    invoke(**DEV)
+    with pytest.raises(MigrationFailed):
+        invoke(ROLLBACK)
+    assert invoke({"action": "status"})["problems"] == ["env/dev/002_sample.sql is rolled back in part"]
+    with pytest.raises(UnfinishedRollback, match="run rollback again"):
+        invoke()
+    half_applied.execute("INSERT INTO t VALUES ('go back')")
+    assert invoke(ROLLBACK)["rolled_back_migrations"] == ["env/dev/002_sample.sql"]
+    assert invoke()["state"] == "up_to_date"
+
+
+def test_half_run_repeatable_of_another_environment(invoke: Invoke, mixed: Folder) -> None:
+    """A repeatable file that was run in part is named where it is for another environment."""
+    mixed.write("repeatable/view.sql", f"-- db_setup: env=dev\n{HALF}")
+    with pytest.raises(MigrationFailed):
+        invoke(**DEV)
+    warnings = invoke({"action": "status"})["warnings"]
+    assert warnings == [
+        "repeatable/view.sql is applied in part, and is for another environment: migrate with MIGRATION_ENV=dev goes on with it"
+    ]
+    assert invoke({"action": "repair"})["message"].startswith("Nothing to repair.")
+
+
+def test_directive_in_an_applied_file(invoke: Invoke, mixed: Folder, database: Database) -> None:
+    """A file that is applied, and is to be for one environment only from now on, is edited; repair accepts it."""
+    invoke()
+    mixed.write("004_d.sql", "-- db_setup: env=dev\nINSERT INTO t VALUES ('all -- db_setup: env=nowhere');")
+    with pytest.raises(InconsistentHistory, match=r"004_d\.sql was edited after it was applied"):
+        invoke()
+    assert invoke({"action": "repair", "confirm": True})["repaired_migrations"] == ["004_d.sql"]
+    assert (invoke()["state"], database.query("SELECT count(*) FROM t")) == ("up_to_date", [(1,)])
+
+
+@pytest.mark.parametrize("environ", [{}, DEV], ids=["none", "dev"])
+def test_file_that_moves_to_an_environment_and_back(
+    invoke: Invoke, mixed: Folder, database: Database, environ: dict[str, str]
+) -> None:
+    """A file that moves between the top and an environment's folder is the same file, wherever it is applied."""
+    invoke(**environ)
+    rows = database.query("SELECT count(*) FROM t")
+    top, inside = mixed.path / "004_d.sql", mixed.path / "env" / "dev" / "004_d.sql"
+    for old, new in ((top, inside), (inside, top)):
+        old.rename(new)
+        body = invoke(**environ)
+        name = new.relative_to(mixed.path).as_posix()
+        assert (body["applied_migrations"], body["state"], body["final_revision"]) == ([], "up_to_date", "004" if environ or new == top else "001")
+        assert database.query("SELECT name FROM db_setup.history WHERE name LIKE '%%004_d.sql'") == [(name,)]
+    assert database.query("SELECT count(*) FROM t") == rows
+
+
+def test_number_counts_all_environments(cli: Cli, invoke: Invoke, mixed: Folder) -> None:
+    """A file without a number gets one that no environment has, in each of them the same, and that which `new` gives."""
+    mixed.write("env/dev/007_more.sql", "SELECT 1;")
+    mixed.write("orders.sql", "CREATE TABLE orders (i int);")
+    pending = [invoke({"action": "plan"}, **environ)["migrations"][-1] for environ in ({}, DEV, STAGING)]
+    assert {(entry["name"], entry["number"]) for entry in pending} == {("orders.sql", "008")}
+    assert "008_orders.sql" in cli("number").out
+    assert "009_next.sql" in cli("new", "next").out

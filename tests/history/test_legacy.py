@@ -17,6 +17,28 @@ def rows(old: str, files: str) -> list[tuple[str, str, bool]]:
     return [(row.name, row.number, bool(row.checksum)) for row in found]
 
 
+SPELLINGS = [
+    ("0001_init", "0001"), ("01_init", "01"), ("1_init", "1"), ("20240131120000_init", "20240131120000"),
+    ("2024-01-31_init", "2024-01-31"), ("001-init", "001"), ("001.init", "001"), ("V1__init", "1"), ("v1_2__init", "1_2"),
+    ("1000_init", "1000"), ("init", "007"), ("001", "001"), ("Änderung 1", "007"), ("1.2.0_01_init", "1.2.0_01"),
+]  # fmt: skip
+"""Names that the first generation put a number before, each with the number that it has for us."""
+
+
+@pytest.mark.parametrize(("stem", "number"), SPELLINGS)
+@pytest.mark.parametrize("suffix", ["", ".sql"])
+def test_number_was_put_before_every_name_without_three_digits(stem: str, number: str, suffix: str) -> None:
+    """A file whose name did not begin with NNN_ was recorded with a number before the whole of it."""
+    files = [Migration(f"{name}.sql", "", f"sum of {name}", 1) for name in (stem, "002_other", "003_init")]
+    (row,) = translate([f"007_{stem}{suffix}"], files)
+    assert row[:4] == (f"{stem}.sql", number, f"sum of {stem}", "applied")
+
+
+def test_name_with_three_digits_was_left_alone() -> None:
+    """A name that begins with NNN_ had no number put before it, so what ends like it is another file."""
+    assert rows("010_020_b", "020_b") == [("010_020_b.sql", "010", False)]
+
+
 @pytest.mark.parametrize(
     ("old", "files", "expected"),
     [

@@ -86,15 +86,43 @@ def test_edited_is_an_applied_file_whose_text_is_another(state: str, checksum: s
     assert (found.new, found.missing) == ([], [])
 
 
+@pytest.mark.parametrize("state", ["applied", "running", "reverting"])
+def test_row_of_an_unknown_text_is_never_renamed(state: str) -> None:
+    """A row is matched by its text, whatever its state; one whose text is not known is matched by name only."""
+    unknown = AppliedMigration("002_b.sql", "002", "", state)
+    assert match([file("005_b.sql", "B")], [unknown]).missing == [unknown]
+    found = match([file("005_b.sql", "B")], [row("002_b.sql", "B", state=state)])
+    assert (found.renames, found.missing) == ((Rename("002_b.sql", "005_b.sql", "005"),), [])
+
+
 @pytest.mark.parametrize(
-    "left", [row("002_b.sql", "B", state="running"), AppliedMigration("002_b.sql", "002", "", "applied")],
-    ids=["half-applied", "imported"],
-)  # fmt: skip
-def test_row_that_is_not_wholly_known_is_never_renamed(left: AppliedMigration) -> None:
-    """A row that is half applied, or whose text is not known, is matched by name only."""
-    found = match([file("005_b.sql", "B")], [left])
-    assert found.renames == ()
-    assert found.missing == [left]
+    ("files", "others", "known", "renames"),
+    [
+        ("", "env/dev/002_b", "002_b", [("002_b.sql", "env/dev/002_b.sql")]),
+        ("002_b", "", "env/dev/002_b", [("env/dev/002_b.sql", "002_b.sql")]),
+        ("env/dev/002_b", "env/test/002_b", "002_b", [("002_b.sql", "env/dev/002_b.sql")]),
+        ("", "env/dev/002_b env/test/002_b", "002_b", []),
+        ("002_b", "env/dev/002_b", "env/dev/002_b", []),
+    ],
+    ids=["to-another", "from-another", "to-this-and-another", "to-two-others", "copied"],
+)
+def test_file_that_goes_from_one_environment_to_another(
+    files: str, others: str, known: str, renames: list[tuple[str, str]]
+) -> None:
+    """A file that is moved is the same file; one for this environment goes first, and what is ambiguous is left alone."""
+    given = ([file(f"{name}.sql", "B") for name in names.split()] for names in (files, others))
+    here, elsewhere = given
+    found = match(here, [row(f"{known}.sql", "B")], elsewhere)
+    assert [(rename.old, rename.new) for rename in found.renames] == renames
+    assert bool(found.missing) is (not renames and known == "002_b")
+    assert {*found.rows, *(one.name for one in found.new)} == {one.name for one in here}
+
+
+def test_file_for_another_environment_that_was_edited() -> None:
+    """An edit of a file for another environment is an edit; that it is not applied is nothing to do."""
+    found = match([], [row("002_b.sql", "B")], [file("002_b.sql", "more"), file("003_c.sql", "C")])
+    assert [(one.name, old.checksum) for one, old in found.edited] == [("002_b.sql", "sum of B")]
+    assert (found.new, found.missing, list(found.elsewhere)) == ([], [], ["002_b.sql"])
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,8 @@ def test_unterminated_text_is_shown_where_it_begins(text: str, line: int, column
         ("\\connect other", "one database"), ("\\set a 1", "write the value"), ("\\encoding LATIN1",
         "TO 'LATIN1'"),
         ("\\echo hi", "RAISE NOTICE"), ("\\.", "on a line of its own"), ("\\;", "write ; instead"),
-        ("\\x", "remove it"),
-        ("\\gexec", "DO block"), ("\\restricted", "remove it"), ("\\", "remove it"),
+        ("\\x", "leave it out"),
+        ("\\gexec", "DO block"), ("\\restricted", "leave it out"), ("\\", "leave it out"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("before", ["", "SELECT 1 ", "SELECT (1 "])

@@ -262,7 +262,7 @@ def test_rotation_of_nobody(
 
 
 def test_unconfigured_roles_are_named_and_can_be_dropped(site: Site, deploy: Deploy) -> None:
-    """Users that are no longer configured stay and are named, with statements that drop them, by each deploy and status."""
+    """Users that are no longer configured stay, work, and are named by each deploy and status; README.md has how to drop them."""
     variables = site.declare(*KINDS)
     site.folder.write("001_a.sql", "CREATE TABLE a (i int);")
     deploy()
@@ -271,15 +271,30 @@ def test_unconfigured_roles_are_named_and_can_be_dropped(site: Site, deploy: Dep
     del site.environ["DB_READONLY_SECRET_NAME"]
     for event in ({}, {"action": "status"}, {"action": "plan"}):
         (warning,) = deploy(event)["warnings"]
-        assert f'still exists: "{site.database.name}_reader"; to drop them' in warning
+        assert warning.startswith(f'no longer configured, still exists: "{site.database.name}_reader"; README.md, "Users"')
     site.login("readonly").close()
     for name in variables:
         site.environ.pop(name, None)
-    (warning,) = deploy()["warnings"]
-    site.as_admin(warning.partition("to drop them: ")[2])
+    deploy()
+    shut_out, drop = re.findall(r"`((?:ALTER ROLE|GRANT) shop_reader (?:NOLOGIN|TO)[^`]*)`", (PRODUCT / "README.md").read_text("utf-8"))
+    for role in [row[1] for row in site.roles()]:
+        site.as_admin(shut_out.replace("shop_reader", role))
+        site.as_admin(drop.replace("shop_reader", role))
     assert site.roles() == []
     assert deploy()["warnings"] == []
     assert site.as_admin("SELECT count(*) FROM t") == [(0,)]
+
+
+def test_users_are_not_said_to_be_out_of_use(site: Site, deploy: Deploy) -> None:
+    """A run that knows the database and no user says nothing against the users that applications log in as."""
+    variables = site.declare(*KINDS)
+    deploy()
+    for name in variables:
+        site.environ.pop(name, None)
+    for event in ({"action": "status"}, {"action": "plan"}):
+        (warning,) = deploy(event)["warnings"]
+        assert warning.startswith("made by earlier deploys, and not configured here: ")
+        assert not re.search(r"\bDROP\b|no longer", warning)
 
 
 def test_another_group_of_a_user_is_named(site: Site, deploy: Deploy) -> None:
@@ -432,8 +447,11 @@ def test_hostile_names(site: Site, deploy: Deploy, name: str) -> None:
     assert site.secret("user")["username"] == f"{role.strip()}_b"
     assert site.as_user("user", 'SELECT count(*) FROM t, "sch""; --"."ta\'b\\le"') == [(0,)]
     assert "Passwords" not in deploy()["message"]
-    (warning,) = deploy(DB_USER_SECRET_NAME="")["warnings"]
-    site.as_admin(warning.partition("to drop them: ")[2])
+    variables = {"DB_USER_SECRET_NAME": "", "DB_READONLY_SECRET_NAME": site.environ["DB_USER_SECRET_NAME"]}
+    (warning,) = [text for text in deploy({"action": "status"}, **variables)["warnings"] if "still exists" in text]
+    site.as_admin(warning.partition("which LOGIN undoes: ")[2])
+    with pytest.raises(psycopg2.OperationalError, match="not permitted to log in"):
+        site.login("user").close()
 
 
 @pytest.mark.parametrize("field", ["username", "password", "dbname", "others"])
@@ -505,10 +523,10 @@ def test_statements_in_advice_can_be_run(site: Site, deploy: Deploy, password_se
         shop.execute(sql_in(text.partition(", and the next run")[0]))
     assert deploy()["warnings"] == []
     (warning,) = deploy(DB_READONLY_SECRET_NAME="")["warnings"]
-    dropped = f"{name}_reader"
-    assert quoted(dropped) in warning
-    shop.execute(warning.partition("to drop them: ")[2])
-    assert shop.query("SELECT FROM pg_roles WHERE rolname = %s", dropped) == []
+    shut_out = f"{name}_reader"
+    assert quoted(shut_out) in warning
+    shop.execute(warning.partition("which LOGIN undoes: ")[2])
+    assert shop.query("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", shut_out) == [(False,)]
 
 
 def test_canary(

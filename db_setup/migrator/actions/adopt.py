@@ -112,12 +112,15 @@ def before_applying(
 ) -> tuple[Inspection, Adoption]:
     """Record, at a deploy on a database with tables and no history, what is proven to be applied to it.
 
-    Raises NothingProven or NotBuildable where a file that is not proven to be applied is not proven absent either, and
-    AdoptionNeeded with ADOPT=manual. As long as no file is recorded, the question is asked again, unless a baseline has
-    answered it.
+    Raises NothingProven or NotBuildable where a file that is not proven to be applied is not proven absent either,
+    ContradictoryEvidence where a history names what is not there, and AdoptionNeeded with ADOPT=manual. As long as no
+    file is recorded, the question is asked again, unless a baseline or a rollback has answered it.
     """
     _refuse_manual(context)
     if inspection.imported:
+        with supervised(context, connection):
+            if refusal := find_applied(context, connection, inspection).refusal:
+                raise refusal
         return inspection, Adoption(IMPORTED)  # the run that applies the rest takes it over
     with supervised(context, connection) as run:
         run.lock()

@@ -161,6 +161,8 @@ class _Deploy:
             run.history.import_first_generation(inspection.imported, run.run_id)
         for rename in inspection.plan.renames:
             run.history.rename(*rename)
+        if inspection.plan.gone:
+            run.history.expect_again(inspection.plan.gone)
         scripts = self._read_scripts(inspection)
         if inspection.skipped:
             run.message = f"for other environments: {listed(inspection.skipped, 20)}"
@@ -188,7 +190,7 @@ class _Deploy:
 
     def _report(self, inspection: Inspection, runner: Runner) -> Report:
         plan, applied = inspection.plan, tuple(runner.applied)
-        revisions = [text for text in (plan.revision, *(line.number for line in applied)) if text]
+        revisions = [text for text in (plan.revision_followed, *(line.number for line in applied)) if text]
         report = self._describe(inspection)
         return report._replace(
             state=states.PENDING if plan.held_back else states.UP_TO_DATE,

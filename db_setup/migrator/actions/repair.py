@@ -14,8 +14,8 @@ from typing import NamedTuple
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.execution import retry_on_lost_connection, supervised
-from migrator.files import Folder, Migration, split_name
-from migrator.formatting import counted
+from migrator.files import REPEATABLE, Folder, Migration, split_name
+from migrator.formatting import counted, listed
 from migrator.history import SCHEMA, AppliedMigration, History, TamperedRow
 from migrator.planning import Inspection, inspect, match, states
 from migrator.report import Report, ReportedMigration, describe
@@ -73,23 +73,41 @@ class _Repair:
             if not self._changes:
                 return self._report(inspection)._replace(remark=self._nothing(inspection))
             run.message = "; ".join(change.message for change in self._changes)
+            if inspection.imported:
+                run.history.create()
             run.begin("repair")
             if statements:
-                connection.run("; ".join(["BEGIN", *statements, "COMMIT"]))
+                connection.run("BEGIN")
+                run.history.import_first_generation(inspection.imported, run.run_id)
+                connection.run("; ".join([*statements, "COMMIT"]))
         after = inspect(context, self._folder, connection, target="")
         remark = f"Repaired {counted(len(self._changes))}: {run.message}."
         return self._report(after)._replace(affected=self._lines(), done=True, remark=remark)
 
     def _find_changes(self, connection: Connection) -> Inspection:
         inspection, history = inspect(self._context, self._folder, connection, target=""), History(connection)
-        rows = history.read(dates=True).applied if inspection.history.exists else ()
-        here = tuple(row for row in rows if row.name not in inspection.skipped)
+        rows = inspection.imported or (history.read(dates=True).applied if inspection.history.exists else ())
         self._changes = []
         if inspection.plan.state != states.AHEAD:
             tampered = history.tampered_rows() if inspection.history.exists else []
-            changes = [*_changes(connection, self._folder.files, here), *_replacements(connection, inspection)]
+            changes = [*_changes(connection, self._folder, rows), *_replacements(connection, inspection)]
             self._changes = [*_tampered(tampered, rows), *changes]
+            if inspection.imported:
+                self._changes += self._unapplied(connection, rows)
         return inspection
+
+    def _unapplied(self, connection: Connection, rows: Sequence[AppliedMigration]) -> list[Change]:
+        """Return the names of the first generation's table that are not taken over, since their files never ran."""
+        from migrator.adoption import find_unapplied  # noqa: PLC0415 - once in the life of a database
+
+        found = find_unapplied(self._context, connection, self._folder, rows)
+        return [
+            Change(
+                row, "unapplied", f"{_was(row)} is not applied: the database has nothing of what it makes "
+                f"({listed(makes)}); it is not taken over, and the next migrate runs it", _removal(connection, row),
+            )
+            for row, makes in found
+        ]  # fmt: skip
 
     def _lines(self) -> tuple[ReportedMigration, ...]:
         return tuple(ReportedMigration(change.row.number, change.row.name, change.what) for change in self._changes)
@@ -113,8 +131,10 @@ def _tampered(found: Sequence[TamperedRow], rows: Sequence[AppliedMigration]) ->
     return [Change(row, item.kind, item.message, "") for item, row in rows_of]
 
 
-def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[AppliedMigration]) -> list[Change]:
-    found = match(files, rows)
+def _changes(connection: Connection, folder: Folder, rows: Sequence[AppliedMigration]) -> list[Change]:
+    found = match(folder.files, rows, folder.others)
+    here = {file.name for file in (*folder.repeatable, *folder.others)}
+    gone = [row for row in rows if row.name.startswith(REPEATABLE) and row.name not in here]
     literal = connection.literal
     table, same = f"{SCHEMA}.history", "name OPERATOR(pg_catalog.=)"
     changes = [
@@ -129,12 +149,11 @@ def _changes(connection: Connection, files: Sequence[Migration], rows: Sequence[
     ]  # fmt: skip
     changes += [
         Change(
-            row, "missing", f"{_was(row)} has no file any more: checksum {row.checksum[:12] or 'unknown'}; "
-            f"its row goes, what it made stays{_successor(row, found.new)}",
-            f"DELETE FROM {table} WHERE {same} {literal(row.name)}; "
-            f"{History(connection).removal_sql({row.name: row.number})}",
+            row, "missing", f"{_was(row)} has no file any more: checksum {row.checksum[:12] or 'unknown'}; its row "
+            f"goes, what it made stays, and a file of that name would be run again{_successor(row, found.new)}",
+            _removal(connection, row),
         )
-        for row in found.missing if row.state == "applied"
+        for row in (*found.missing, *gone) if row.state != "reverting"
     ]  # fmt: skip
     by_name = {row.name: row for row in rows}
     return changes + [
@@ -162,10 +181,15 @@ def _replacements(connection: Connection, inspection: Inspection) -> list[Change
         )
         for item in inspection.plan.replacements
     ]  # fmt: skip
+def _removal(connection: Connection, row: AppliedMigration) -> str:
+    removed = f"DELETE FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {connection.literal(row.name)}"
+    return f"{removed}; {History(connection).removal_sql({row.name: row.number})}"
 
 
 def _was(row: AppliedMigration) -> str:
-    return f"{row.name} (applied on {row.applied_at})"
+    if not row.applied_at:
+        return f"{row.name} ({History.FIRST_GENERATION})"
+    return f"{row.name} (applied{' in part' if row.state == 'running' else ''} on {row.applied_at})"
 
 
 def _lines(file: Migration) -> str:

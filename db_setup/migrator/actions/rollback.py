@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from migrator.users import UserProvisioner
 
 _NOTHING = "Nothing to roll back."
+_REACHED = (
+    "Nothing to roll back: the last rollback had come where it was going before it was cut off; "
+    "ask again to go further."
+)
 
 Downs = list[tuple[Recorded, Script]]
 """Rows that are to be rolled back, the last one first, each with its down migration."""
@@ -62,14 +66,14 @@ class _Rollback:
         lines = tuple(ReportedMigration(row.number, row.name, script.mode) for row, script in downs)
         names = listed([line.name for line in lines], 20)
         remark = f"{counted(len(lines))} would be rolled back: {names}. Nothing was done: confirm it (--yes)."
-        return self._report(inspection)._replace(affected=lines, remark=remark if lines else _NOTHING)
+        return self._report(inspection)._replace(affected=lines, remark=remark if lines else self._nothing)
 
     def carry_out(self, connection: Connection) -> Report:
         """Roll back under the run lock."""
         context, begun = self._context, self._plan is not None
         with supervised(context, connection) as run:
-            waited = run.lock()
-            if waited and not begun and (report := self._done_meanwhile(connection)):
+            run.lock()
+            if not begun and (report := self._done_already(connection)):
                 return report
             inspection, plan, downs = self._inspect(connection)
             if not downs and not begun and not self._continues:
@@ -80,16 +84,25 @@ class _Rollback:
             run.message = f"rolled back {listed([row.name for row, _ in downs], 20) or 'nothing more'}"
             run.begin("rollback", run.failure_note)
             self._apply(run, downs)
+            # Read before the end is recorded: of a run that is killed after that, nothing shows that it gave no answer.
+            connection.run(connection.reset_sql())
+            after = inspect(context, self._folder, connection, target="")
         done = tuple(self._line(row) for row in plan.rows)
-        after = inspect(context, self._folder, connection, target="")
-        remark = f"Rolled back {counted(len(done))}: {listed([line.name for line in done], 20)}." if done else _NOTHING
+        what = f"Rolled back {counted(len(done))}: {listed([line.name for line in done], 20)}."
+        remark = what if done else self._nothing
         report = self._report(after)._replace(affected=done, done=True, remark=remark)
         return report._replace(previous_revision=inspection.plan.revision)
 
-    def _done_meanwhile(self, connection: Connection) -> Report | None:
-        """Return the answer where another rollback has done the steps that this one waited to do; not for a target."""
+    @property
+    def _nothing(self) -> str:
+        return _REACHED if self._continues else _NOTHING
+
+    def _done_already(self, connection: Connection) -> Report | None:
+        """Return the answer where another rollback has done the steps that this one is to do; not for a target."""
         inspection, history = inspect(self._context, self._folder, connection, target=""), RollbackHistory(connection)
-        if self._context.request.target or not inspection.history.exists or not history.rolled_back_meanwhile():
+        if self._context.request.target or not inspection.history.exists:
+            return None
+        if not history.is_done_already(self._context.request_id):
             return None
         remark = f"Rolled back meanwhile by {history.last_run()}; ask again to go further."
         return self._report(inspection)._replace(remark=remark)
@@ -123,14 +136,16 @@ class _Rollback:
         Raises MissingDownFile that names every row with neither, and what reading the texts raises.
         """
         stored = history.stored_downs(rows)
-        here = {row.name: name for name, row in match(self._folder.files, inspection.applied).rows.items()}
-        paths = {file.name: file.path for file in self._folder.files}
+        folder = self._folder
+        known = match(folder.files, inspection.applied, folder.others).known
+        here = {row.name: name for name, row in known.items()}
+        paths = {file.name: file.path for file in (*folder.files, *folder.others)}
         downs: Downs = []
         missing = []
         for row in rows:
             name = here.get(row.name, row.name)
             down = down_name(name)
-            path = down_name(paths.get(name, os.path.join(self._folder.path, row.name)))
+            path = down_name(paths.get(name, os.path.join(folder.path, row.name)))
             if os.path.isfile(path):
                 downs.append((row, script := read_down(down, path)))
                 if row.position in stored and differs(script, stored[row.position]):

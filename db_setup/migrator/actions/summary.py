@@ -18,6 +18,10 @@ _ADOPTION = (
     "the database has tables and no history: migrate first finds out which of these files are applied already, "
     "and runs the rest, or nothing; adopt shows it"
 )
+_IMPORT = (
+    "what public.schema_migrations names, the history of an earlier version of this tool, is not compared with the "
+    "database yet: migrate first does, and stops where a file has left nothing; adopt shows it"
+)
 
 
 def tampered_rows(context: RunContext, connection: Connection, inspection: Inspection) -> list[TamperedRow]:
@@ -41,8 +45,10 @@ def with_problems(report: Report, found: Sequence[TamperedRow]) -> Report:
 
 
 def adoption_warnings(inspection: Inspection) -> tuple[str, ...]:
-    """Return the warning that not all that is pending may be run, where the tables have no history."""
-    return (_ADOPTION,) if inspection.adoption_due and not inspection.imported else ()
+    """Return the warning that not all that is pending may be run, where the tables have no history of ours."""
+    if inspection.imported:
+        return (_IMPORT,)
+    return (_ADOPTION,) if inspection.adoption_due else ()
 
 
 def users_summary(context: RunContext, connection: Connection) -> tuple[str, tuple[str, ...]]:

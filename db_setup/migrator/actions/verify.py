@@ -115,8 +115,8 @@ def _applied_files(folder: Folder, inspection: Inspection) -> list[_Item]:
             "the database has tables and no history, so nothing says what it should be",
             fix="adopt shows which files are applied already, and records it",
         )
-    found = match(folder.files, inspection.applied)
-    if found.missing:
+    found = match(folder.files, inspection.applied, folder.others)
+    if inspection.plan.state == states.AHEAD or found.missing:
         names = ", ".join(row.name for row in found.missing)
         raise InconsistentHistory(
             f"not all that is applied is among these files: {names}", fix="verify with the package that has them all"

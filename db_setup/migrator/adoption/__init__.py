@@ -16,5 +16,15 @@ from migrator.adoption.adoption import (
     record_adoption,
 )
 from migrator.adoption.baseline import baseline
+from migrator.adoption.imported import find_unapplied
 
-__all__ = ["ADOPTED", "BASELINE", "IMPORTED", "Adoption", "baseline", "find_applied", "record_adoption"]
+__all__ = [
+    "ADOPTED",
+    "BASELINE",
+    "IMPORTED",
+    "Adoption",
+    "baseline",
+    "find_applied",
+    "find_unapplied",
+    "record_adoption",
+]

@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from migrator.adoption.claims import Claim, check_claim
+from migrator.adoption.imported import UnappliedFile, find_unapplied
 from migrator.adoption.other_tools import REVISION, AdoptedFile, Tool, ToolRow, adopted_by_tool, read_histories
 from migrator.adoption.prerequisites import Prerequisites
 from migrator.adoption.search import Failure, SearchResult, search
@@ -57,19 +58,32 @@ def _imported(inspection: Inspection) -> Adoption:
     return Adoption(IMPORTED, tuple((row, History.FIRST_GENERATION) for row in inspection.imported))
 
 
+def _unapplied(found: Sequence[UnappliedFile]) -> ContradictoryEvidence:
+    names = listed([item.row.name for item in found])
+    makes = listed([text for item in found for text in item.makes])
+    return ContradictoryEvidence(
+        f"public.schema_migrations names {names}, and the database has nothing of what is made there: {makes}",
+        fix="repair takes over all other names, and the next migrate runs these files; or, if they have run, and what "
+        "they made is gone on purpose: baseline --target head",
+        applied="nothing was run, nothing was recorded",
+    )
+
+
 def find_applied(context: RunContext, connection: Connection, inspection: Inspection) -> Adoption:
     """Return what the history of another tool proves to be applied, or else what a scratch database proves.
 
     Raises ContradictoryEvidence, and ScratchRefused where the server allows no scratch database.
     """
     if inspection.imported:
-        return _imported(inspection)
+        unapplied = find_unapplied(context, connection, context.read_folder(), inspection.imported)
+        return _imported(inspection)._replace(refusal=_unapplied(unapplied) if unapplied else None)
     histories = read_histories(connection)
     with_versions = [tool for tool, rows in histories if rows[0].meaning != REVISION]
     if len(with_versions) > 1:
         names = " and ".join(f"{tool.table} ({tool.name})" for tool in with_versions)
         raise ContradictoryEvidence(
-            f"several tools have a history here: {names}", fix="drop the table that is out of use, and run again"
+            f"several tools have a history here: {names}",
+            fix="record what you know: baseline --target N; or give the table that is out of use another name",
         )
     for tool, rows in histories:
         if files := _by_tool(context, tool, rows, _numbered(inspection.plan.pending)):

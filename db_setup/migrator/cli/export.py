@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
 
+from migrator.adoption import find_applied
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
@@ -162,13 +163,15 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
         inspection.plan.refuse_problems()
         if inspection.history.exists and not inspection.nothing_to_do:
             History(connection).refuse_tampering()
+        if inspection.imported and (refusal := find_applied(context, connection, inspection).refusal):
+            raise refusal
         for item in inspection.plan.pending:
             if item.resumed:
                 raise NotExportable(
                     f"{item.migration.name} is applied in part", fix="finish it with migrate; then export the rest"
                 )
         scripts = read_scripts(item.migration for item in inspection.plan.pending)
-        if inspection.nothing_to_do:
+        if not (inspection.plan.pending or inspection.plan.renames or inspection.imported):
             write("-- Nothing to do.\n")
             return
         warnings = (
@@ -203,6 +206,8 @@ class _Export:
         history.import_first_generation(self._inspection.imported, RUN_ID)
         for rename in self._inspection.plan.renames:
             history.rename(*rename)
+        if self._inspection.plan.gone:
+            history.expect_again(self._inspection.plan.gone)
         for item, script in zip(pending, scripts, strict=True):
             self._write(f"\n-- {script.migration.name}\n{self._reset};\n\\encoding UTF8\n")
             self._file(item, script)

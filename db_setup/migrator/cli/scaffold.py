@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator.errors import FileInTheWay, InconsistentHistory, NoDatabase, UnreadableFile, UsageError
-from migrator.files import Migration, check_name, default_path, down_name, is_migration, number_of, parse_number
+from migrator.files import (
+    REPEATABLE,
+    Folder,
+    Migration,
+    check_name,
+    default_path,
+    down_name,
+    is_migration,
+    number_of,
+    parse_number,
+)
 from migrator.planning.numbering import free_numbers, numbered_name, numbers_in_order, on_date
 from migrator.settings import Settings
 
@@ -64,13 +74,12 @@ def number_files(context: RunContext) -> list[str]:
     new database would then apply the files in another order. Without a database the order follows from the folder.
     """
     folder = context.read_folder()
-    order, inspection = _order(context, folder.files)
-    names = [*(file.name for file in folder.files), *folder.skipped]
-    renamed = {
-        name: _with_number(name, number, names) for name, number in numbers_in_order(order, folder.skipped).items()
-    }
+    order, inspection = _order(context, folder)
+    others = [name for name in folder.skipped if not name.startswith(REPEATABLE)]
+    names = [*(file.name for file in folder.files), *others]
+    renamed = {name: _with_number(name, number, names) for name, number in numbers_in_order(order, others).items()}
     if inspection is not None:
-        _refuse_losses(folder.files, renamed, dict(order), inspection)
+        _refuse_losses(folder, renamed, dict(order), inspection)
     moves = [move for file in folder.files if file.name in renamed for move in _moves(file, renamed[file.name])]
     for old, new in moves:
         if new.exists() or new.is_symlink():
@@ -86,17 +95,17 @@ def number_files(context: RunContext) -> list[str]:
     return [f"{old.name} -> {new.name}" for old, new in moves]
 
 
-def _order(context: RunContext, files: Sequence[Migration]) -> tuple[list[tuple[str, str]], Inspection | None]:
+def _order(context: RunContext, folder: Folder) -> tuple[list[tuple[str, str]], Inspection | None]:
     """Return the files in the order in which this database applies them, each with the number it is given there."""
     try:
         with closing(context.connect()) as connection:
             from migrator.planning import inspect, match  # noqa: PLC0415 - like the driver, for those with a database
 
-            inspection = inspect(context, context.read_folder(), connection)
+            inspection = inspect(context, folder, connection)
     except NoDatabase:
-        by_number = sorted(files, key=lambda file: (file.number is None, file.number or (), file.name))
+        by_number = sorted(folder.files, key=lambda file: (file.number is None, file.number or (), file.name))
         return [(file.name, "") for file in by_number], None
-    here = {row.name: name for name, row in match(files, inspection.applied).rows.items()}
+    here = {row.name: name for name, row in match(folder.files, inspection.applied, folder.others).rows.items()}
     order = {here[row.name]: row.number for row in inspection.applied if row.name in here}
     for item in (*inspection.plan.pending, *inspection.plan.held_back):
         if item.number:  # repeatable files have none
@@ -109,14 +118,13 @@ def _with_number(name: str, number: str, names: Sequence[str]) -> str:
     return f"{folder}{slash}{numbered_name(number, own, names)}"
 
 
-def _refuse_losses(
-    files: Sequence[Migration], renamed: dict[str, str], given: dict[str, str], inspection: Inspection
-) -> None:
+def _refuse_losses(folder: Folder, renamed: dict[str, str], given: dict[str, str], inspection: Inspection) -> None:
     """Raise InconsistentHistory where the history could not follow a renamed file."""
     from migrator.planning import match  # noqa: PLC0415 - as above
 
-    rows = match(files, inspection.applied).rows
-    after = match([file._replace(name=renamed.get(file.name, file.name)) for file in files], inspection.applied).rows
+    rows = match(folder.files, inspection.applied, folder.others).rows
+    files = [file._replace(name=renamed.get(file.name, file.name)) for file in folder.files]
+    after = match(files, inspection.applied, folder.others).rows
     for old, new in renamed.items():
         moved = inspection.imported and given[old] and number_of(new) != parse_number(given[old])
         if old in rows and (moved or after.get(new) != rows[old]):

@@ -107,7 +107,7 @@ def _check_parameters(refused: Iterable[str]) -> None:
     if names == ["options"]:
         raise InvalidSetting(
             "DATABASE_URL uses options=, which poolers drop or reject",
-            fix="remove it; settings belong into a migration (ALTER DATABASE ... SET ...)",
+            fix="leave it out; settings belong into a migration (ALTER DATABASE ... SET ...)",
         )
     if names:
         raise InvalidSetting(

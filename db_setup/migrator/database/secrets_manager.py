@@ -75,7 +75,7 @@ class UserSecret:
         if (size := len(json.dumps(value).encode())) > MAX_BYTES:
             raise SecretError(
                 f"the secret {self.name} would be {size:,} bytes long, and the limit is {MAX_BYTES:,}",
-                fix="remove what is not needed from its JSON",
+                fix="move what is not about this user to a secret of its own",
             )
 
     def stage(self, value: dict[str, Any], token: str) -> Version:

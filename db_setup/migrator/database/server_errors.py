@@ -28,24 +28,43 @@ _FIXES = {
         "check the spelling and the schema, and that the file which makes it has a lower number",
     errorcodes.UNDEFINED_COLUMN: "check the spelling of the column",
     errorcodes.INSUFFICIENT_PRIVILEGE: "run as the owner, or let the owner GRANT what is missing",
-    errorcodes.UNIQUE_VIOLATION: "remove the duplicates in a statement before this one, then run again",
+    errorcodes.UNIQUE_VIOLATION:
+        "two rows have one key: where this file adds them, give each its own, or write ON CONFLICT DO NOTHING; where "
+        "the table has them, make them differ with an UPDATE before this statement",
     errorcodes.NOT_NULL_VIOLATION: "fill the missing values in a statement before this one, then run again",
     errorcodes.FOREIGN_KEY_VIOLATION:
-        "add the missing rows, or remove those that refer to them, in a statement before this one",
-    errorcodes.CHECK_VIOLATION: "correct the rows that break the rule in a statement before this one",
+        "in a statement before this one, add the rows that are referred to, or have those that refer to them refer to "
+        "others",
+    errorcodes.CHECK_VIOLATION:
+        "correct the rows that break the rule in a statement before this one; or add the constraint NOT VALID, which "
+        "leaves them unchecked",
     errorcodes.DISK_FULL: "the server's disk is full: enlarge the storage, then run again",
     errorcodes.OUT_OF_MEMORY: "the server is out of memory: raise max_locks_per_transaction, or split the file",
     errorcodes.ACTIVE_SQL_TRANSACTION:
         "this statement cannot run in a transaction block: take it out of BEGIN ... COMMIT or DO",
     errorcodes.UNSAFE_NEW_ENUM_VALUE_USAGE: "commit the new enum value first: put it into a file of its own",
     errorcodes.LOCK_NOT_AVAILABLE: "end what holds the lock, or run again at a quieter time",
-    **dict.fromkeys(_EXISTS, "write IF NOT EXISTS or OR REPLACE, or remove the statement"),
+    **dict.fromkeys(_EXISTS, "give it another name; or, if what is there is the same, write IF NOT EXISTS"),
+    errorcodes.DUPLICATE_FUNCTION:
+        "give it another name; or, if what is there is an earlier version of it, write OR REPLACE",
 }  # fmt: skip
 _FIX = "correct the file and run again"
 _FIX_UNTRACKED = (
     "this database has tables but no history: adopt shows which files are applied already; "
-    "or write IF NOT EXISTS in this file, or remove from it what is there"
+    "or, if what is there is the same, write IF NOT EXISTS in this file"
 )
+_DESTROYS = re.compile(r"\b(?:drop|dropping|truncate|delete|remove|cascade)\b", re.IGNORECASE)
+_INSTEAD = {
+    errorcodes.DEPENDENT_OBJECTS_STILL_EXIST:
+        "in statements before this one, change what depends on it, as the detail names it, so that it does without; "
+        "or leave it where it is",
+    errorcodes.INVALID_FUNCTION_DEFINITION:
+        "give the new function another name; or rename the old one first, so that what uses it keeps it: ALTER "
+        "FUNCTION ... RENAME TO",
+    errorcodes.FEATURE_NOT_SUPPORTED:
+        "rows of the other table refer to these: have them refer to others first, or leave both as they are",
+}  # fmt: skip
+"""What to do where the server's hint would have people destroy what they have: DROP ... CASCADE and the like."""
 
 
 def migration_error(error: ServerError, file_name: str, untracked: bool) -> MigrationFailed:
@@ -55,8 +74,11 @@ def migration_error(error: ServerError, file_name: str, untracked: bool) -> Migr
     """
     where = error.where._replace(file=error.where.file or file_name) if error.where else None
     kind, fix = _kind_and_fix(error, untracked)
-    what = ("" if where else f"{file_name}: ") + _what(error, with_hint=bool(fix))
-    return kind(what, where=where, fix=fix or mask_passwords(error.hint) or _FIX, sqlstate=error.sqlstate)
+    hint = mask_passwords(error.hint)
+    if _DESTROYS.search(hint):
+        hint, fix = "", fix or _INSTEAD.get(error.sqlstate, "")
+    what = ("" if where else f"{file_name}: ") + _what(error, hint if fix else "")
+    return kind(what, where=where, fix=fix or hint or _FIX, sqlstate=error.sqlstate)
 
 
 def lock_lost(file_name: str) -> RunLockLost:
@@ -77,8 +99,8 @@ def _kind_and_fix(error: ServerError, untracked: bool) -> tuple[type[MigrationFa
     return LockTimeout if error.sqlstate == errorcodes.LOCK_NOT_AVAILABLE else MigrationFailed, fix
 
 
-def _what(error: ServerError, *, with_hint: bool) -> str:
-    remarks = (("detail", error.detail), ("hint", error.hint if with_hint else ""))
+def _what(error: ServerError, hint: str) -> str:
+    remarks = (("detail", error.detail), ("hint", hint))
     return mask_passwords(error.what + "".join(f"; {label}: {text[:_MAX_DETAIL]}" for label, text in remarks if text))
 
 

@@ -94,27 +94,29 @@ def _refuse_below(text: str, file_name: str) -> None:
 
 
 class Chosen(NamedTuple):
-    """The files for one environment, the names of those for others, and a warning of an unknown name."""
+    """The files for one environment, those for others, and a warning of an unknown name."""
 
     files: tuple[Migration, ...]
-    skipped: tuple[str, ...]
+    others: tuple[Migration, ...]
     known: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def choose(files: Sequence[Migration], others: Sequence[str], folders: Sequence[str], environment: str) -> Chosen:
-    """Leave out what is for other environments; ``others`` are names in the folders of those."""
-    chosen, skipped, known = [], list(others), set(folders)
+def choose(
+    files: Sequence[Migration], others: Sequence[Migration], folders: Sequence[str], environment: str
+) -> Chosen:
+    """Leave out what is for other environments; ``others`` are the files in the folders of those."""
+    chosen, left_out, known = [], list(others), set(folders)
     for file in files:
         known.update(file.environments)
         if file.environments and environment not in file.environments:
-            skipped.append(file.name)
+            left_out.append(file)
         else:
             chosen.append(file)
     warnings = []
     if environment and environment not in known and (alike := _alike(environment, known)):
         warnings.append(f'MIGRATION_ENV is "{environment}", and no file is for that; is "{alike}" meant?')
-    return Chosen(tuple(chosen), tuple(sorted(skipped)), tuple(sorted(known)), tuple(warnings))
+    return Chosen(tuple(chosen), tuple(sorted(left_out)), tuple(sorted(known)), tuple(warnings))
 
 
 def _alike(environment: str, known: Iterable[str]) -> str:

@@ -29,16 +29,21 @@ _WHOLE = 1 << 15  # bytes; a longer read would cost more in memory handed out th
 class Folder(NamedTuple):
     """The migrations of a folder, in name order, and remarks about files that are not run.
 
-    ``repeatable`` are those of its subfolder of that name, whose names begin with it; ``skipped`` the names of those
-    for other environments, and ``environments`` all that are named.
+    ``repeatable`` are those of its subfolder of that name, whose names begin with it; ``others`` those for other
+    environments, repeatable ones too, and ``environments`` all that are named.
     """
 
     path: str
     files: tuple[Migration, ...]
     warnings: tuple[str, ...]
     repeatable: tuple[Migration, ...] = ()
-    skipped: tuple[str, ...] = ()
+    others: tuple[Migration, ...] = ()
     environments: tuple[str, ...] = ()
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The names of the files for other environments."""
+        return tuple(file.name for file in self.others)
 
 
 def default_path(base: str | os.PathLike[str]) -> str:
@@ -54,7 +59,7 @@ def read_folder(path: str | os.PathLike[str], environment: str = "") -> Folder:
     """
     files, warnings, inside = _read_part(path, "")
     repeatable: list[Migration] = []
-    others: list[str] = []
+    others: list[Migration] = []
     folders: list[str] = []
     if _REPEATABLE in inside:
         repeatable, more, _ = _read_part(os.path.join(path, _REPEATABLE), REPEATABLE)
@@ -67,21 +72,21 @@ def read_folder(path: str | os.PathLike[str], environment: str = "") -> Folder:
             if name == environment:
                 files, warnings = files + part, warnings + more
             else:
-                others += [file.name for file in part]
+                others += part
     found = Folder(str(path), tuple(files), tuple(warnings), tuple(repeatable))
     if folders or environment or any(file.environments for file in files + repeatable):
         return _for_environment(found, others, folders, environment)
     return found
 
 
-def _for_environment(folder: Folder, others: list[str], folders: list[str], environment: str) -> Folder:
+def _for_environment(folder: Folder, others: list[Migration], folders: list[str], environment: str) -> Folder:
     from migrator.files.directives import choose  # noqa: PLC0415 - for folders that have some
 
     chosen = choose((*folder.files, *folder.repeatable), others, folders, environment)
     again = tuple(file for file in chosen.files if file.name.startswith(REPEATABLE))
     return folder._replace(
         files=tuple(file for file in chosen.files if not file.name.startswith(REPEATABLE)), repeatable=again,
-        warnings=(*folder.warnings, *chosen.warnings), skipped=chosen.skipped, environments=chosen.known,
+        warnings=(*folder.warnings, *chosen.warnings), others=chosen.others, environments=chosen.known,
     )  # fmt: skip
 
 
@@ -152,7 +157,7 @@ def _remark(entry: os.DirEntry[str]) -> str:
     if is_migration(entry.name):
         if not os.path.exists(entry.path):
             return f"{name} is a broken symlink; it is not run"
-        raise UnreadableFile(f"{name} is not a regular file", fix="replace it with a file, or remove it")
+        raise UnreadableFile(f"{name} is not a regular file", fix="move it elsewhere, and put a file in its place")
     if looks_like_a_mistake(entry.name):
         return f"{name} is not run: only names that end in .sql are (in lower case)"
     return ""

@@ -72,10 +72,14 @@ SELECT EXISTS (
 _LAST_WORD = f"""
 SELECT action FROM {SCHEMA}.runs WHERE outcome = 'succeeded' AND action IN ('rollback', 'baseline', 'adopted', 'repair')
     ORDER BY id DESC LIMIT 1"""
-"""What has left a history without rows. One that a failed first run leaves says nothing of what is applied, nor does one
-whose rows a repair has forgotten."""
+"""What has left a history without rows. One that a failed first run leaves says nothing of what is applied, nor does
+one whose rows a repair has forgotten."""
 
 _SAYS_NONE = ([("rollback",)], [("baseline",)])
+_TAKEN_OVER = f"""
+SELECT 1 FROM {SCHEMA}.runs WHERE action <> 'rotate' AND (outcome = 'succeeded' OR action = 'rollback') LIMIT 1"""
+"""Finds a run that came after the import of the first generation's table: the import is part of the first one."""
+
 _TAKE_NEWER = "take the newer folder, since this one does not know what has changed"
 
 
@@ -115,8 +119,10 @@ class History:
         if rows:
             return HistorySnapshot(tuple(starmap(AppliedMigration, rows)), exists, has_tables=True)
         has_tables, first_generation = self._connection.rows(_CONTENTS)[0]
+        if exists and first_generation:  # its rows have been taken over, and are gone since: rolled back, or forgotten
+            first_generation = not self._connection.rows(_TAKEN_OVER)
         none_applied = exists and has_tables and self._connection.rows(_LAST_WORD) in _SAYS_NONE
-        return HistorySnapshot((), exists, has_tables, first_generation and not none_applied, none_applied)
+        return HistorySnapshot((), exists, has_tables, first_generation, none_applied)
 
     def read_first_generation(self, files: Sequence[Migration]) -> tuple[AppliedMigration, ...]:
         """Return the rows of the first generation's table as rows of ours, in the order of application."""
@@ -124,6 +130,12 @@ class History:
 
         rows = self._connection.rows("SELECT migration_name FROM public.schema_migrations ORDER BY id")
         return translate([str(name) for (name,) in rows], files)
+
+    def warn_of_first_generation(self) -> tuple[str, ...]:
+        """Return a warning of the logins that the first generation has left."""
+        from migrator.history.legacy import warn_of_logins  # noqa: PLC0415 - once in the life of a database
+
+        return warn_of_logins(self._connection)
 
     def _not_the_owner(self, error: ServerError) -> ServerError:
         owner = self._connection.rows(
@@ -289,6 +301,13 @@ class History:
         self._connection.run(
             f"UPDATE {SCHEMA}.history SET name = {literal(new)}, number = {literal(number)} "
             f"WHERE name OPERATOR(pg_catalog.=) {literal(old)}"
+        )
+
+    def expect_again(self, names: Iterable[str]) -> None:
+        """Have repeatable files that are gone run again should they come back."""
+        listed = ", ".join(map(self._connection.literal, names))
+        self._connection.run(
+            f"UPDATE {SCHEMA}.history SET checksum = '' WHERE name OPERATOR(pg_catalog.=) ANY (ARRAY[{listed}])"
         )
 
     def record_known(self, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int) -> None:

@@ -19,6 +19,7 @@ _REPEAT = (
 )
 """Has repeatable files run again: what they made may have gone with what a down migration has dropped."""
 _GOAL = re.compile(r"(?:\A|\n)([0-9]+) steps? back, to position ([0-9]+)\Z")
+_OF_LAMBDA = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class RollbackHistory(History):
@@ -46,24 +47,30 @@ class RollbackHistory(History):
         return f"{steps} step{'s' * (steps > 1)} back, to position {goal}"
 
     def unfinished_goal(self, steps: int) -> int | None:
-        """Return where the last rollback was going, if it was one of so many steps, within the hour, and failed.
+        """Return where the last rollback was going, if it was one of so many steps, and its success is not recorded.
 
-        What has been done since to users, or to the history by repair, is no other direction.
+        It counts, whenever that was, until a migration has been applied since: what runs have done to users, to
+        repeatable files, or to the history by repair, is no other direction.
         """
         found = self._connection.rows(
-            f"SELECT message FROM {SCHEMA}.runs WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs "
-            "WHERE action NOT IN ('rotate', 'repair')) AND action = 'rollback' AND outcome <> 'succeeded' "
-            "AND started_at > pg_catalog.clock_timestamp() - interval '1 hour'"
+            f"SELECT message FROM {SCHEMA}.runs r WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs "
+            "WHERE action = 'rollback') AND outcome <> 'succeeded' AND NOT EXISTS (SELECT FROM "
+            f"{SCHEMA}.history h WHERE h.run_id > r.id AND NOT pg_catalog.starts_with(h.name, '{REPEATABLE}'))"
         )
         goal = _GOAL.search(found[0][0]) if found else None
         return int(goal[2]) if goal and int(goal[1]) == steps else None
 
-    def rolled_back_meanwhile(self) -> bool:
-        """Return whether another rollback has succeeded since this session began: while it waited for the lock."""
+    def is_done_already(self, request_id: str) -> bool:
+        """Return whether a rollback has succeeded since this session began, or one by this very request.
+
+        Lambda repeats an invocation under its id. What stands for the id elsewhere, a process, may come again.
+        """
+        same = self._connection.literal(request_id) if _OF_LAMBDA.fullmatch(request_id) else "NULL"
         query = (
-            f"SELECT id FROM {SCHEMA}.runs WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs) "
-            "AND action = 'rollback' AND outcome = 'succeeded' AND finished_at > ("
-            "SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid())"
+            f"SELECT id FROM {SCHEMA}.runs WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs "
+            "WHERE action NOT IN ('rotate', 'repair')) AND action = 'rollback' AND outcome = 'succeeded' "
+            f"AND (request_id = {same} OR finished_at > ("
+            "SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()))"
         )
         return bool(self._connection.rows(query))
 

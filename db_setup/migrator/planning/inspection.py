@@ -15,8 +15,8 @@ from migrator.planning.plan import Plan, Policy, make_plan
 class Inspection(NamedTuple):
     """What was read of a database, and what is to be done with it.
 
-    ``applied`` are the rows for the files of this environment; ``imported`` the same where they are those of the first
-    generation's table, which are still to be taken over; ``skipped`` the names of files for other environments.
+    ``applied`` are the rows of all environments; ``imported`` the same where they are those of the first generation's
+    table, which are still to be taken over; ``skipped`` the names of files for other environments.
     ``nothing_to_do``: a run would write nothing.
     """
 
@@ -56,21 +56,22 @@ def inspect(
 def _inspected(
     context: RunContext, folder: Folder, connection: Connection, snapshot: HistorySnapshot, target: str
 ) -> Inspection:  # fmt: skip
-    applied = snapshot.applied
+    applied, left = snapshot.applied, tuple[str, ...]()
     if snapshot.first_generation:
-        applied = History(connection).read_first_generation(folder.files)
-    if folder.skipped:  # applied, perhaps, when this database was of another environment
-        applied = tuple(row for row in applied if row.name not in folder.skipped)
-    policy = Policy(target, context.settings.strict_order, context.settings.allow_missing)
+        history = History(connection)
+        applied = history.read_first_generation((*folder.files, *folder.others))
+        left = history.warn_of_first_generation()
+    imported = applied if snapshot.first_generation else ()
+    # A name of the first generation that fits no file may still be that of a file here, which would run again.
+    policy = Policy(target, context.settings.strict_order, context.settings.allow_missing and not imported)
     unknown = snapshot.has_tables and not snapshot.none_applied
-    plan = make_plan(folder.files, applied, unknown, policy, folder.repeatable)
+    plan = make_plan(folder.files, applied, unknown, policy, folder.repeatable, folder.others)
     if snapshot.exists and (plan.pending or plan.held_back) and (runs := History(connection).removals()):
         from migrator.planning.removed import read_removals  # noqa: PLC0415 - for histories that have lost rows
 
         removed = read_removals(runs, snapshot.applied)
-        plan = make_plan(folder.files, applied, unknown, policy, folder.repeatable, removed)
-    if snapshot.none_applied and plan.state == states.EMPTY:
-        plan = plan._replace(state=states.PENDING)
-    imported = applied if snapshot.first_generation else ()
-    nothing = not (plan.pending or plan.renames or imported or plan.problems)
+        plan = make_plan(folder.files, applied, unknown, policy, folder.repeatable, folder.others, removed)
+    state = states.PENDING if snapshot.none_applied and plan.state == states.EMPTY else plan.state
+    plan = plan._replace(state=state, warnings=(*plan.warnings, *left))
+    nothing = not (plan.pending or plan.renames or plan.gone or imported or plan.problems)
     return Inspection(snapshot, target, applied, imported, plan, folder.skipped, nothing)

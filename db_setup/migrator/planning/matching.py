@@ -19,44 +19,66 @@ class Rename(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Files and rows, put together: ``rows`` by the name of the file here, and what is left over on both sides."""
+    """Files and rows, put together: ``rows`` by the name of the file here, and what is left over on both sides.
+
+    ``elsewhere`` are the rows of files for other environments, by the name of the file; what was edited or renamed of
+    these counts as of all others.
+    """
 
     rows: dict[str, AppliedMigration]  # by the name of the file here
     new: list[Migration]
     edited: list[tuple[Migration, AppliedMigration]]
     missing: list[AppliedMigration]
     renames: tuple[Rename, ...]
+    elsewhere: dict[str, AppliedMigration]
+
+    @property
+    def known(self) -> dict[str, AppliedMigration]:
+        """The rows that have a file, of whichever environment."""
+        return {**self.rows, **self.elsewhere}
 
 
-def match(files: Sequence[Migration], applied: Sequence[AppliedMigration]) -> Match:
-    """Match files to rows by name, and what is left over by text; edited are applied files whose text differs."""
+def match(
+    files: Sequence[Migration], applied: Sequence[AppliedMigration], others: Sequence[Migration] = ()
+) -> Match:
+    """Match files to rows by name, and what is left over by text; edited are applied files whose text differs.
+
+    ``others`` are files for other environments: applied, perhaps, when this database was of one of these.
+    """
+    others = [file for file in others if not file.name.startswith(REPEATABLE)]
     by_name = {row.name: row for row in applied}
-    rows = {file.name: by_name[file.name] for file in files if file.name in by_name}
+    rows = {file.name: by_name[file.name] for file in (*files, *others) if file.name in by_name}
     new = [file for file in files if file.name not in rows]
     missing = [row for row in applied if row.name not in rows and not row.name.startswith(REPEATABLE)]
     edited = [
-        (file, row) for file in files if (row := rows.get(file.name))
+        (file, row) for file in (*files, *others) if (row := rows.get(file.name))
         and row.checksum != file.checksum and row.checksum and row.state == "applied"
     ]  # fmt: skip
-    renamed = _renamed(new, missing) if new and missing else {}
-    gone = {row.name for row in renamed.values()}
+    renamed: dict[str, AppliedMigration] = {}
+    for group in (new, [file for file in others if file.name not in rows]):  # a file for this environment goes first
+        if group and missing:
+            renamed |= _renamed(group, missing)
+            gone = {row.name for row in renamed.values()}
+            missing = [row for row in missing if row.name not in gone]
     renames = tuple(Rename(row.name, name, split_name(name)[0] or row.number) for name, row in renamed.items())
+    found, elsewhere = {**rows, **renamed}, {file.name for file in others}
     return Match(
-        {**rows, **renamed},
+        {name: row for name, row in found.items() if name not in elsewhere},
         [file for file in new if file.name not in renamed],
         edited,
-        [row for row in missing if row.name not in gone],
+        missing,
         renames,
+        {name: row for name, row in found.items() if name in elsewhere},
     )
 
 
-def _renamed(files: list[Migration], rows: list[AppliedMigration]) -> dict[str, AppliedMigration]:
+def _renamed(files: Sequence[Migration], rows: Sequence[AppliedMigration]) -> dict[str, AppliedMigration]:
     """Match what is left over by name and text (renumbered), then by text alone (renamed), where unambiguous."""
     found: dict[str, AppliedMigration] = {}
     for with_name in (True, False):
         file_keys = Counter(_key(f.name, f.checksum, with_name) for f in files if f.name not in found)
         taken = {row.name for row in found.values()}
-        candidates = [r for r in rows if r.name not in taken and r.checksum and r.state == "applied"]
+        candidates = [r for r in rows if r.name not in taken and r.checksum]
         row_keys = Counter(_key(r.name, r.checksum, with_name) for r in candidates)
         by_key = {_key(r.name, r.checksum, with_name): r for r in candidates}
         for file in files:

@@ -75,21 +75,23 @@ def numbers_in_order(order: Sequence[tuple[str, str]], others: Iterable[str] = (
     """Return a number for each file without one, so that a new database applies all files in the same order.
 
     ``order`` has the names in the order of application, each with the number that the history has given, or "";
-    ``others`` are names whose numbers are taken. A given number stays where it fits: it is above the numbers of all
-    files before, and below those of the files after. Raises DuplicateNumber where there is none between two files.
+    ``others`` are names whose numbers are taken; a file at the end comes after all of them. A given number stays where
+    it fits: it is above the numbers of all files before, and below those of the files after. Raises DuplicateNumber
+    where there is none between two files.
     """
     names = [name for name, _ in order]
     numbered = [(index, own) for index, name in enumerate(names) if (own := number_of(name)) is not None]
     taken = {own for name in (*names, *others) if (own := number_of(name)) is not None}
     found: dict[str, str] = {}
-    last = ""
+    last, beyond = "", max((split_name(name)[0] for name in others), key=parse_number, default="")
     for index, (name, given) in enumerate(order):
         number = split_name(name)[0]
         if not number:
             lower = parse_number(last)
             later = [(own, names[at]) for at, own in numbered if at > index and own > lower]
             limit, limiting = min(later, default=(None, ""))
-            candidates = _candidates(given, last, bounded=limit is not None)
+            end = max(last, beyond, key=parse_number)
+            candidates = _candidates(given, last, end=None if limit is not None else end)
             number = next((text for text in candidates if _fits(text, lower, limit, taken)), "")
             if not number:
                 raise DuplicateNumber(
@@ -108,12 +110,15 @@ def _fits(text: str, lower: Number, limit: Number | None, taken: set[Number]) ->
     return lower < number and (limit is None or number < limit) and number not in taken
 
 
-def _candidates(given: str, last: str, *, bounded: bool) -> Iterator[str]:
-    """Yield the numbers that may be taken after ``last``: a given one, the next ones, and those in between."""
+def _candidates(given: str, last: str, *, end: str | None) -> Iterator[str]:
+    """Yield the numbers that may be taken after ``last``: a given one, the next ones, and those in between.
+
+    With an ``end``, no file comes later, and the next ones are those after that.
+    """
     if given:
         yield given
-    if not bounded:
-        yield from _following(last)
+    if end is not None:
+        yield from _following(end)
     yield from islice(_following(last), _DEEPEST) if last else ("000",)
     yield from _below(last or "000")
 

@@ -18,16 +18,25 @@ from migrator.errors import (
     UnfinishedRollback,
     UnknownTarget,
 )
-from migrator.files import Migration, Number, number_of, parse_number, split_name
+from migrator.files import REPEATABLE, Migration, Number, number_of, parse_number, split_name
 from migrator.history import AppliedMigration
 from migrator.planning import states
 from migrator.planning.matching import Match, Rename, come_after, match
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, free_numbers, highest
+from migrator.planning.unfinished import half_run_repeatables, not_run_here
 
 if TYPE_CHECKING:
     from migrator.planning.removed import Removed
     from migrator.planning.repeatable import GoingBack
 
+_FIX_MISSING = (
+    "put the file back as it was (its change is still in the database), or have repair forget it: what it made stays, "
+    "and a file of that name would be run again; ALLOW_MISSING=true is for development databases that branches share"
+)
+_FIX_HALF_MISSING = (
+    "put the file back under this name, corrected where it failed: migrate goes on where it stopped; or roll it back; "
+    "or have repair forget it: what its steps made stays, and a file of that name would be run from the beginning"
+)
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
 _NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
@@ -55,7 +64,8 @@ class Plan(NamedTuple):
     """What is to be done, and what is wrong.
 
     ``held_back`` are pending files beyond the target, ``replacements`` pending ones that may stand for what repair has
-    forgotten.
+    forgotten. ``gone`` are the repeatable files that the history is to run again should they come back. ``revision`` is
+    that of the history now, ``revision_followed`` that once it has followed the renames.
     """
 
     state: str
@@ -66,6 +76,8 @@ class Plan(NamedTuple):
     problems: tuple[PlanError, ...] = ()
     revision: str = ""
     replacements: tuple[Pending, ...] = ()
+    revision_followed: str = ""
+    gone: tuple[str, ...] = ()
 
     def refuse_problems(self) -> None:
         """Raise the first problem, with the others named in it; nothing was run then."""
@@ -89,15 +101,21 @@ def make_plan(
     has_tables: bool,
     policy: Policy,
     repeatable: Sequence[Migration] = (),
+    others: Sequence[Migration] = (),
     removed: Removed | None = None,
 ) -> Plan:
-    """Return the plan; raises UnknownTarget. What else is wrong stands in ``problems``."""
-    found = match(files, applied)
-    revision = _revision(applied)
+    """Return the plan; raises UnknownTarget. What else is wrong stands in ``problems``.
+
+    ``others`` are the files for other environments, which are never pending.
+    """
+    found = match(files, applied, others)
+    elsewhere = {row.name for row in found.elsewhere.values()}
+    here = [row for row in applied if row.name not in elsewhere]
+    revision = _revision(here)
     if found.missing and not found.new and come_after(found.missing, applied, found.rows):
         _find_target(policy.target, (), found)
-        return Plan(states.AHEAD, warnings=_ahead_warnings(found), revision=revision)
-    pending = _pending(found, files, applied, removed)
+        return Plan(states.AHEAD, warnings=_ahead_warnings(found, applied, repeatable, others), revision=revision)
+    pending = _pending(found, files, others, applied, removed)
     warnings, problems = _missing(found.missing, policy.allow_missing)
     older = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
     edited = [pair for pair in found.edited if pair not in older]
@@ -116,16 +134,20 @@ def make_plan(
     problems += _edited(older)
     if again:  # they wait where the target holds a numbered file back
         due, held_back = (due, (*held_back, *again)) if held_back else ((*due, *again), held_back)
-    texts = (*warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings)
+    left = not_run_here(found.elsewhere, applied, repeatable, others, runs=bool(pending or again))
+    problems += [*left.problems, *late_problems]
+    texts = (*warnings, *late_warnings, *_rename_warnings(found.renames), *left.warnings, *target_warnings)
     return Plan(
-        state=_state(bool(problems + late_problems), (*pending, *again), applied, has_tables),
+        state=_state(bool(problems), (*pending, *again), applied, has_tables),
         pending=due,
         held_back=held_back,
         renames=found.renames,
         warnings=(*texts, *going_back.when_run()) if going_back else texts,
-        problems=tuple(problems + late_problems),
+        problems=tuple(problems),
         revision=revision,
         replacements=replacements,
+        revision_followed=_revision(_followed(here, found.renames)),
+        gone=left.gone,
     )
 
 
@@ -135,15 +157,24 @@ def _revision(applied: Sequence[AppliedMigration]) -> str:
     return max(ranked, key=itemgetter(0))[1].number if done else ""
 
 
-def _ahead_warnings(match: Match) -> tuple[str, ...]:
+def _followed(rows: Sequence[AppliedMigration], renames: Sequence[Rename]) -> list[AppliedMigration]:
+    """Return rows with the numbers that they have once the history has followed the renames."""
+    numbers = {rename.old: rename.number for rename in renames}
+    return [row._replace(number=numbers.get(row.name, row.number)) for row in rows]
+
+
+def _ahead_warnings(
+    match: Match, applied: Sequence[AppliedMigration], repeatable: Sequence[Migration], others: Sequence[Migration]
+) -> tuple[str, ...]:
     names = ", ".join(row.name for row in match.missing)
     warnings = [f"the database is ahead of these files: it knows {names}; nothing was written"]
-    unfinished = [row.name for row in (*match.missing, *match.rows.values()) if row.state == "running"]
+    rows = (*match.missing, *match.known.values())
+    unfinished = [row.name for row in rows if row.state == "running"]
     if unfinished:
         warnings.append(f"{', '.join(unfinished)} is applied in part; deploying the newer package again finishes it")
-    warnings += [problem.what for problem in _half_rolled_back((*match.missing, *match.rows.values()))]
+    warnings += [problem.what for problem in _half_rolled_back(rows)]
     warnings += [f"{file.name} was edited after it was applied" for file, _ in match.edited]
-    return tuple(warnings)
+    return (*warnings, *half_run_repeatables(applied, repeatable, others))
 
 
 def _older_warnings(older: Sequence[tuple[Migration, AppliedMigration]]) -> list[str]:
@@ -152,16 +183,13 @@ def _older_warnings(older: Sequence[tuple[Migration, AppliedMigration]]) -> list
 
 
 def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str], list[PlanError]]:
+    """Return what is said of rows without a file; a migration that is rolled back in part needs its file no more."""
+    texts = {row: f"{row.name} is applied{_since(row)}, and its file is missing" for row in missing}
+    left = [row for row in missing if row.state != "reverting"]
     if allowed:
-        return [f"{row.name} is applied, and its file is missing" for row in missing], []
-    return [], [
-        InconsistentHistory(
-            f"{row.name} is applied{_since(row)}, and its file is missing",
-            fix="put the file back as it was (its change is still in the database), or have repair forget it; "
-            "ALLOW_MISSING=true is for development databases that several branches share",
-        )
-        for row in missing
-    ]
+        return [texts[row] for row in left], []
+    fixes = {"applied": _FIX_MISSING, "running": _FIX_HALF_MISSING}
+    return [], [InconsistentHistory(texts[row], fix=fixes[row.state]) for row in left]
 
 
 def _half_rolled_back(applied: Sequence[AppliedMigration]) -> list[PlanError]:
@@ -191,10 +219,11 @@ def _since(row: AppliedMigration) -> str:
 
 
 def _pending(
-    match: Match, files: Sequence[Migration], applied: Sequence[AppliedMigration], removed: Removed | None
+    match: Match, files: Sequence[Migration], others: Sequence[Migration], applied: Sequence[AppliedMigration],
+    removed: Removed | None,
 ) -> tuple[Pending, ...]:  # fmt: skip
     resumed = [
-        Pending(file, match.rows[file.name].number, resumed=True)
+        Pending(file, split_name(file.name)[0] or match.rows[file.name].number, resumed=True)
         for file in files
         if file.name in match.rows and match.rows[file.name].state == "running"
     ]
@@ -213,7 +242,9 @@ def _pending(
     if not unnumbered:
         return tuple(in_order)
     taken = [*(row.number for row in applied), *numbers_before.values()]
-    free = free_numbers([file.name for file in files], taken, len(unnumbered))
+    elsewhere = [file.name for file in others if not file.name.startswith(REPEATABLE)]
+    names = [*(file.name for file in files), *elsewhere]  # a number in one environment is taken in all
+    free = free_numbers(names, taken, len(unnumbered))
     given = (Pending(unnumbered[name], number) for name, number in zip(sorted(unnumbered), free, strict=True))
     return (*in_order, *given)
 

@@ -72,7 +72,7 @@ def declared_codec(start: bytes, file_name: str) -> str:
             raise InvalidEncoding(
                 f'unknown client_encoding "{name}"' if codec is None else "the file declares two encodings",
                 where=_place(bare, found.start(1), file_name),
-                fix="save the file as UTF-8, and remove the SET",
+                fix="save the file as UTF-8, and leave the SET out",
             )
         chosen = codec
     return chosen or "utf-8"
@@ -118,7 +118,7 @@ class _Decoder:
         """Return the text of the next piece."""
         if b"\x00" in piece:
             where = self._place(piece[: piece.index(b"\x00")].decode(self._codec, "replace"), "\ufffd")
-            raise NulByte("the text holds a NUL byte", where=where, fix="remove the byte")
+            raise NulByte("the text holds a NUL byte", where=where, fix="write the text without it")
         try:
             text = self._decoder.decode(piece, final)
         except UnicodeDecodeError as error:

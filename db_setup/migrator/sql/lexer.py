@@ -69,11 +69,11 @@ _PATTERNS = {
 
 _FIXES = {
     **dict.fromkeys(("i", "ir", "include", "include_relative"), "put the text of that file in a migration of its own"),
-    **dict.fromkeys(("c", "connect"), "remove it: one run works on one database"),
-    **dict.fromkeys(("set", "gset", "prompt", "unset"), "remove it and write the value where :name stands"),
-    **dict.fromkeys(("echo", "qecho", "warn"), "remove it, or RAISE NOTICE in a DO block"),
+    **dict.fromkeys(("c", "connect"), "leave it out: one run works on one database"),
+    **dict.fromkeys(("set", "gset", "prompt", "unset"), "leave it out, and write the value where :name stands"),
+    **dict.fromkeys(("echo", "qecho", "warn"), "leave it out, or RAISE NOTICE in a DO block"),
     "copy": "write COPY ... FROM stdin; the data on the lines below, \\. on a line of its own after it",
-    ".": "remove it, or put it on a line of its own below the data of a COPY ... FROM stdin;",
+    ".": "leave it out, or put it on a line of its own below the data of a COPY ... FROM stdin;",
     "g": "end the statement with ; instead",
     "gexec": "write a DO block that loops over the query and runs EXECUTE",
     ";": "write ; instead",
@@ -341,4 +341,4 @@ def fix_of_command(name: str, value: str) -> str:
     """Return what to write instead of the psql command ``name``."""
     if name == "encoding":
         return f"write SET client_encoding TO '{value or 'UTF8'}';"
-    return _FIXES.get(name, "remove it")
+    return _FIXES.get(name, "leave it out")

@@ -67,7 +67,7 @@ def users_of(settings: Settings, database: str, admin: str) -> tuple[User, ...]:
         if given.secret and given.iam:
             raise InvalidSetting(
                 f"DB_IAM_USERS names {given.kind}, and a secret for it is set",
-                fix="an IAM user has no password: remove one of the two",
+                fix="an IAM user has no password: set only one of the two",
             )
         group, login = (f"{database}{suffix}" for suffix in _DEFAULTS[given.kind])
         users.append(User(given.kind, given.role or group, given.login or login, given.secret, given.iam))

@@ -212,8 +212,10 @@ def unconfigured(connection: Connection, users: Sequence[User], database: str) -
     rows = connection.rows(_UNCONFIGURED.format(mark=connection.literal(mark(database)), names=wanted))
     if not rows:
         return []
-    names = [quoted(name) for (name,) in rows]
-    listed = ", ".join(names)
-    owned = "".join(f"DROP OWNED BY {name}; " for name in names)  # of several at once it fails (internal error)
-    recipe = f"GRANT {listed} TO CURRENT_USER; REASSIGN OWNED BY {listed} TO CURRENT_USER; {owned}DROP ROLE {listed}"
-    return [f"no longer configured, still exists: {listed}; to drop them: {recipe}"]
+    found = [quoted(name) for (name,) in rows]
+    how = 'README.md, "Users", has how to drop a role that nothing uses'
+    if not names:  # a shell, perhaps, that names the database and none of the secrets that the deploys have
+        return [f"made by earlier deploys, and not configured here: {', '.join(found)}; {how}"]
+    shut_out = "; ".join(f"ALTER ROLE {name} NOLOGIN" for name in found)
+    what = f"no longer configured, still exists: {', '.join(found)}; {how}"
+    return [f"{what}; to shut it out first, which LOGIN undoes: {shut_out}"]

@@ -29,7 +29,7 @@ _SOCKET = ".s.PGSQL.5432"
 _MAX_SOCKET_PATH = 100  # bytes; the system's limit is 104 on macOS and 108 on Linux
 _ORPHANS = "pre-existing shared memory block"
 _MAX_LOG = 10_000_000
-_REMOVE = "if its data are not needed, remove them with `make clean`, as the user who made them"
+_ANEW = "to begin anew, as the user who made it, give this folder another name, under which it keeps its data"
 
 
 class LocalServer:
@@ -136,7 +136,7 @@ class LocalServer:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
         except OSError as problem:
-            raise LocalServerError(f"the local server in {self.folder}: {problem}", fix=_REMOVE) from problem
+            raise LocalServerError(f"the local server in {self.folder}: {problem}", fix=_ANEW) from problem
 
     def _make_folders(self) -> None:
         if self.folder.is_symlink() and not self.folder.exists():
@@ -160,7 +160,7 @@ class LocalServer:
             self.folder.rmdir()
         except OSError:
             why = f"the user {account.name!r}, who runs PostgreSQL for root, cannot enter {self.folder}"
-            raise LocalServerError(why, fix=_REMOVE) from None
+            raise LocalServerError(why, fix=_ANEW) from None
         elsewhere = Path(tempfile.mkdtemp(prefix="db_setup-", dir=readable_folder()))
         elsewhere.chmod(0o711)
         self.folder.symlink_to(elsewhere)
@@ -170,7 +170,7 @@ class LocalServer:
         if made_by != str(self.binaries.major):
             raise LocalServerError(
                 f"the data in {self.folder} were made by PostgreSQL {made_by}, and this is {self.binaries}",
-                fix=f"set PGBIN to a PostgreSQL {made_by}, or remove the data with `make clean`",
+                fix=f"set PGBIN to a PostgreSQL {made_by}; or {_ANEW}",
             )
 
     def _runs_these_binaries(self) -> bool:
@@ -185,7 +185,7 @@ class LocalServer:
         while output := self._try_to_launch():
             if _ORPHANS not in output or time.monotonic() > end:
                 what = f"{self.binaries} does not start: {process.tail(output)}"
-                raise LocalServerError(what, fix=f"read {self.log}; {_REMOVE}")
+                raise LocalServerError(what, fix=f"read {self.log}; {_ANEW}")
             time.sleep(0.1)
 
     def _try_to_launch(self) -> str:
