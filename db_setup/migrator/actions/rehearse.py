@@ -11,6 +11,7 @@ from migrator.events import Details
 from migrator.execution import supervised
 from migrator.files import Folder
 from migrator.formatting import counted
+from migrator.history import Fence
 from migrator.planning import Inspection, inspect
 from migrator.rehearsal import LockEntries, Rehearsal
 from migrator.report import Report, ReportedMigration, describe
@@ -38,10 +39,13 @@ def rehearse(context: RunContext) -> Report:
             inspection.plan.refuse_problems()
             if inspection.history.exists:
                 run.history.refuse_tampering()
-        return _rehearse(context, folder, connection, inspection)
+            fence = run.history.read_fence() if inspection.history.exists else None
+        return _rehearse(context, folder, connection, inspection, fence)
 
 
-def _rehearse(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> Report:
+def _rehearse(
+    context: RunContext, folder: Folder, connection: Connection, inspection: Inspection, fence: Fence | None
+) -> Report:
     pending = inspection.plan.pending
     scripts = read_scripts(item.migration for item in pending)
     texts = (text for script in scripts for text in script.warnings)
@@ -49,7 +53,7 @@ def _rehearse(context: RunContext, folder: Folder, connection: Connection, inspe
     deadline = Deadline(min(context.settings.rehearse_timeout, context.deadline.remaining()))
     with supervised(context, connection, deadline=deadline) as run:
         untracked = inspection.history.has_tables and not inspection.applied
-        rehearsal = Rehearsal(run, context.listen, untracked=untracked)
+        rehearsal = Rehearsal(run, context.listen, untracked=untracked, fence=fence)
         run.watch_blockers()
         rehearsal.run(list(zip(pending, scripts, strict=True)), history_exists=inspection.history.exists)
     entries, problem = rehearsal.trace.entries, rehearsal.ending.problem

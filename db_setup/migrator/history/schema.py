@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.runs (
     run_by text NOT NULL DEFAULT SESSION_USER,
     package_version text NOT NULL,
     lock_report jsonb,
-    history_head text
+    history_head text,
+    fence jsonb
 );
 CREATE TABLE IF NOT EXISTS {SCHEMA}.history (
     position bigint GENERATED ALWAYS AS IDENTITY,
@@ -63,12 +64,15 @@ COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found 
 """Harmless where they are already; comments on columns that came later are in UPGRADE."""
 
 UPGRADE = f"""
-ALTER TABLE {SCHEMA}.runs ADD COLUMN IF NOT EXISTS lock_report jsonb, ADD COLUMN IF NOT EXISTS history_head text;
+ALTER TABLE {SCHEMA}.runs ADD COLUMN IF NOT EXISTS lock_report jsonb, ADD COLUMN IF NOT EXISTS history_head text,
+    ADD COLUMN IF NOT EXISTS fence jsonb;
 ALTER TABLE {SCHEMA}.history ADD COLUMN IF NOT EXISTS evidence text, ADD COLUMN IF NOT EXISTS down_sql text,
     ADD COLUMN IF NOT EXISTS chain text, ADD COLUMN IF NOT EXISTS previous text;
 COMMENT ON COLUMN {SCHEMA}.runs.lock_report IS 'What each statement locked, where LOCK_REPORT asked for it';
 COMMENT ON COLUMN {SCHEMA}.runs.history_head IS
     'Number of rows in the chain, chain and name of the last one when the run ended; empty: the rows are not sealed';
+COMMENT ON COLUMN {SCHEMA}.runs.fence IS
+    'Of an adoption: the files that were pending, and what was there, which no file makes and they must not change';
 COMMENT ON COLUMN {SCHEMA}.history.state IS
     'applied; running: a stepwise file that is to be continued; reverting: its down migration is to be continued';
 COMMENT ON COLUMN {SCHEMA}.history.evidence IS 'How it is known that a file not run here is applied';
@@ -77,9 +81,9 @@ COMMENT ON COLUMN {SCHEMA}.history.chain IS 'SHA-256 over this row and the chain
 COMMENT ON COLUMN {SCHEMA}.history.previous IS 'The name of the row before it in the chain';
 """
 
-IS_NEWEST = f"""(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) 6 FROM pg_catalog.pg_attribute WHERE NOT attisdropped
+IS_NEWEST = f"""(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) 7 FROM pg_catalog.pg_attribute WHERE NOT attisdropped
     AND (attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.runs'::pg_catalog.regclass::pg_catalog.oid
-        AND attname OPERATOR(pg_catalog.=) ANY ('{{lock_report,history_head}}'::pg_catalog.name[])
+        AND attname OPERATOR(pg_catalog.=) ANY ('{{lock_report,history_head,fence}}'::pg_catalog.name[])
     OR attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.history'::pg_catalog.regclass::pg_catalog.oid
         AND attname OPERATOR(pg_catalog.=) ANY ('{{evidence,down_sql,chain,previous}}'::pg_catalog.name[]))
     ) AS newest"""
