@@ -14,14 +14,14 @@ seen too late, so it is run only where its text says which tables it is about.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NoReturn
 
 from migrator.database import SAFE_PATH_SQL, Connection
 from migrator.errors import ChangesForeignObject
-from migrator.execution.fence_queries import BEFORE_SQL, changes_sql, relations_sql
+from migrator.execution.fence_queries import BEFORE_SQL, ROLES_UPDATED_SQL, SOME_ROLE, changes_sql, relations_sql
 from migrator.execution.foreign import located
-from migrator.formatting import listed
+from migrator.formatting import listed, quoted
 from migrator.history import Fence
 from migrator.scripts import Script, place
 from migrator.sql import Kind, Statement, first_code, without_comments
@@ -54,6 +54,12 @@ _VACUUM = re.compile(r"\s*vacuum\b", re.IGNORECASE)
 _COLUMNS = re.compile(rf"(?<=[\w\"])\s*\(\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\)")
 _EACH = re.compile(rf"({_TABLE})\s*(?:,|\Z)")
 
+_ALTER_ROLE = re.compile(
+    r'\s*alter\s+(?:role|user|group)\s+("(?:[^"]|"")+"|(?!mapping\b)[^\s;("]+)\s+(?!set\b|reset\b|in\s|add\b|drop\b)',
+    re.IGNORECASE,
+)
+_KEYWORDS = frozenset(f"role {word}" for word in ("current_user", "current_role", "session_user", "user", "all"))
+
 
 class FileFence:
     """The fence around one file, made before the first statement of that.
@@ -69,18 +75,28 @@ class FileFence:
         self._file = file
         self._objects = located(connection, fence)
 
-    def check_end(self) -> None:
-        """Raise ChangesForeignObject for what the transaction has changed; its end is to be sent next.
+    def check_end(self, statements: Iterable[Statement] = ()) -> None:
+        """Raise ChangesForeignObject for what the transaction of the statements has changed; its end is sent next.
 
         What is deferred to the end is done before: a trigger may change anything.
         """
         self._connection.run("SET CONSTRAINTS ALL IMMEDIATE")
-        self.check()
+        self.check(statements)
 
-    def check(self, but: Collection[str] = ()) -> None:
+    def check(self, statements: Iterable[Statement] = (), but: Collection[str] = ()) -> None:
         """Raise ChangesForeignObject for what the open transaction has changed, but for what is named."""
-        if found := [what for what in self.changes() if what not in but]:
-            self._refuse(f"changes {listed(found, _MOST_NAMED)}, {_NO_FILE_MAKES}; rolled back", found[0])
+        found = [what for what in self.changes() if what not in but]
+        if SOME_ROLE in found and self._alter_own_roles(statements):
+            found.remove(SOME_ROLE)
+        if found:
+            self._refuse(f"{self._file} changes {listed(found, _MOST_NAMED)}, {_NO_FILE_MAKES}; rolled back", found[0])
+
+    def _alter_own_roles(self, statements: Iterable[Statement]) -> bool:
+        """Return whether no row of pg_authid was updated but by statements that name a role which is not foreign."""
+        foreign = {item.identity for item in self._objects if item.catalog == "pg_authid"} | _KEYWORDS
+        altered = filter(None, map(_altered, statements))
+        own = sum(foreign.isdisjoint((f"role {role}", f"role {quoted(role)}")) for role in altered)
+        return self._connection.rows(ROLES_UPDATED_SQL) == [(own,)]
 
     def changes(self) -> list[str]:
         """Return what the open transaction has changed, or may have, of what no file makes."""
@@ -108,7 +124,7 @@ class FileFence:
             return
         ((found,),) = self._connection.rows(f"SELECT pg_catalog.concat_ws(', ', {', '.join(oids)})")
         if found and (foreign := self._foreign(found)):
-            self._refuse(f"changes {listed(foreign)}, {_NO_FILE_MAKES}; it was not run", foreign[0], statement)
+            self._refuse(f"this changes {listed(foreign)}, {_NO_FILE_MAKES}; it was not run", foreign[0], statement)
 
     def _foreign(self, oids: str) -> list[str]:
         relations = relations_sql(self._objects, self._connection.literal)
@@ -118,16 +134,23 @@ class FileFence:
         return [text for (text,) in rows]
 
     def _refuse_unseen(self, statement: Statement) -> NoReturn:
-        words = " ".join(statement.words[:2]).upper()
-        text = f"runs {words} outside any transaction, where what no file makes is not watched; it was not run"
+        text = "this runs outside any transaction, where what no file makes cannot be watched; it was not run"
         self._refuse(text, "what no file makes", statement)
 
     def _refuse(self, text: str, example: str, statement: Statement | None = None) -> NoReturn:
         raise ChangesForeignObject(
-            f"{self._file} {text}",
+            text,
             fix=_FIX.format(file=self._file, what=example),
             where=place(statement, first_code(statement.text), self._file) if statement else None,
         )
+
+
+def _altered(statement: Statement) -> str:
+    """Return the role whose attributes a statement alters, or ""."""
+    if statement.words[:1] != ("alter",) or (found := _ALTER_ROLE.match(without_comments(statement.text))) is None:
+        return ""
+    name = found[1]
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
 def tables_of(statement: Statement) -> list[str] | None:

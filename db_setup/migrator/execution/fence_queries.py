@@ -9,16 +9,21 @@ from collections.abc import Callable, Iterable
 
 from migrator.history import SCHEMA, ForeignObject
 
+BEFORE = "db_setup.before"
+SOME_ROLE = "a role (ALTER ROLE)"
+ROLES_UPDATED_SQL = f"""SELECT pg_catalog.pg_stat_get_xact_tuples_updated('pg_catalog.pg_authid'::pg_catalog.regclass)
+    OPERATOR(pg_catalog.-) (nullif(pg_catalog.current_setting('{BEFORE}', true), '')::pg_catalog.json
+        OPERATOR(pg_catalog.->>) 'updates')::pg_catalog.int8"""
+"""How many rows of pg_authid this transaction has updated, what it has rolled back included; null where not known."""
 _UNION = "\nUNION ALL "
-_BEFORE = "db_setup.before"
 _XIDS, _NEAR = 2**32, 10**7
 
-BEFORE_SQL = f"""SELECT pg_catalog.set_config('{_BEFORE}', pg_catalog.json_build_object(
+BEFORE_SQL = f"""SELECT pg_catalog.set_config('{BEFORE}', pg_catalog.json_build_object(
     'updates', pg_catalog.pg_stat_get_xact_tuples_updated('pg_catalog.pg_authid'::pg_catalog.regclass),
-    'memberships', (SELECT pg_catalog.json_agg(pg_catalog.concat_ws('/', roleid, member, grantor))
-        FROM pg_catalog.pg_auth_members),
-    'settings', (SELECT pg_catalog.json_agg(pg_catalog.concat_ws('/', setdatabase, setrole))
-        FROM pg_catalog.pg_db_role_setting))::text, true)"""
+    'memberships', coalesce((SELECT pg_catalog.json_agg(pg_catalog.concat_ws('/', roleid, member, grantor))
+        FROM pg_catalog.pg_auth_members), '[]'),
+    'settings', coalesce((SELECT pg_catalog.json_agg(pg_catalog.concat_ws('/', setdatabase, setrole))
+        FROM pg_catalog.pg_db_role_setting), '[]'))::text, true)"""
 """Keeps, in the transaction of a file, what its end is compared with: that of which the end shows no trace."""
 
 
@@ -87,7 +92,7 @@ def changes_sql(objects: Iterable[ForeignObject], literal: Callable[[object], st
 ), roles(oid, identity) AS MATERIALIZED (
     SELECT oid, identity FROM given WHERE classid = 'pg_authid'::regclass
 ), before(state) AS MATERIALIZED (
-    SELECT nullif(current_setting('{_BEFORE}', true), '')::json
+    SELECT nullif(current_setting('{BEFORE}', true), '')::json
 )
 SELECT DISTINCT identity FROM ({_UNION.join(parts)}) changed(identity) ORDER BY 1"""
 
@@ -153,7 +158,7 @@ _DEPENDENTS = (
     f"""SELECT o.identity FROM objects o JOIN pg_depend d ON d.classid = o.classid AND d.objid = o.oid
     WHERE {ours("d")}""",
     f"""SELECT o.identity FROM objects o JOIN pg_depend d ON d.refclassid = o.classid AND d.refobjid = o.oid
-    WHERE d.deptype IN ('a', 'i', 'P', 'S') AND {ours("d")}""",
+    WHERE d.deptype IN ('a', 'i', 'e', 'P', 'S') AND {ours("d")}""",
     f"""SELECT o.identity FROM objects o JOIN pg_description d ON d.classoid = o.classid AND d.objoid = o.oid
     WHERE {ours("d")}""",
     f"""SELECT o.identity FROM objects o JOIN pg_seclabel d ON d.classoid = o.classid AND d.objoid = o.oid
@@ -206,7 +211,7 @@ _SETTINGS = (
 )
 # Which row of pg_authid was written, only a superuser may see.
 _SHARED = (
-    f"""SELECT 'a role (ALTER ROLE)' FROM before b WHERE {_writes("pg_authid")} AND
+    f"""SELECT '{SOME_ROLE}' FROM before b WHERE {_writes("pg_authid")} AND
         pg_stat_get_xact_tuples_updated('pg_authid'::regclass) > coalesce((b.state ->> 'updates')::int8, 0)""",
     f"SELECT 'database ' || quote_ident(d.datname) FROM pg_database d WHERE {ours('d')}",
     f"SELECT 'tablespace ' || quote_ident(t.spcname) FROM pg_tablespace t WHERE {ours('t')}",

@@ -177,7 +177,7 @@ class Runner:
             checks.append(partial(check_within, connection, script.check))
         opening = f"{reset}\n{script.opening}\n{record};"
         if fence := self._fence(item):
-            checks.append(fence.check_end)
+            checks.append(partial(fence.check_end, script.body()))
             opening += f"\n{fence.before};"
         transaction.execute(opening, script.body(), before_end=partial(_all, checks) if checks else None)
         if self._trace is not None:

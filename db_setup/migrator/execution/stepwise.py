@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from psycopg2 import errorcodes
@@ -146,7 +147,7 @@ class StepwiseRun:
             self._run_bare(statement)
             return
         opening = "BEGIN;" if self._fence is None else f"BEGIN; {self._fence.before};"
-        check = None if self._fence is None else self._fence.check_end
+        check = None if self._fence is None else partial(self._fence.check_end, [statement])
         try:
             self._transaction.execute(opening, [statement], self._commit, check)
         except ServerError as error:

@@ -96,7 +96,7 @@ class Rehearsal:
         self._listen("migration.started", {"migration": name, "number": pending.number, "mode": script.mode})
         try:
             self._begin_file(script, name)
-            check_fence = self._fenced(pending)
+            check_fence = self._fenced(pending, script)
             for statement in script.body():
                 if acts_outside(statement):
                     self._stop(work, position, f"line {statement.line} acts outside the transaction, and would stay")
@@ -136,7 +136,7 @@ class Rehearsal:
 
         self._refused(script.migration.name, partial(check_within, self._connection, script.check))
 
-    def _fenced(self, pending: Pending) -> Callable[[], None] | None:
+    def _fenced(self, pending: Pending, script: Script) -> Callable[[], None] | None:
         """Return what raises ChangesForeignObject at the end of a file that is fenced, as migrate does."""
         migration = pending.migration
         if self._fence is None or not self._fence.covers(migration.name, pending.number, migration.checksum):
@@ -145,7 +145,7 @@ class Rehearsal:
 
         fence = FileFence(self._connection, self._fence, migration.name)
         self._connection.run(fence.before)
-        return partial(fence.check, fence.changes())  # by a file before it, in the same transaction
+        return partial(fence.check, script.body(), fence.changes())  # by a file before it, in the same transaction
 
     def _refused(self, name: str, check: Callable[[], None] | None) -> None:
         """Ask what migrate asks before it commits; raises what that raises."""
