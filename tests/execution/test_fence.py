@@ -16,7 +16,7 @@ from migrator.database.credentials import from_url
 from migrator.errors import ChangesForeignObject
 from migrator.execution.fence import tables_of
 from migrator.execution.foreign import Name, read_foreign, read_names
-from migrator.history import AppliedMigration, Fence, History
+from migrator.history import AppliedMigration, Fence, FencedFile, History
 from migrator.sql import split
 
 from tests.plugins.databases import Database, Dump
@@ -41,7 +41,8 @@ CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW;
 CREATE TRIGGER b_stamp BEFORE UPDATE ON b FOR EACH ROW EXECUTE FUNCTION stamp();
 COMMENT ON TRIGGER b_stamp ON b IS 'theirs';
 CREATE TYPE mood AS ENUM ('ok');
-CREATE DOMAIN email AS text;
+CREATE DOMAIN email AS text CONSTRAINT short CHECK (VALUE <> '');
+CREATE STATISTICS st ON i, t FROM b;
 CREATE SCHEMA crm; CREATE TABLE crm.customers (name text);
 ALTER DEFAULT PRIVILEGES IN SCHEMA crm GRANT SELECT ON TABLES TO {other};
 """
@@ -185,6 +186,9 @@ DESTROYS = {
     "released savepoint, function": (
         "SAVEPOINT s; SAVEPOINT r; CREATE OR REPLACE FUNCTION f(n int) RETURNS int LANGUAGE sql AS 'SELECT 2'; RELEASE r; RELEASE s;",
         "function public.f(integer)"),
+    "many savepoints": (
+        "DO $$ BEGIN FOR n IN 1..150 LOOP BEGIN ALTER FUNCTION f COST 7; EXCEPTION WHEN undefined_table THEN END; END LOOP; END $$;",
+        "function public.f(integer)"),
     "exception block": ("DO 'BEGIN BEGIN DELETE FROM b; EXCEPTION WHEN others THEN NULL; END; END';", "table public.b"),
     "view": ("UPDATE v SET t = 'z';", "table public.b"),
     "nothing updated": ("UPDATE b SET t = 'z' WHERE false;", "table public.b"),
@@ -198,7 +202,7 @@ DESTROYS = {
     "index": ("CREATE INDEX ON b (t);", "table public.b"),
     "rename index": ("ALTER INDEX b_t RENAME TO b_t2;", "table public.b"),
     "drop index": ("DROP INDEX b_t;", "table public.b"),
-    "statistics": ("CREATE STATISTICS st ON i, t FROM b;", "table public.b"),
+    "statistics": ("CREATE STATISTICS st2 ON i, t FROM b;", "table public.b"),
     "column": ("ALTER TABLE b ADD COLUMN n int;", "table public.b"),
     "options": ("ALTER TABLE b SET (fillfactor = 50);", "table public.b"),
     "trigger": ("CREATE TRIGGER t BEFORE INSERT ON b FOR EACH ROW EXECUTE FUNCTION stamp();", "table public.b"),
@@ -215,6 +219,9 @@ DESTROYS = {
     "nextval": ("SELECT nextval('orders_id_seq');", "orders"),
     "value of an enum": ("ALTER TYPE mood ADD VALUE 'bad';", "type public.mood"),
     "domain": ("ALTER DOMAIN email ADD CHECK (VALUE <> '');", "domain public.email"),
+    "no constraint of a domain": ("ALTER DOMAIN email DROP CONSTRAINT short;", "constraint short of domain public.email"),
+    "no statistics": ("DROP STATISTICS st;", "statistics public.st"),
+    "publication": ("CREATE PUBLICATION p FOR TABLE b;", "table public.b"),
     "drop type": ("DROP TYPE mood;", "type public.mood"),
     "owner of public": ("CREATE ROLE {mine}; GRANT {mine} TO CURRENT_USER; GRANT CREATE ON SCHEMA public TO {mine}; ALTER SCHEMA public OWNER TO {mine};", "schema public"),
     "lock": ("LOCK TABLE b IN ROW EXCLUSIVE MODE;", "table public.b"),
@@ -288,7 +295,23 @@ def test_own_objects_of_earlier_files(adopted: Adopted, folder: Folder, run: Inv
     assert len(run()["applied_migrations"]) == 3
 
 
-def test_restricted_to_what_was_there(adopted: Adopted, folder: Folder, run: Invoke) -> None:
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ("ALTER SCHEMA crm RENAME TO crm2;", "table crm.customers"),
+        ("DELETE FROM orders;", "table public.theirs"),
+        ("TRUNCATE orders CASCADE;", "table public.theirs"),
+        ("DROP TABLE orders CASCADE;", "table public.theirs"),
+    ],
+)
+def test_change_by_way_of_its_own(adopted: Adopted, refuse: Refuse, sql: str, named: str) -> None:
+    """A change of what the files make is refused where it reaches what no file makes."""
+    adopted.execute("CREATE TABLE theirs (id int REFERENCES orders ON DELETE CASCADE); INSERT INTO theirs VALUES (1)")
+    error = refuse(sql, made=(("relation", "public", "orders"), ("schema", "", "crm")))
+    assert error.what == f"001_a.sql changes {named}, which no file makes; rolled back"
+
+
+def test_files_of_one_run(adopted: Adopted, folder: Folder, run: Invoke) -> None:
     """Two files fail and succeed by themselves: what one has applied stays, the other is named."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("002_b.sql", "ALTER TABLE a ADD n int; DELETE FROM b;")
@@ -300,6 +323,45 @@ def test_restricted_to_what_was_there(adopted: Adopted, folder: Folder, run: Inv
         run()  # the fence holds in every later run
     folder.write("002_b.sql", "ALTER TABLE a ADD n int;")
     assert run()["applied_migrations"] == ["002_b.sql"]
+
+
+def test_file_that_becomes_stepwise(adopted: Adopted, folder: Folder, run: Invoke) -> None:
+    """A file that the server wants step by step is fenced in each step."""
+    folder.write("001_a.sql", "ALTER TYPE mood ADD VALUE 'new'; CREATE TABLE a (m mood DEFAULT 'new'); DELETE FROM b;")
+    adopted.fence("001_a.sql", made=(("type", "public", "mood"),))
+    with pytest.raises(ChangesForeignObject, match=r"^001_a\.sql changes table public\.b") as caught:
+        run()
+    assert "2 steps of 001_a.sql, recorded" in caught.value.applied
+    folder.write("001_a.sql", "ALTER TYPE mood ADD VALUE 'new'; CREATE TABLE a (m mood DEFAULT 'new'); INSERT INTO a DEFAULT VALUES;")
+    assert run()["applied_migrations"] == ["001_a.sql"]
+
+
+def test_large_file(adopted: Adopted, folder: Folder, run: Invoke) -> None:
+    """A file that travels in several messages is seen whole."""
+    rows = "".join(f"INSERT INTO a VALUES ('{'x' * 3000}');\n" for _ in range(200))
+    folder.write("001_a.sql", f"DELETE FROM b; CREATE TABLE a (t text);\n{rows}")
+    adopted.fence("001_a.sql")
+    with pytest.raises(ChangesForeignObject, match=r"table public\.b"):
+        run()
+    folder.write("001_a.sql", f"CREATE TABLE a (t text);\n{rows}")
+    assert run()["applied_migrations"] == ["001_a.sql"]
+
+
+FENCED = Fence((FencedFile("003_c.sql", "003", "c"), FencedFile("d.sql", "004", "d"), FencedFile("repeatable/v.sql", "", "v")))
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "checksum", "covered"),
+    [
+        ("003_c.sql", "003", "edited", True), ("d.sql", "004", "d", True), ("repeatable/v.sql", "", "edited", True),
+        ("002_late.sql", "002", "x", True), ("004_x.sql", "4", "x", True), ("007_c.sql", "007", "edited", True),
+        ("009_z.sql", "009", "c", True), ("V9__c.sql", "9", "x", True), ("005_d.sql", "005", "x", True), ("005_x.sql", "005", "x", False),
+        ("e.sql", "005", "x", False), ("repeatable/w.sql", "", "x", False), ("repeatable/w.sql", "", "v", True),
+    ],
+)  # fmt: skip
+def test_files_of_a_fence(name: str, number: str, checksum: str, covered: bool) -> None:
+    """A file is fenced by its name, its text, its name but for the number, or a number that is not new."""
+    assert FENCED.covers(name, number, checksum) == covered
 
 
 @pytest.mark.parametrize(

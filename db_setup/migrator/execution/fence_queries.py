@@ -215,6 +215,7 @@ _SHARED = (
         pg_stat_get_xact_tuples_updated('pg_authid'::regclass) > coalesce((b.state ->> 'updates')::int8, 0)""",
     f"SELECT 'database ' || quote_ident(d.datname) FROM pg_database d WHERE {ours('d')}",
     f"SELECT 'tablespace ' || quote_ident(t.spcname) FROM pg_tablespace t WHERE {ours('t')}",
+    f"SELECT 'all tables (CREATE PUBLICATION)' FROM pg_publication p WHERE p.puballtables AND {ours('p')}",
     f"""SELECT coalesce(r.identity, 'a database or tablespace (COMMENT)') FROM pg_shdescription d
         LEFT JOIN roles r ON r.oid = d.objoid AND d.classoid = 'pg_authid'::regclass
     WHERE {ours("d")} AND (r.oid IS NOT NULL OR d.classoid <> 'pg_authid'::regclass)""",

@@ -67,6 +67,17 @@ WHERE {_SCHEMAS} AND o.typtype IN ('e', 'd', 'c', 'r', 'b')
     AND (o.typrelid = 0 OR (SELECT c.relkind FROM pg_class c WHERE c.oid = o.typrelid) = 'c')
     AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = o.oid)
     AND NOT {_MEMBER.format("pg_type", "o.oid", "'e'")}"""
+# These can be dropped by themselves, without a lock on what they belong to.
+_CONSTRAINTS_OF_DOMAINS = """
+SELECT 'pg_constraint', o.oid::int8, 'type', n.nspname::text, t.typname::text, concat(
+    'constraint ', quote_ident(o.conname), ' of domain ', quote_ident(n.nspname), '.', quote_ident(t.typname))
+FROM pg_constraint o JOIN pg_type t ON t.oid = o.contypid JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
+_STATISTICS = """
+SELECT 'pg_statistic_ext', o.oid::int8, 'relation', n.nspname::text, c.relname::text,
+    concat('statistics ', quote_ident(s.nspname), '.', quote_ident(o.stxname))
+FROM pg_statistic_ext o JOIN pg_namespace s ON s.oid = o.stxnamespace JOIN pg_class c ON c.oid = o.stxrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname !~ '^pg_'"""
 _DEFAULT_PRIVILEGES = """
 SELECT 'pg_default_acl', o.oid::int8, 'default privileges', '', o.oid::text, concat('default privileges of ',
     quote_ident(pg_get_userbyid(o.defaclrole)), ' in ' || quote_ident(n.nspname), ' on ', CASE o.defaclobjtype
@@ -78,6 +89,8 @@ _OBJECTS = "\nUNION ALL ".join(
         _RELATIONS,
         _FUNCTIONS,
         _TYPES,
+        _CONSTRAINTS_OF_DOMAINS,
+        _STATISTICS,
         _global("pg_extension", "extension", "extname", "o.extname <> 'plpgsql'"),
         _global("pg_roles", "role", "rolname", f"o.rolname !~ '{_MANAGED}'"),
         _global("pg_event_trigger", "event trigger", "evtname"),
