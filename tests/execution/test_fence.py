@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg2
 import pytest
@@ -189,6 +190,7 @@ DESTROYS = {
     "many savepoints": (
         "DO $$ BEGIN FOR n IN 1..150 LOOP BEGIN ALTER FUNCTION f COST 7; EXCEPTION WHEN undefined_table THEN END; END LOOP; END $$;",
         "function public.f(integer)"),
+    "serializable": ("BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT s; ALTER FUNCTION f COST 7; RELEASE s; COMMIT;", "function public.f(integer)"),
     "exception block": ("DO 'BEGIN BEGIN DELETE FROM b; EXCEPTION WHEN others THEN NULL; END; END';", "table public.b"),
     "view": ("UPDATE v SET t = 'z';", "table public.b"),
     "nothing updated": ("UPDATE b SET t = 'z' WHERE false;", "table public.b"),
@@ -242,6 +244,8 @@ def test_change_of_what_no_file_makes(adopted: Adopted, refuse: Refuse, sql: str
 ALLOWED = {
     "own table": "CREATE TABLE a (i int); INSERT INTO a VALUES (1); DROP TABLE a; CREATE TABLE a (i int); COMMENT ON TABLE a IS 'x';",
     "reads": "CREATE TABLE a AS SELECT * FROM b; CREATE VIEW w AS SELECT i, v.t FROM b JOIN v USING (i); CREATE TABLE c (LIKE b INCLUDING ALL);",
+    "serializable": "BEGIN ISOLATION LEVEL SERIALIZABLE; CREATE TABLE a AS SELECT * FROM b; INSERT INTO a SELECT * FROM v; COMMIT;",
+    "repeatable read": "BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE TABLE a AS SELECT * FROM b; SAVEPOINT s; DROP TABLE a; COMMIT;",
     "locks rows": "SELECT * FROM b FOR UPDATE;",
     "analyze": "CREATE TABLE a (i int); ANALYZE; ANALYZE b;",
     "uses": "CREATE TABLE a (m mood, e email, i int DEFAULT f(1)); INSERT INTO a VALUES ('ok'); CREATE DOMAIN d AS email;"
@@ -254,6 +258,7 @@ ALLOWED = {
     "own role": "CREATE ROLE {mine}; ALTER ROLE {mine} PASSWORD 'x' LOGIN; SAVEPOINT s; ALTER USER /* */ {mine} NOLOGIN; ROLLBACK TO s; GRANT {mine} TO CURRENT_USER; ALTER ROLE {mine} SET search_path = x; COMMENT ON ROLE {mine} IS 'x';"
     "CREATE SCHEMA a; ALTER DEFAULT PRIVILEGES IN SCHEMA a GRANT SELECT ON TABLES TO {mine};"
     "ALTER DEFAULT PRIVILEGES IN SCHEMA a REVOKE SELECT ON TABLES FROM {mine}; DROP ROLE {mine};",
+    "set role": "CREATE ROLE {mine}; GRANT {mine} TO CURRENT_USER; CREATE SCHEMA a AUTHORIZATION {mine}; SET ROLE {mine}; CREATE TABLE a.t (i int);",
     "grants on its own": "CREATE TABLE a (i int); GRANT SELECT ON a TO {other}; CREATE SCHEMA s; GRANT USAGE ON SCHEMA s TO {other};",
     "own partitions": "CREATE TABLE a (i int) PARTITION BY LIST (i); CREATE TABLE a1 PARTITION OF a FOR VALUES IN (1); INSERT INTO a VALUES (1);",
     "temporary": "CREATE TEMP TABLE b (i int); INSERT INTO b VALUES (1);",
@@ -388,6 +393,27 @@ def test_fence_ends_with_its_files(adopted: Adopted, folder: Folder, run: Invoke
         assert History(connection).read_fence() is None
     folder.write("000_late.sql", "DELETE FROM b;")
     assert run()["applied_migrations"] == ["000_late.sql"]
+
+
+def test_ordinary_databases(
+    database: Database, folder: Folder, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run on a database without a fence loads nothing of it, and asks nothing more."""
+    for module in ("execution.fence", "execution.fence_queries", "execution.foreign", "history.fence"):
+        monkeypatch.delitem(sys.modules, f"migrator.{module}", raising=False)
+    asked: list[str] = []
+    rows = Connection.rows
+
+    def ask(connection: Connection, sql: str) -> list[tuple[Any, ...]]:
+        asked.append(sql)
+        return rows(connection, sql)
+
+    monkeypatch.setattr(Connection, "rows", ask)
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    assert invoke()["applied_migrations"] == ["001_a.sql"]
+    assert len([sql for sql in asked if "fence" in sql]) == 1
+    assert "INSERT INTO db_setup.runs" in next(sql for sql in asked if "fence" in sql)
+    assert not {name for name in sys.modules if "fence" in name and name.startswith("migrator")}
 
 
 def test_lifted_fence(adopted: Adopted, folder: Folder, run: Invoke) -> None:

@@ -168,7 +168,7 @@ _DEPENDENTS = (
 # of a comment that is taken away there is no row any more. The history's own rows are those of the run.
 _LOCKS = (
     f"""SELECT r.identity FROM relations r JOIN locks l ON l.locktype = 'relation' AND l.relation = r.oid
-    WHERE l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareUpdateExclusiveLock')
+    WHERE l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareUpdateExclusiveLock', 'SIReadLock')
         AND NOT (l.mode = 'RowExclusiveLock' AND EXISTS (
             SELECT FROM pg_class c WHERE c.oid = r.oid AND c.relnamespace = '{SCHEMA}'::regnamespace))""",
     f"""SELECT r.identity FROM relations r JOIN locks l ON l.locktype = 'relation' AND l.relation = r.oid

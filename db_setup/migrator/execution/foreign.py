@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from migrator.database import SAFE_PATH_SQL, Connection
-from migrator.history import Fence, ForeignObject
+from migrator.history import SCHEMA, Fence, ForeignObject
 
 Name = tuple[str, str, str]
 """A kind, a schema ("" for what is in none) and a name, none of them quoted. The kinds and the names of each:
@@ -121,9 +121,10 @@ def read_names(connection: Connection) -> set[Name]:
 def read_foreign(connection: Connection, made: Collection[Name]) -> list[ForeignObject]:
     """Return what is in the live database and bears no name that a file makes, in the order of their kinds and names.
 
-    A sequence counts as the table that owns it. Members of extensions are left out: they count through their extension.
-    So are the roles of the server itself and of Amazon RDS. Databases, tablespaces, memberships and settings of roles,
-    which every migration that changes any changes for others, need not be listed: the fence watches all of them.
+    ``made`` is what read_names returns, of all files together, and the roles that they create. A sequence counts as the
+    table that owns it. Members of extensions are left out: they count through their extension. So are the roles of the
+    server itself and of Amazon RDS. Databases, tablespaces, memberships and settings of roles need not be listed: the
+    fence watches all of them.
     """
     names = set(made) - _ALWAYS_FOREIGN
     return [found.object for found in _objects(connection) if found.name not in names]
@@ -148,4 +149,4 @@ def _objects(connection: Connection) -> list[_Found]:
 
 
 def _is_ours(name: Name) -> bool:
-    return "db_setup" in name[1:]
+    return name[1] == SCHEMA or name == ("schema", "", SCHEMA)
