@@ -417,6 +417,12 @@ class CheckFailed(RunError):
     code = "check_failed"
 
 
+class ChangesForeignObject(RunError):
+    """A file that was pending at the adoption changes what no file makes; it is rolled back."""
+
+    code = "changes_foreign_object"
+
+
 class NotExportable(PlanError):
     """What is pending cannot be written as a script."""
 

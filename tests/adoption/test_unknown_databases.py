@@ -280,3 +280,64 @@ def test_nothing_to_adopt(invoke: Invoke, folder: Folder, database: Database) ->
     with pytest.raises(NothingProven, match="there is nothing to adopt"):
         invoke(CONFIRMED)
     assert invoke()["applied_migrations"] == ["001_a.sql"]
+
+
+KEPT = "CREATE TABLE orders (i int); INSERT INTO orders VALUES (7); CREATE SCHEMA crm; CREATE TABLE crm.leads (i int); INSERT INTO crm.leads VALUES (8);"
+HOSTILE = {
+    "a table is dropped on the way": "DROP TABLE IF EXISTS orders; CREATE TABLE c (i int);",
+    "a schema is dropped": "DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE c (i int);",
+    "a block empties a table": "CREATE TABLE c (i int); DO $$ BEGIN EXECUTE 'TRUNCATE crm.leads'; END $$;",
+    "a table is made and dropped": "CREATE TABLE IF NOT EXISTS orders (i int); DROP TABLE orders; CREATE TABLE c (i int);",
+    "a table is referenced": "ALTER TABLE IF EXISTS orders ADD PRIMARY KEY (i); CREATE TABLE c (i int);",
+    "a schema is renamed": "DO $$ BEGIN ALTER SCHEMA crm RENAME TO old; EXCEPTION WHEN OTHERS THEN NULL; END $$; CREATE TABLE c (i int);",
+    "step by step": "CREATE TABLE c (i int);\nVACUUM c;\nDROP TABLE IF EXISTS orders;",
+}
+
+
+@pytest.mark.parametrize("applied", [0, 1], ids=["nothing applied", "one applied"])
+@pytest.mark.parametrize("case", HOSTILE)
+def test_nobody_else_s_rows_are_lost(invoke: Invoke, folder: Folder, database: Database, case: str, applied: int) -> None:
+    """A file that makes nothing that is there, and destroys what no file makes, is rolled back, in this run and the next."""
+    folder.write("001_a.sql", A)
+    folder.write("002_b.sql", HOSTILE[case])
+    folder.write("003_d.sql", "CREATE TABLE d (i int);")
+    database.execute(KEPT + A * applied)
+    for _ in range(2):
+        with pytest.raises(DbSetupError, match=r"002_b\.sql changes .*, which no file makes") as caught:
+            invoke()
+        assert caught.value.code == "changes_foreign_object"
+        assert database.query("SELECT i FROM orders UNION ALL SELECT i FROM crm.leads") == [(7,), (8,)]
+        assert database.query("SELECT to_regclass('d')") == [(None,)]
+    with pytest.raises(DbSetupError, match="which no file makes"):
+        invoke({"action": "rehearse"})
+    folder.write("002_b.sql", "CREATE TABLE c (i int);")
+    if case != "step by step":
+        assert invoke()["applied_migrations"] == ["002_b.sql", "003_d.sql"]
+        folder.write("004_o.sql", "DROP TABLE orders;")
+        assert invoke()["applied_migrations"] == ["004_o.sql"]
+
+
+def test_word_of_a_person_lifts_the_fence(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """After the baseline that the error offers, the file may change what it names, and does."""
+    folder.write("001_b.sql", "DROP TABLE orders; CREATE TABLE c (i int);")
+    database.execute(KEPT)
+    with pytest.raises(DbSetupError) as caught:
+        invoke()
+    assert "baseline --target none; 001_b.sql may then change table public.orders" in caught.value.fix
+    invoke({"action": "baseline", "target_revision": "none", "confirm": True})
+    assert invoke()["applied_migrations"] == ["001_b.sql"]
+    assert database.query("SELECT to_regclass('orders'), to_regclass('crm.leads')::text") == [(None, "crm.leads")]
+
+
+def test_fence_lets_the_files_work_together(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Pending files may change what other files have made, roles among them, and read what is not theirs."""
+    role = f"made_{database.name}"
+    folder.write("001_a.sql", f"{A} DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN CREATE ROLE {role}; END IF; END $$;")
+    folder.write("002_g.sql", f"ALTER TABLE a ADD j int; GRANT SELECT ON a TO {role}; CREATE VIEW v AS SELECT * FROM orders; CREATE EXTENSION citext;")
+    folder.write("003_x.sql", "DROP VIEW v; DROP TABLE a; DROP EXTENSION citext;")
+    database.execute(f"{KEPT} {A} CREATE ROLE {role}")
+    try:
+        body = invoke()
+        assert (names(body), body["applied_migrations"]) == (("001_a.sql",), ["002_g.sql", "003_x.sql"])
+    finally:
+        database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")

@@ -126,7 +126,7 @@ def before_applying(
         run.lock()
         whole = inspect(context, folder, connection, target="")
         finding = found_for_a_run(context, connection, whole) if whole.adoption_due else Adoption(ADOPTED)
-        if finding.rows:
+        if finding.rows or finding.fence:
             record_adoption(context, connection, finding)
     return inspect(context, folder, connection), finding
 

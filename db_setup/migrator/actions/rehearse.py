@@ -10,6 +10,7 @@ from migrator.events import Details
 from migrator.execution import supervised
 from migrator.files import Folder
 from migrator.formatting import counted, listed
+from migrator.history import Fence
 from migrator.planning import Inspection, inspect
 from migrator.rehearsal import LockEntries, Rehearsal
 from migrator.report import Report, ReportedMigration, describe
@@ -37,22 +38,27 @@ def rehearse(context: RunContext) -> Report:
             inspection.plan.refuse_problems()
             if inspection.history.exists:
                 run.history.refuse_tampering()
-            known = _adopted(context, folder, connection, inspection) if inspection.adoption_due else frozenset()
-        return _rehearse(context, folder, connection, inspection, known)
+            known, fence = _adopted(context, folder, connection, inspection)
+            if inspection.history.exists and fence is None:
+                fence = run.history.read_fence()
+        return _rehearse(context, folder, connection, inspection, known, fence)
 
 
-def _adopted(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> frozenset[str]:
-    """Return the names of what migrate would adopt, and so not run; raises what it would raise."""
-    if inspection.imported:
-        return frozenset()
+def _adopted(
+    context: RunContext, folder: Folder, connection: Connection, inspection: Inspection
+) -> tuple[frozenset[str], Fence | None]:  # fmt: skip
+    """Return the names of what migrate would adopt, and so not run, and its fence; raises what it would raise."""
+    if inspection.imported or not inspection.adoption_due:
+        return frozenset(), None
     from migrator.actions.adopt import found_for_a_run  # noqa: PLC0415 - once in the life of a database
 
     finding = found_for_a_run(context, connection, inspect(context, folder, connection, target=""))
-    return frozenset(row.name for row, _ in finding.rows)
+    return frozenset(row.name for row, _ in finding.rows), finding.fence
 
 
 def _rehearse(
-    context: RunContext, folder: Folder, connection: Connection, inspection: Inspection, known: frozenset[str]
+    context: RunContext, folder: Folder, connection: Connection, inspection: Inspection, known: frozenset[str],
+    fence: Fence | None,
 ) -> Report:  # fmt: skip
     pending = [item for item in inspection.plan.pending if item.migration.name not in known]
     scripts = read_scripts(item.migration for item in pending)
@@ -62,7 +68,7 @@ def _rehearse(
     deadline = Deadline(min(context.settings.rehearse_timeout, context.deadline.remaining()))
     with supervised(context, connection, deadline=deadline) as run:
         untracked = inspection.history.has_tables and not inspection.applied
-        rehearsal = Rehearsal(run, context.listen, untracked=untracked)
+        rehearsal = Rehearsal(run, context.listen, untracked=untracked, fence=fence)
         run.watch_blockers()
         rehearsal.run(list(zip(pending, scripts, strict=True)), history_exists=inspection.history.exists)
     entries, problem = rehearsal.trace.entries, rehearsal.ending.problem

@@ -151,7 +151,7 @@ def _changes(connection: Connection, folder: Folder, rows: Sequence[AppliedMigra
         Change(
             row, "missing", f"{_was(row)} has no file any more: checksum {row.checksum[:12] or 'unknown'}; its row "
             f"goes, what it made stays, and a file of that name would be run again{_successor(row, found.new)}",
-            _removal(connection, row),
+            _forgetting(connection, row),
         )
         for row in (*found.missing, *gone) if row.state != "reverting"
     ]  # fmt: skip
@@ -182,8 +182,12 @@ def _replacements(connection: Connection, inspection: Inspection) -> list[Change
         for item in inspection.plan.replacements
     ]  # fmt: skip
 def _removal(connection: Connection, row: AppliedMigration) -> str:
-    removed = f"DELETE FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {connection.literal(row.name)}"
-    return f"{removed}; {History(connection).removal_sql({row.name: row.number})}"
+    return f"DELETE FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {connection.literal(row.name)}"
+
+
+def _forgetting(connection: Connection, row: AppliedMigration) -> str:
+    """Return what removes a row, and remembers that: what the file has made is still there."""
+    return f"{_removal(connection, row)}; {History(connection).removal_sql({row.name: row.number})}"
 
 
 def _was(row: AppliedMigration) -> str:

@@ -116,7 +116,7 @@ def _applied_files(folder: Folder, inspection: Inspection) -> list[_Item]:
             fix="adopt shows which files are applied already, and records it",
         )
     found = match(folder.files, inspection.applied, folder.others)
-    if inspection.plan.state == states.AHEAD or found.missing:
+    if found.missing:
         names = ", ".join(row.name for row in found.missing)
         raise InconsistentHistory(
             f"not all that is applied is among these files: {names}", fix="verify with the package that has them all"

@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from migrator.adoption.claims import Claim, check_claim
+from migrator.adoption.fencing import fence_around
 from migrator.adoption.imported import UnappliedFile, find_unapplied
 from migrator.adoption.other_tools import REVISION, AdoptedFile, Tool, ToolRow, adopted_by_tool, read_histories
 from migrator.adoption.prerequisites import Prerequisites
@@ -17,7 +18,7 @@ from migrator.drift import difference_fields, in_words
 from migrator.errors import ContradictoryEvidence, NotBuildable, NothingProven, PlanError, ServerError
 from migrator.files import REPEATABLE, Migration
 from migrator.formatting import listed
-from migrator.history import NONE, AppliedMigration, History, Record
+from migrator.history import NONE, AppliedMigration, Fence, History, Record
 from migrator.planning import Inspection, Pending, up_to
 
 ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
@@ -35,8 +36,8 @@ _NOTHING_DONE = "nothing was run, nothing was recorded"
 class Adoption(NamedTuple):
     """What is known to be applied, by what evidence, and the mode that the history records for it.
 
-    ``forgotten`` are rows that go. ``details`` are for the answer. ``refusal`` is why nothing may be
-    recorded, and nothing run.
+    ``forgotten`` are rows that go. ``fence`` is what the files that are not applied must leave as it is. ``details``
+    are for the answer. ``refusal`` is why nothing may be recorded, and nothing run.
     """
 
     mode: str
@@ -44,6 +45,7 @@ class Adoption(NamedTuple):
     forgotten: tuple[str, ...] = ()
     target: str = ""
     details: Mapping[str, Any] = {}
+    fence: Fence | None = None
     refusal: PlanError | None = None
 
     def body(self) -> dict[str, Any]:
@@ -136,12 +138,13 @@ def _by_claim(
         **difference_fields(found.differences),
     }
     rows = _rows(AdoptedFile(item, evidence[item.migration.name]) for item in found.applied)
-    return Adoption(ADOPTED, rows, details=details, refusal=_contradiction(tool, found, rest))
-
-
-def _contradiction(tool: Tool, found: Claim, rest: Sequence[Pending]) -> PlanError | None:
-    """Return why the files that another tool has not applied may not run, if they may not."""
     left = sorted((*found.unapplied, *rest), key=lambda item: item.order)
+    fence = fence_around(connection, items, left, found.made)
+    return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_contradiction(tool, found, left))
+
+
+def _contradiction(tool: Tool, found: Claim, left: Sequence[Pending]) -> PlanError | None:
+    """Return why the files that another tool has not applied may not run, if they may not."""
     if found.failure is not None and (left or not tool.records_each):
         return not_buildable(found.failure, (*found.applied, *left), found.applied[: found.failure.place])
     if not found.applied:
@@ -176,7 +179,8 @@ def _by_search(context: RunContext, connection: Connection, items: Sequence[Pend
         **difference_fields(found.differences),
     }
     rows = _rows(_with_evidence(applied, unchanging))
-    return Adoption(ADOPTED, rows, details=details, refusal=_refusal(found, items))
+    fence = fence_around(connection, items, items[found.applied :], found.made)
+    return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_refusal(found, items))
 
 
 def _first_file_missing(prerequisites: Prerequisites) -> str:
@@ -255,6 +259,10 @@ def record_adoption(context: RunContext, connection: Connection, adoption: Adopt
         run_id = history.begin_run(adoption.mode, context.request_id)
         history.forget(adoption.forgotten)
         history.record_known(adoption.rows, adoption.mode, run_id)
+        if adoption.fence is not None:
+            history.record_fence(run_id, adoption.fence)
+        elif adoption.target == NONE and history.fence is not None:
+            history.lift_fence(run_id)
         history.end_run(run_id, "succeeded", adoption.target, {})
         connection.run("COMMIT")
     except ServerError as error:

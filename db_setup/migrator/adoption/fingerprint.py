@@ -18,8 +18,9 @@ from migrator.errors import ServerError
 
 _SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup') OR n.nspname = 'pg_catalog'"
 _OWN_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'db_setup')"
-RELATION, FUNCTION, TYPE, SCHEMA = "relation", "function", "type", "schema"
-"""Kinds of names. Relations share theirs with each other; functions are known by name, whatever their arguments."""
+RELATION, FUNCTION, TYPE, SCHEMA, SIGNATURE = "relation", "function", "type", "schema", "signature"
+"""Kinds of names. Relations share theirs with each other; functions are known by name, whatever their arguments, and
+those of files by their signatures, too."""
 _NAMES = f"""
 SELECT n.nspname AS space, '{RELATION}' AS kind, c.relname AS name, c.oid, c.relkind FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -45,7 +46,16 @@ SELECT o.space, o.kind, o.name, CASE WHEN o.relkind <> 'S' THEN (SELECT count(*)
         CASE WHEN o.kind <> '{SCHEMA}' THEN quote_ident(o.space) || '.' END, quote_ident(o.name))
 FROM ({_NAMES}) o"""
 _EXTENSIONS = "SELECT extname::text FROM pg_extension"
-_NOTE_NAMES = f"""INSERT INTO db_setup.names SELECT space, kind, name FROM ({_NAMES}) o ON CONFLICT DO NOTHING"""
+_NOTED = f"""
+SELECT space, kind, name FROM ({_NAMES}) o
+UNION ALL SELECT n.nspname, '{SIGNATURE}', concat(p.proname, '(', oidvectortypes(p.proargtypes), ')') FROM pg_proc p
+JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE {_OWN_SCHEMAS} AND p.oid >= 16384 AND NOT {is_member("pg_proc", "p.oid")}
+UNION ALL SELECT '', 'extension', extname FROM pg_extension
+UNION ALL SELECT '', 'event trigger', evtname FROM pg_event_trigger
+UNION ALL SELECT '', 'publication', pubname FROM pg_publication
+UNION ALL SELECT '', 'server', srvname FROM pg_foreign_server"""
+_NOTE_NAMES = f"INSERT INTO db_setup.names {_NOTED} ON CONFLICT DO NOTHING"
 _COUNTS = f"""
 WITH rel AS MATERIALIZED (
     SELECT c.oid, c.relnamespace FROM pg_class c
@@ -105,6 +115,11 @@ class Name(NamedTuple):
     kind: str
     name: str
 
+    def as_foreign(self) -> tuple[str, str, str]:
+        """Return the name as read_foreign wants it: a kind, a schema, and the name, with the types of arguments."""
+        kind = FUNCTION if self.kind == SIGNATURE else self.kind
+        return (kind, "" if self.kind == SCHEMA else self.schema, self.name)
+
 
 class Object(NamedTuple):
     """An object that stands by itself: its name, how many columns it has (-1: no such thing), and it for people."""
@@ -149,7 +164,7 @@ def create_counters(scratch: Connection) -> None:
     published = f" UNION ALL {_WRITTEN} pg_publication_namespace"
     stamps = f"{_STAMPS}{published if scratch.server_version >= _SCHEMAS_PUBLISHED_SINCE else ''}"
     scratch.run(
-        "CREATE TABLE db_setup.names (space name, kind text, name name, PRIMARY KEY (space, kind, name));"
+        "CREATE TABLE db_setup.names (space name, kind text, name text, PRIMARY KEY (space, kind, name));"
         f"{_function('catalog_stamp', 'n bigint, x numeric', stamps)};"
         f"{_function('count_relations', 's name, r bigint, e text[]', _RELATIONS, first=f'{_NOTE_NAMES};')};"
         f"{_function('count_objects', 's name, r bigint, c bigint, f bigint, e text[]', _COUNTS)}"

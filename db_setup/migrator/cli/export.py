@@ -170,6 +170,7 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
                 raise NotExportable(
                     f"{item.migration.name} is applied in part", fix="finish it with migrate; then export the rest"
                 )
+        _refuse_fenced(connection, inspection)
         scripts = read_scripts(item.migration for item in inspection.plan.pending)
         if not (inspection.plan.pending or inspection.plan.renames or inspection.imported):
             write("-- Nothing to do.\n")
@@ -183,6 +184,18 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
         for text in warnings:
             write(f"-- Warning: {' '.join(text.split())}\n")
         _Export(context, inspection, Tape(connection, write)).whole(scripts)
+
+
+def _refuse_fenced(connection: Connection, inspection: Inspection) -> None:
+    """Raise NotExportable where a pending file may change nothing that no file makes, which psql does not see to."""
+    pending = inspection.plan.pending
+    fence = History(connection).read_fence() if inspection.history.exists and pending else None
+    for item in pending if fence else ():
+        if fence and fence.covers(item.migration.name, item.number, item.migration.checksum):
+            raise NotExportable(
+                f"{item.migration.name} was pending when the database was adopted, and is watched until it is applied",
+                fix="apply it with migrate, which rolls it back if it changes what no file makes; then export the rest",
+            )
 
 
 class _Export:

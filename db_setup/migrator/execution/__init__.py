@@ -16,11 +16,24 @@ from migrator.lazy import late
 
 if TYPE_CHECKING:
     from migrator.execution.checks import check_within, rows_sql
+    from migrator.execution.fence import FileFence
+    from migrator.execution.foreign import read_foreign, read_names
     from migrator.execution.indexes import IndexBuild
 else:
-    __getattr__ = late(__name__, {"IndexBuild": "indexes", "check_within": "checks", "rows_sql": "checks"})
+    __getattr__ = late(
+        __name__,
+        {
+            "FileFence": "fence",
+            "IndexBuild": "indexes",
+            "check_within": "checks",
+            "read_foreign": "foreign",
+            "read_names": "foreign",
+            "rows_sql": "checks",
+        },
+    )
 
 __all__ = [
+    "FileFence",
     "IndexBuild",
     "Runner",
     "StepwiseRun",
@@ -29,6 +42,8 @@ __all__ = [
     "Work",
     "check_within",
     "needs_steps",
+    "read_foreign",
+    "read_names",
     "retry_on_lost_connection",
     "rows_sql",
     "run_statement",

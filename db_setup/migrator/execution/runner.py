@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from psycopg2 import errorcodes
 
@@ -28,6 +28,10 @@ from migrator.report import ReportedMigration
 from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
 from migrator.sql import Statement
 
+if TYPE_CHECKING:
+    from migrator.execution.fence import FileFence
+    from migrator.history import Fence
+
 _WANTS_STEPS = frozenset({*NEEDS_NO_TRANSACTION, errorcodes.UNSAFE_NEW_ENUM_VALUE_USAGE})
 _PENDING_EVENTS = "pending trigger events"  # deferred checks of earlier statements, which a COMMIT would settle
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to get a lock
@@ -49,11 +53,12 @@ class Trace(Protocol):
 
 
 class Work(NamedTuple):
-    """A file that is to be run: what the plan says of it, its statements, and how it is recorded."""
+    """A file that is to be run: what the plan says of it, its statements, how it is recorded, and its fence if any."""
 
     pending: Pending
     script: Script
     record: Record
+    fence: Fence | None = None
 
     @property
     def name(self) -> str:
@@ -61,11 +66,13 @@ class Work(NamedTuple):
         return self.script.migration.name
 
 
-def work_of(pending: Pending, script: Script, run_id: int) -> Work:
-    """Return the work of applying a pending file in a run."""
+def work_of(pending: Pending, script: Script, run_id: int, fence: Fence | None = None) -> Work:
+    """Return the work of applying a pending file in a run; ``fence`` is that of the database."""
     migration = pending.migration
+    fenced = fence is not None and fence.covers(migration.name, pending.number, migration.checksum)
     row = AppliedMigration(migration.name, pending.number, migration.checksum, "applied", earlier=pending.earlier)
-    return Work(pending, script, ApplyRecord(row, script.mode, run_id, script.down))
+    record = ApplyRecord(row, script.mode, run_id, script.down)
+    return Work(pending, script, record, fence if fenced else None)
 
 
 class Runner:
@@ -144,7 +151,9 @@ class Runner:
                 return item.script.mode
         # Also where the server has asked for steps: nothing was committed, so the file starts again.
         self._connection.run(self._reset_sql())
-        self._steps = StepwiseRun(self._connection, item.script, item.record, self._progress, self._warn)
+        self._steps = StepwiseRun(
+            self._connection, item.script, item.record, self._progress, self._warn, self._fence(item)
+        )
         self._steps.apply()
         return STEPWISE
 
@@ -161,14 +170,25 @@ class Runner:
             self._trace.begin_file(item.name)
             run_statement = self._trace.run
         transaction = Transaction(connection, self._progress, self._may_replay, careful=careful, run=run_statement)
-        check = None
+        checks: list[Callable[[], None]] = []
         if script.check is not None:
             from migrator.execution.checks import check_within  # noqa: PLC0415 - for files that have one
 
-            check = partial(check_within, connection, script.check)
-        transaction.execute(f"{reset}\n{script.opening}\n{record};", script.body(), before_end=check)
+            checks.append(partial(check_within, connection, script.check))
+        opening = f"{reset}\n{script.opening}\n{record};"
+        if fence := self._fence(item):
+            checks.append(partial(fence.check_end, script.body()))
+            opening += f"\n{fence.before};"
+        transaction.execute(opening, script.body(), before_end=partial(_all, checks) if checks else None)
         if self._trace is not None:
             self._trace.end_file()
+
+    def _fence(self, item: Work) -> FileFence | None:
+        if item.fence is None:
+            return None
+        from migrator.execution.fence import FileFence  # noqa: PLC0415 - for databases that were adopted
+
+        return FileFence(self._connection, item.fence, item.name)
 
     def _reset_sql(self) -> str:
         defaults = f"; {self._connection.DEFAULTS_SQL}" if self._new_defaults else ""
@@ -206,6 +226,11 @@ class Runner:
     def _warn(self, text: str) -> None:
         self.warnings.append(text)
         self._listen("migration.warning", {"warning": text})
+
+
+def _all(checks: Sequence[Callable[[], None]]) -> None:
+    for check in checks:
+        check()
 
 
 def needs_steps(error: ServerError, script: Script) -> bool:

@@ -11,6 +11,8 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING
 
 from psycopg2 import errorcodes
 
@@ -21,6 +23,9 @@ from migrator.execution.transaction import Transaction, run_statement
 from migrator.history import Record, StepProgress
 from migrator.scripts import ENDS, Script, terminated
 from migrator.sql import Kind, Statement
+
+if TYPE_CHECKING:
+    from migrator.execution.fence import FileFence
 
 _BLOCKS_OF_CODE = {("do",), ("call",)}
 NEEDS_NO_TRANSACTION = (errorcodes.ACTIVE_SQL_TRANSACTION, errorcodes.INVALID_TRANSACTION_TERMINATION)
@@ -37,13 +42,14 @@ class StepwiseRun:
 
     def __init__(
         self, connection: Connection, script: Script, record: Record, progress: Callable[[Statement], None],
-        warn: Callable[[str], None],
+        warn: Callable[[str], None], fence: FileFence | None = None,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._script = script
         self._record = record
         self._progress = progress
         self._warn = warn
+        self._fence = fence
         self._done = StepProgress()
         self._block_transaction = Transaction(connection, progress, _was_refused)
         self._transaction = Transaction(connection, progress, _was_refused_for_good)
@@ -60,6 +66,8 @@ class StepwiseRun:
 
     def apply(self) -> None:
         """Run what is not proven done; raises ServerError with its place, or ChangedSteps."""
+        if self._fence is not None:
+            self._fence.refuse_unprovable(self._script)
         self._done = self._record.open(self._connection)
         statements = iter(self._script.steps())
         for statement in statements:
@@ -114,9 +122,14 @@ class StepwiseRun:
             yield statement
 
     def _run_block(self, begin: Statement, statements: Iterator[Statement]) -> None:
-        self._block_transaction.execute(terminated(begin.text), self._block(statements), self._closing)
+        opening, check = terminated(begin.text), self._check_block if self._fence else None
+        self._block_transaction.execute(opening, self._block(statements), self._closing, check)
         if self._end.kind is not Kind.COMMIT:
             self._record.end_step(self._connection, self._step, self._digest.hexdigest())
+
+    def _check_block(self) -> None:
+        if self._fence is not None and self._end.kind is not Kind.ROLLBACK:
+            self._fence.check_end()
 
     def _closing(self) -> str:
         """Return what ends a block: with its record where it commits, as it stands elsewhere."""
@@ -133,8 +146,10 @@ class StepwiseRun:
         if statement.kind is Kind.OUTSIDE:
             self._run_bare(statement)
             return
+        opening = "BEGIN;" if self._fence is None else f"BEGIN; {self._fence.before};"
+        check = None if self._fence is None else partial(self._fence.check_end, [statement])
         try:
-            self._transaction.execute("BEGIN;", [statement], self._commit)
+            self._transaction.execute(opening, [statement], self._commit, check)
         except ServerError as error:
             if error.sqlstate not in NEEDS_NO_TRANSACTION:
                 raise
@@ -142,6 +157,8 @@ class StepwiseRun:
 
     def _run_bare(self, statement: Statement) -> None:
         """Run a statement outside any transaction, announced before and recorded after."""
+        if self._fence is not None:
+            self._fence.check_bare(statement)
         begun = self._done.step_begun == self._step
         build = indexes.IndexBuild.parse(statement.text)
         note = self._done.step_note if begun else indexes.note(self._connection, build) if build else ""

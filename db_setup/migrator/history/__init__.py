@@ -16,6 +16,7 @@ from migrator.history.rows import NONE, SCHEMA, AppliedMigration, HistorySnapsho
 from migrator.lazy import late
 
 if TYPE_CHECKING:
+    from migrator.history.fence import Fence, FencedFile, ForeignObject
     from migrator.history.hash_chain import TamperedRow
     from migrator.history.history import History
     from migrator.history.records import ApplyRecord, Record, StepProgress
@@ -26,6 +27,9 @@ else:
         __name__,
         {
             "ApplyRecord": "records",
+            "Fence": "fence",
+            "FencedFile": "fence",
+            "ForeignObject": "fence",
             "History": "history",
             "Record": "records",
             "RollbackHistory": "rollback_records",
@@ -41,6 +45,9 @@ __all__ = [
     "SCHEMA",
     "AppliedMigration",
     "ApplyRecord",
+    "Fence",
+    "FencedFile",
+    "ForeignObject",
     "History",
     "HistorySnapshot",
     "Record",

@@ -26,6 +26,7 @@ from migrator.version import VERSION
 
 if TYPE_CHECKING:
     from migrator.files import Migration
+    from migrator.history.fence import Fence
     from migrator.history.hash_chain import TamperedRow
 
 # A column that tables of an earlier version do not have is found in what stands before LATERAL.
@@ -47,6 +48,21 @@ SELECT NULL::bigint, r.package_version, '', '', NULL::integer, r.history_head, N
 FROM {_MISSING}, LATERAL (
     SELECT history_head, package_version FROM {SCHEMA}.runs WHERE action <> 'rotate' AND id <> {{but}}
     ORDER BY id DESC LIMIT 1) r"""
+# Where the OIDs of a fence were read: those of a database that was restored from a dump, or upgraded, are others.
+_STAMP = (
+    f"pg_catalog.concat_ws('/', '{SCHEMA}.runs'::pg_catalog.regclass::pg_catalog.oid, "
+    f"'{SCHEMA}'::pg_catalog.regnamespace::pg_catalog.oid, (SELECT oid FROM pg_catalog.pg_database "
+    "WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))"
+)
+# The newest fence, while one of its files is not applied: under its name, or renamed since.
+_FENCE = f"""(SELECT pg_catalog.json_build_array(f.fence, (f.fence OPERATOR(pg_catalog.->>) 'stamp')
+        OPERATOR(pg_catalog.=) {_STAMP})::text
+    FROM (SELECT NULL::jsonb AS fence) missing, LATERAL (
+        SELECT fence FROM {SCHEMA}.runs WHERE fence IS NOT NULL ORDER BY id DESC LIMIT 1) f
+    WHERE EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(f.fence OPERATOR(pg_catalog.->) 'files') e(file)
+        WHERE NOT EXISTS (SELECT FROM {SCHEMA}.history h WHERE h.state OPERATOR(pg_catalog.=) 'applied'
+            AND (h.name OPERATOR(pg_catalog.=) (e.file OPERATOR(pg_catalog.->>) 0)
+                OR h.checksum OPERATOR(pg_catalog.=) (e.file OPERATOR(pg_catalog.->>) 2))))) AS fence"""
 _PATIENCE = "SET statement_timeout = '10s'"  # the time of the run may be over, and this is to be recorded
 _OF_SCHEMAS = ", ".join(
     f"'pg_catalog.{name}'::pg_catalog.regclass"
@@ -97,6 +113,8 @@ class History:
         self._connection = connection
         self.warnings: list[str] = []
         """What a check has found that is no reason to refuse."""
+        self.fence: Fence | None = None
+        """The fence that holds in the run, which is read when that is begun."""
 
     def read(self, *, dates: bool = False) -> HistorySnapshot:
         """Return what is applied, in the order of application; reads only, whatever it finds."""
@@ -167,7 +185,8 @@ class History:
 
         values = self._connection.literals(action, request_id, VERSION, message)
         sql = f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version, message) VALUES ({values}) RETURNING id"
-        number, newest = self._connection.rows(f"{sql}, {IS_NEWEST}")[0][:2]
+        number, newest, fence = self._connection.rows(f"{sql}, {IS_NEWEST}, {_FENCE}")[0][:3]
+        self.fence = _fence(fence)
         if not newest:
             self._connection.run(UPGRADE)
             self._connection.take_notices()
@@ -354,6 +373,37 @@ class History:
             f"UPDATE {SCHEMA}.runs SET lock_report = {self._connection.literal(report)}::pg_catalog.jsonb "
             f"WHERE id OPERATOR(pg_catalog.=) {run_id}"
         )
+
+    # ---- the fence of an adoption
+
+    def record_fence(self, run_id: int, fence: Fence) -> None:
+        """Keep the fence of an adoption in its row; it holds from the next run on, in place of an earlier one."""
+        stored = f"{self._connection.literal(fence.as_json())}::pg_catalog.jsonb"
+        stamp = f"pg_catalog.jsonb_build_object('stamp', {_STAMP})"
+        self._connection.run(
+            f"UPDATE {SCHEMA}.runs SET fence = {stored} OPERATOR(pg_catalog.||) {stamp} "
+            f"WHERE id OPERATOR(pg_catalog.=) {run_id}"
+        )
+
+    def lift_fence(self, run_id: int) -> None:
+        """Record that no file is fenced any more: from now on a person answers for what they change."""
+        from migrator.history.fence import Fence  # noqa: PLC0415 - for adoptions
+
+        self.record_fence(run_id, Fence())
+
+    def read_fence(self) -> Fence | None:
+        """Return the fence that holds now, for those who begin no run; None where each of its files is applied."""
+        return _fence(self._connection.rows(f"SELECT {_FENCE}")[0][0])
+
+
+def _fence(found: str | None) -> Fence | None:
+    """Return a fence as the history has it: its JSON, and whether the OIDs in it are those of this database."""
+    if not found:
+        return None
+    from migrator.history.fence import Fence  # noqa: PLC0415 - for databases that were adopted
+
+    stored, same = json.loads(found)
+    return Fence.of_json(stored, oids_hold=bool(same))
 
 
 def _numbers(version: str) -> list[int]:

@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.runs (
     package_version text NOT NULL,
     lock_report jsonb,
     history_head text,
-    removed jsonb
+    removed jsonb,
+    fence jsonb
 );
 CREATE TABLE IF NOT EXISTS {SCHEMA}.history (
     position bigint GENERATED ALWAYS AS IDENTITY,
@@ -66,7 +67,7 @@ COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found 
 
 UPGRADE = f"""
 ALTER TABLE {SCHEMA}.runs ADD COLUMN IF NOT EXISTS lock_report jsonb, ADD COLUMN IF NOT EXISTS history_head text,
-    ADD COLUMN IF NOT EXISTS removed jsonb;
+    ADD COLUMN IF NOT EXISTS removed jsonb, ADD COLUMN IF NOT EXISTS fence jsonb;
 ALTER TABLE {SCHEMA}.history ADD COLUMN IF NOT EXISTS evidence text, ADD COLUMN IF NOT EXISTS down_sql text,
     ADD COLUMN IF NOT EXISTS chain text, ADD COLUMN IF NOT EXISTS previous text,
     ADD COLUMN IF NOT EXISTS earlier_checksums text;
@@ -74,6 +75,8 @@ COMMENT ON COLUMN {SCHEMA}.runs.lock_report IS 'What each statement locked, wher
 COMMENT ON COLUMN {SCHEMA}.runs.history_head IS
     'Number of rows in the chain, chain and name of the last one when the run ended; empty: the rows are not sealed';
 COMMENT ON COLUMN {SCHEMA}.runs.removed IS 'The rows that it took from the history, by a rollback or a repair';
+COMMENT ON COLUMN {SCHEMA}.runs.fence IS
+    'Of an adoption: the files that were pending, and what was there, which no file makes and they must not change';
 COMMENT ON COLUMN {SCHEMA}.history.state IS
     'applied; running: a stepwise file that is to be continued; reverting: its down migration is to be continued';
 COMMENT ON COLUMN {SCHEMA}.history.evidence IS 'How it is known that a file not run here is applied';
@@ -84,9 +87,9 @@ COMMENT ON COLUMN {SCHEMA}.history.earlier_checksums IS
     'Beginnings of the checksums that a repeatable or edited file had before, the oldest first';
 """
 
-IS_NEWEST = f"""(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) 8 FROM pg_catalog.pg_attribute WHERE NOT attisdropped
+IS_NEWEST = f"""(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) 9 FROM pg_catalog.pg_attribute WHERE NOT attisdropped
     AND (attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.runs'::pg_catalog.regclass::pg_catalog.oid
-        AND attname OPERATOR(pg_catalog.=) ANY ('{{lock_report,history_head,removed}}'::pg_catalog.name[])
+        AND attname OPERATOR(pg_catalog.=) ANY ('{{lock_report,history_head,removed,fence}}'::pg_catalog.name[])
     OR attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.history'::pg_catalog.regclass::pg_catalog.oid
         AND attname OPERATOR(pg_catalog.=) ANY (
             '{{evidence,down_sql,chain,previous,earlier_checksums}}'::pg_catalog.name[]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg2 import errorcodes
 
 from migrator.database import TRANSIENT, migration_error
-from migrator.errors import ConnectionLost, Progress, ServerError
+from migrator.errors import ConnectionLost, Progress, RunError, ServerError
 from migrator.events import Listener
 from migrator.execution import Supervision, needs_steps
 from migrator.formatting import listed
@@ -19,6 +20,9 @@ from migrator.rehearsal.lock_trace import LockTrace
 from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
 from migrator.sql import Statement
 from migrator.sql.effects import acts_outside, notifies
+
+if TYPE_CHECKING:
+    from migrator.history import Fence
 
 _NOTHING_KEPT = "nothing: a rehearsal is rolled back"
 _SLACK = 0.05  # seconds
@@ -41,13 +45,16 @@ class Ending(NamedTuple):
 class Rehearsal:
     """Runs the files on one session; ``ending`` is why it ended before the last statement, if it did."""
 
-    def __init__(self, supervision: Supervision, listen: Listener, *, untracked: bool) -> None:
+    def __init__(
+        self, supervision: Supervision, listen: Listener, *, untracked: bool, fence: Fence | None = None
+    ) -> None:
         self._supervision = supervision
         self._connection = supervision.connection
         self._deadline = supervision.deadline
         self._watchdog = supervision.watchdog
         self._listen = listen
         self._untracked = untracked
+        self._fence = fence
         self._statement: Statement | None = None  # the one that runs now
         self._started = 0.0
         self._notifies = False
@@ -89,6 +96,7 @@ class Rehearsal:
         self._listen("migration.started", {"migration": name, "number": pending.number, "mode": script.mode})
         try:
             self._begin_file(script, name)
+            check_fence = self._fenced(pending, script)
             for statement in script.body():
                 if acts_outside(statement):
                     self._stop(work, position, f"line {statement.line} acts outside the transaction, and would stay")
@@ -99,6 +107,7 @@ class Rehearsal:
                 return
             self._check(script)
             self._end_file(script)
+            self._refused(name, check_fence)
         except (ServerError, ConnectionLost) as error:
             self._end_early(error, work, position)
         for notice in self._connection.take_notices():
@@ -123,14 +132,29 @@ class Rehearsal:
         """Run the file's check, as migrate does before it commits."""
         if script.check is None:
             return
-        from migrator.errors import CheckFailed  # noqa: PLC0415 - for files that have one
         from migrator.execution import check_within  # noqa: PLC0415 - for files that have one
 
+        self._refused(script.migration.name, partial(check_within, self._connection, script.check))
+
+    def _fenced(self, pending: Pending, script: Script) -> Callable[[], None] | None:
+        """Return what raises ChangesForeignObject at the end of a file that is fenced, as migrate does."""
+        migration = pending.migration
+        if self._fence is None or not self._fence.covers(migration.name, pending.number, migration.checksum):
+            return None
+        from migrator.execution import FileFence  # noqa: PLC0415 - for databases that were adopted
+
+        fence = FileFence(self._connection, self._fence, migration.name)
+        self._connection.run(fence.before)
+        return partial(fence.check, script.body(), fence.changes())  # by a file before it, in the same transaction
+
+    def _refused(self, name: str, check: Callable[[], None] | None) -> None:
+        """Ask what migrate asks before it commits; raises what that raises."""
         self._statement = None
         try:
-            check_within(self._connection, script.check)
-        except CheckFailed as error:
-            raise error.replace(applied=_NOTHING_KEPT, progress=Progress(failed=script.migration.name)) from None
+            if check is not None:
+                check()
+        except RunError as error:
+            raise error.replace(applied=_NOTHING_KEPT, progress=Progress(failed=name)) from None
 
     def _end_file(self, script: Script) -> None:
         """Do what COMMIT does about deferred constraints, and let later files find them deferred again.

@@ -1,0 +1,51 @@
+"""The fence of an adoption: what the files that are still to be run must leave as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from migrator.adoption.fingerprint import Name
+from migrator.database import Connection
+from migrator.execution import read_foreign
+from migrator.files import Migration
+from migrator.history import AppliedMigration, Fence, ForeignObject
+from migrator.planning import Pending
+from migrator.sql import read_text, without_comments
+
+_NEW_ROLE = re.compile(r'\bcreate\s+(?:role|user|group)\s+("(?:[^"]|"")+"|[^\s;("%]+)', re.IGNORECASE)
+_IN_EVERY_DATABASE = frozenset({"pg_authid", "pg_default_acl", "pg_extension"})
+_PUBLIC = "schema public"
+
+
+def fence_around(
+    connection: Connection, items: Sequence[Pending], left: Sequence[Pending], made: Collection[Name]
+) -> Fence | None:  # fmt: skip
+    """Return the fence around the files that are left; None where the database has nothing that the files do not make.
+
+    ``items`` are all files, ``made`` the names that they give.
+    """
+    if not left:
+        return None
+    names = {name.as_foreign() for name in made} | {("role", "", role) for role in roles_made(items)}
+    foreign = read_foreign(connection, names)
+    if not any(map(_is_somebody_s, foreign)):
+        return None
+    rows = (AppliedMigration(item.migration.name, item.number, item.migration.checksum, "applied") for item in left)
+    return Fence.around(rows, foreign)
+
+
+def _is_somebody_s(found: ForeignObject) -> bool:
+    """Return whether an object is that of another application, rather than something that every server has."""
+    return found.catalog not in _IN_EVERY_DATABASE and found.identity != _PUBLIC
+
+
+def roles_made(items: Iterable[Pending]) -> Iterator[str]:
+    """Yield the roles that files create, in blocks of code, too: a scratch database does not show them."""
+    for item in items:
+        for name in _NEW_ROLE.findall(without_comments(_text(item.migration))):
+            yield name[1:-1].replace('""', '"') if name.startswith('"') else name.strip("'").lower()
+
+
+def _text(migration: Migration) -> str:
+    return "".join(read_text(migration.name, migration.path, migration.size))

@@ -1,0 +1,166 @@
+"""The fence around one file: what is in the database and no file makes stays as it is, or the file is rolled back.
+
+A change is seen in three ways, each of which tells this transaction's from those of other sessions:
+
+- A row of a catalog that this transaction has written has its number in xmin. A transaction that sees a row of a
+  transaction in progress is that transaction.
+- A transaction keeps the locks on what it drops, and on the tables whose rows it may change, to its end.
+- Of a row of a shared catalog that is gone, or cannot be read: what was there before the file, and the server's counts.
+
+What is rolled back to a savepoint leaves neither row nor lock, and is no change. What runs outside any transaction is
+seen too late, so it is run only where its text says which tables it is about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from typing import NoReturn
+
+from migrator.database import SAFE_PATH_SQL, Connection
+from migrator.errors import ChangesForeignObject
+from migrator.execution.fence_queries import BEFORE_SQL, ROLES_UPDATED_SQL, SOME_ROLE, changes_sql, relations_sql
+from migrator.execution.foreign import located
+from migrator.formatting import listed, quoted
+from migrator.history import Fence
+from migrator.scripts import Script, place
+from migrator.sql import Kind, Statement, first_code, without_comments
+
+_SAVEPOINT = "db_setup_fence"
+_SAFELY = f"{SAFE_PATH_SQL.replace('SET', 'SET LOCAL')}; SET LOCAL jit = off"
+_MOST_NAMED = 12
+_NO_FILE_MAKES = "which no file makes"
+_FIX = (
+    "change {file}, so that it leaves alone what is not its own; or, if that is what it is for, record that all files "
+    "are to run: baseline --target none; {file} may then change {what}"
+)
+
+_RESERVED = r"(?:full|freeze|verbose|analyze|analyse|only|concurrently)\b"  # no name of a table, unless in quotes
+_NAME = rf'(?:"(?:[^"]|"")+"|(?!{_RESERVED})[^\s".(),;*]+)'
+_TABLE = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
+_TABLES = rf"(?P<tables>{_TABLE}\s*(?:,\s*{_TABLE}\s*)*?)(?:\b(?:cascade|restrict)\s*)?;?\s*\Z"
+_BUILD = r"create\s+(?:unique\s+)?index\s+concurrently\s+"
+_TABLES_OF = tuple(
+    re.compile(rf"\s*{head}", re.IGNORECASE)
+    for head in (
+        rf"{_BUILD}(?:(?:if\s+not\s+exists\s+)?(?!on\s){_NAME}\s*)?\bon\s+(?:only\s+)?(?P<tables>{_TABLE})",
+        rf"drop\s+index\s+concurrently\s+(?:if\s+exists\s+)?{_TABLES}",
+        rf"reindex\s*(?:\([^)]*\)\s*)?(?:table|index)\s+(?:concurrently\s+)?{_TABLES}",
+        rf"vacuum\s*(?:\([^)]*\)\s*)?(?:\b(?:full|freeze|verbose|analyze|analyse|only)\s+)*{_TABLES}",
+        rf"alter\s+table\s+(?:if\s+exists\s+)?(?:only\s+)?(?P<tables>{_TABLE})\s+detach\s+partition\s",
+    )
+)
+_VACUUM = re.compile(r"\s*vacuum\b", re.IGNORECASE)
+_COLUMNS = re.compile(rf"(?<=[\w\"])\s*\(\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\)")
+_EACH = re.compile(rf"({_TABLE})\s*(?:,|\Z)")
+
+_ALTER_ROLE = re.compile(
+    r'\s*alter\s+(?:role|user|group)\s+("(?:[^"]|"")+"|(?!mapping\b)[^\s;("]+)\s+(?!set\b|reset\b|in\s|add\b|drop\b)',
+    re.IGNORECASE,
+)
+_KEYWORDS = frozenset(f"role {word}" for word in ("current_user", "current_role", "session_user", "user", "all"))
+
+
+class FileFence:
+    """The fence around one file, made before the first statement of that.
+
+    Its objects are found by their names where the database is not the one in which the fence was made.
+    """
+
+    before = BEFORE_SQL
+    """The statement that is sent at the beginning of the file's transaction."""
+
+    def __init__(self, connection: Connection, fence: Fence, file: str) -> None:
+        self._connection = connection
+        self._file = file
+        self._objects = located(connection, fence)
+
+    def check_end(self, statements: Iterable[Statement] = ()) -> None:
+        """Raise ChangesForeignObject for what the transaction of the statements has changed; its end is sent next.
+
+        What is deferred to the end is done before: a trigger may change anything.
+        """
+        self._connection.run("SET CONSTRAINTS ALL IMMEDIATE")
+        self.check(statements)
+
+    def check(self, statements: Iterable[Statement] = (), but: Collection[str] = ()) -> None:
+        """Raise ChangesForeignObject for what the open transaction has changed, but for what is named."""
+        found = [what for what in self.changes() if what not in but]
+        if SOME_ROLE in found and self._alter_own_roles(statements):
+            found.remove(SOME_ROLE)
+        if found:
+            self._refuse(f"{self._file} changes {listed(found, _MOST_NAMED)}, {_NO_FILE_MAKES}; rolled back", found[0])
+
+    def _alter_own_roles(self, statements: Iterable[Statement]) -> bool:
+        """Return whether no row of pg_authid was updated but by statements that name a role which is not foreign."""
+        foreign = {item.identity for item in self._objects if item.catalog == "pg_authid"} | _KEYWORDS
+        altered = filter(None, map(_altered, statements))
+        own = sum(foreign.isdisjoint((f"role {role}", f"role {quoted(role)}")) for role in altered)
+        return self._connection.rows(ROLES_UPDATED_SQL) == [(own,)]
+
+    def changes(self) -> list[str]:
+        """Return what the open transaction has changed, or may have, of what no file makes."""
+        query = changes_sql(self._objects, self._connection.literal)
+        rows = self._connection.rows(f"SAVEPOINT {_SAVEPOINT}; {_SAFELY}; {query}")
+        self._connection.run(f"ROLLBACK TO {_SAVEPOINT}")
+        return [text for (text,) in rows]
+
+    def refuse_unprovable(self, script: Script) -> None:
+        """Raise ChangesForeignObject for what runs outside any transaction, and does not say which tables it is about.
+
+        Asked before the first step, so that the file is not left half applied.
+        """
+        for statement in script.steps():
+            if statement.kind is Kind.OUTSIDE and tables_of(statement) is None:
+                self._refuse_unseen(statement)
+
+    def check_bare(self, statement: Statement) -> None:
+        """Raise ChangesForeignObject for what is to run outside any transaction, unless it is about other tables."""
+        tables = tables_of(statement)
+        if tables is None:
+            self._refuse_unseen(statement)
+        oids = [f"pg_catalog.to_regclass({name})::pg_catalog.oid" for name in map(self._connection.literal, tables)]
+        if not oids:
+            return
+        ((found,),) = self._connection.rows(f"SELECT pg_catalog.concat_ws(', ', {', '.join(oids)})")
+        if found and (foreign := self._foreign(found)):
+            self._refuse(f"this changes {listed(foreign)}, {_NO_FILE_MAKES}; it was not run", foreign[0], statement)
+
+    def _foreign(self, oids: str) -> list[str]:
+        relations = relations_sql(self._objects, self._connection.literal)
+        query = f"{relations} SELECT DISTINCT identity FROM relations WHERE oid IN ({oids}) ORDER BY 1"
+        rows = self._connection.rows(f"BEGIN; {_SAFELY}; {query}")
+        self._connection.run("ROLLBACK")
+        return [text for (text,) in rows]
+
+    def _refuse_unseen(self, statement: Statement) -> NoReturn:
+        text = "this runs outside any transaction, where what no file makes cannot be watched; it was not run"
+        self._refuse(text, "what no file makes", statement)
+
+    def _refuse(self, text: str, example: str, statement: Statement | None = None) -> NoReturn:
+        raise ChangesForeignObject(
+            text,
+            fix=_FIX.format(file=self._file, what=example),
+            where=place(statement, first_code(statement.text), self._file) if statement else None,
+        )
+
+
+def _altered(statement: Statement) -> str:
+    """Return the role whose attributes a statement alters, or ""."""
+    if statement.words[:1] != ("alter",) or (found := _ALTER_ROLE.match(without_comments(statement.text))) is None:
+        return ""
+    name = found[1]
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+def tables_of(statement: Statement) -> list[str] | None:
+    """Return the tables and indexes that a statement outside any transaction is about; None where it may be any."""
+    if statement.words[:1] == ("discard",):
+        return []
+    plain = without_comments(statement.text)
+    if _VACUUM.match(plain):
+        plain = _COLUMNS.sub("", plain)
+    for pattern in _TABLES_OF:
+        if found := pattern.match(plain):
+            return [name.strip() for name in _EACH.findall(found["tables"].strip())]
+    return None

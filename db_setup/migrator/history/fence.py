@@ -1,0 +1,78 @@
+"""The fence of an adoption: what the files that were pending then must leave as it is. Pure.
+
+An adoption shows which files are applied to a database. Of the others it knows what they make, and not what they
+destroy; so until such a file is applied, it may change nothing that was there and that no file makes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Self
+
+from migrator.files import parse_number, split_name
+from migrator.history.rows import AppliedMigration
+
+
+class FencedFile(NamedTuple):
+    """A file that was pending at the adoption, as it was then."""
+
+    name: str
+    number: str
+    checksum: str
+
+
+class ForeignObject(NamedTuple):
+    """What is in a database and no file makes: its catalog ("pg_class"), OID, and what people call it.
+
+    ``identity`` is the kind and the quoted name, which identify the object where OIDs differ: in a database that was
+    dumped and restored, or upgraded.
+    """
+
+    catalog: str
+    oid: int
+    identity: str
+
+
+class Fence(NamedTuple):
+    """The files that are fenced, and what they may not change.
+
+    ``oids_hold`` is false where the database is not, or no longer, the one in which the OIDs were read.
+    """
+
+    files: tuple[FencedFile, ...] = ()
+    foreign: tuple[ForeignObject, ...] = ()
+    oids_hold: bool = True
+
+    @classmethod
+    def around(cls, pending: Iterable[AppliedMigration], foreign: Iterable[ForeignObject]) -> Self:
+        """Return the fence around files that are pending, given as the rows that they would have in the history."""
+        return cls(tuple(FencedFile(row.name, row.number, row.checksum) for row in pending), tuple(foreign))
+
+    def covers(self, name: str, number: str, checksum: str) -> bool:
+        """Return whether a pending file is one of the fenced ones, or may be.
+
+        A file can be edited, renamed and renumbered between two runs. So all are fenced that have the name, the text
+        or, but for its number, the name of a fenced one, or a number that is not above those of all fenced ones. A file
+        with a higher number, a new name and a new text was written after the adoption.
+        """
+        rank = parse_number(number)
+        last = max((parse_number(file.number) for file in self.files), default=())
+        stem = split_name(name)[1]
+        return bool(rank and rank <= last) or any(
+            name == file.name or checksum == file.checksum or (stem and stem == split_name(file.name)[1])
+            for file in self.files
+        )
+
+    def as_json(self) -> str:
+        """Return the fence in the form in which it is stored."""
+        objects: dict[str, list[tuple[int, str]]] = {}
+        for item in self.foreign:
+            objects.setdefault(item.catalog, []).append((item.oid, item.identity))
+        return json.dumps({"files": self.files, "foreign": objects}, ensure_ascii=False)
+
+    @classmethod
+    def of_json(cls, stored: Mapping[str, Any], *, oids_hold: bool) -> Self:
+        """Return a fence that was stored."""
+        foreign = [ForeignObject(catalog, *item) for catalog, items in stored["foreign"].items() for item in items]
+        return cls(tuple(FencedFile(*file) for file in stored["files"]), tuple(foreign), oids_hold)
