@@ -63,8 +63,8 @@ def test_repair_takes_over_the_others(invoke: Invoke, marked: Database, folder: 
 
 
 def test_word_of_a_person_is_taken(invoke: Invoke, marked: Database) -> None:
-    """Where the tables are gone on purpose, a baseline takes over all names, and the rest is run."""
-    invoke({"action": "baseline", "target_revision": "head", "confirm": True})
+    """Where the tables are gone on purpose, a baseline records all names, and the rest is run."""
+    invoke({"action": "baseline", "target_revision": "003", "confirm": True})
     assert names(marked) == ["001_a.sql", "002_b.sql", "003_c.sql"]
     assert invoke()["applied_migrations"] == ["004_d.sql"]
 
