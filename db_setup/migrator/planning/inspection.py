@@ -56,6 +56,12 @@ def _inspected(
         applied = tuple(row for row in applied if row.name not in folder.skipped)
     policy = Policy(target, context.settings.strict_order, context.settings.allow_missing)
     plan = make_plan(folder.files, applied, snapshot.has_tables, policy, folder.repeatable)
+    if folder.suspects:
+        from migrator.planning.foreign import without_foreign_files  # noqa: PLC0415 - for folders that have such files
+
+        plan = without_foreign_files(
+            plan, folder, lambda files, again: make_plan(files, applied, snapshot.has_tables, policy, again)
+        )
     imported = applied if snapshot.first_generation else ()
     nothing = not (plan.pending or plan.renames or imported or plan.problems)
     return Inspection(snapshot, target, applied, imported, plan, folder.skipped, nothing)
