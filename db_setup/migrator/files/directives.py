@@ -20,6 +20,7 @@ _NAMES_SOME = re.compile(r"--[ \t]*db_setup:.*\benv=")
 _DIRECTIVE_PREFIX = "db_setup:"
 _KNOWN_DIRECTIVES = ("no-transaction",)
 _FORWARD_ONLY = "forward-only"
+_KNOWN = f"{', '.join(_KNOWN_DIRECTIVES)}, env=NAME,NAME (no spaces), {_FORWARD_ONLY}"
 
 
 class Directives(NamedTuple):
@@ -55,7 +56,7 @@ def parse_directives(head: str, file_name: str) -> Directives:
 
 @cache
 def _forward_only() -> re.Pattern[bytes]:
-    return re.compile(rb"[ \t]{0,99}--[ \t]{0,99}db_setup:[ \t]{0,99}forward-only[ \t]{0,99}(?:\r\n|\r|\n|\Z)")
+    return re.compile(rb"[ \t]{0,20}--[ \t]{0,20}db_setup:[ \t]{0,20}forward-only[ \t]{0,20}(?:\r\n|\r|\n|\Z)")
 
 
 def after_forward_only(content: bytes) -> bytes | None:
@@ -94,7 +95,7 @@ def _words(text: str, line: str, line_number: int, file_name: str) -> list[str]:
             raise UnknownDirective(
                 f'unknown directive "{shown}"',
                 where=Location(file_name, line_number, max(line.find(word), 0) + 1, line),
-                fix=f"write one of: {', '.join(_KNOWN_DIRECTIVES)}, {_FORWARD_ONLY}, env=NAME,NAME (no spaces); or remove the line",
+                fix=f"write one of: {_KNOWN}; or remove the line",
             )
     return words
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from migrator.errors import DownSection, TextError
-from migrator.files import Migration
+from migrator.files import Migration, down_name
 from migrator.files.foreign import FORWARD_ONLY, Mark, marks_in
-from migrator.files.migration import down_name
 from migrator.formatting import Location, cut
 from migrator.sql import Kind, Statement, first_code, read_text, split_chunks
 

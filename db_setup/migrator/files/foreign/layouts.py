@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from migrator.errors import ForeignLayout
+from migrator.files.migration import is_migration
 
 _MOST_NAMES = 5000
 _DEEPEST = 3  # folders below the one that is given
@@ -69,12 +70,11 @@ _LAYOUTS = (
         "Knex, Sequelize, TypeORM, node-pg-migrate or db-migrate", r"[0-9]{3,}[^/]*\.[cm]?[jt]s",
         "write the SQL of each migration to a file NAME.sql; where it reads SQL files of a folder, copy those",
     ),
-    _Layout("Laravel, Doctrine or Phinx", r"(?:Version)?[0-9]{4}[^/]*\.php", "write the SQL of each migration to a file"),
+    _Layout("Laravel, Doctrine or Phinx", r"(?:Version)?[0-9]{4}[^/]*\.php", "write the SQL of each one to a file"),
     _Layout("Ecto", r"[0-9]{14}_[^/]+\.exs", "write the SQL of each migration to a file"),
     _Layout("goose", r"[0-9]{3,}[^/]*\.go", "write the SQL of each migration to a file"),
 )  # fmt: skip
 _BESIDE = {"revert": "deploy", "down": "up", "undo": "do", "rollback": "deploy"}
-_LOWER_FOLDER = re.compile(r"(.+)/[^/]+\.sql")
 
 
 def refuse_foreign_layout(path: str | os.PathLike[str]) -> None:
@@ -86,7 +86,7 @@ def refuse_foreign_layout(path: str | os.PathLike[str]) -> None:
                 f"there is no migration directly in this folder; {name} looks like the layout of {layout.tool}",
                 fix=f"{layout.fix}. Files in subfolders are not run",
             )
-    if lower := next((found[1] for name in below if (found := _LOWER_FOLDER.fullmatch(name))), ""):
+    if lower := next((name.rpartition("/")[0] for name in below if "/" in name and is_migration(name)), ""):
         raise ForeignLayout(
             f"there is no migration directly in this folder, and there are .sql files in its subfolder {lower}",
             fix=f"set MIGRATIONS_DIR (or --migrations) to {lower}, or copy the files to this folder",

@@ -151,7 +151,7 @@ def _misplaced(name: str, folder: str, stem: str) -> MisplacedFile | None:
     if found := _compiled(rf"(?:[Bb]({_VERSION})(__.*)|B({_VERSION}))").fullmatch(stem):
         version = found[1] or found[3]
         return MisplacedFile(
-            f"{name} is by its name a baseline (Flyway), which in a new database stands for all up to version {version}",
+            f"{name} is by its name a baseline (Flyway), which in a new database stands for all up to {version}",
             fix=f"where the files up to version {version} are here, keep it outside this folder; where they are not, "
             f"rename it to V{version}{found[2] or ''}.sql; if all are to be run, write {FORWARD_ONLY}",
         )
