@@ -58,8 +58,8 @@ _SURE = (
         "db-migrate and others",
     ),
 )
-_UP = ("up", "upgrade", "upwards", "do", "apply", "deploy", "forward", "migrate", "u")
-_DOWN = "(?:down|downgrade|downwards|undo|rollback|revert|d)"
+_UP = ("up", "upgrade", "upwards", "do", "apply", "deploy", "forward", "migrate")
+_DOWN = "(?:down|downgrade|downwards|undo|rollback|revert)"
 _PLACES = (  # of such a word in a name: first, behind the number, last
     rf"(?i)(?P<before>){_DOWN}(?P<behind>{_SEPARATOR}.+)",
     rf"(?i)(?P<before>[0-9]+{_SEPARATOR}){_DOWN}(?P<behind>(?:{_SEPARATOR}.+)?)",
