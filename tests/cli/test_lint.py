@@ -204,6 +204,24 @@ def write_all(folder: Folder, *names: str) -> None:
         folder.write(name, f"SELECT '{name}';\n")
 
 
+def test_other_tools_files_on_the_base(folder: Folder, git: Git) -> None:
+    """What the base has may be applied, and is warned of; it is an error where it is new, or was edited here."""
+    folder.write("001_a.sql", "SELECT 1;\n-- DOWN\nSELECT 2;")
+    write_all(folder, "U1__a.sql", "repeatable/v.sql")
+    commit(git)
+    git("switch", "-q", "-c", "work")
+    folder.write("002_b.sql", "SELECT 1;\n-- DOWN\nSELECT 2;")
+    folder.write("U2__b.sql", "SELECT 1;")
+    folder.write("repeatable/v.sql", "SELECT 1;\n-- DOWN\nSELECT 2;")
+    assert short(find(folder)) == [
+        ("001_a.sql", 2, WARNING, "down_section"), ("002_b.sql", 2, ERROR, "down_section"),
+        ("U1__a.sql", 0, WARNING, "not_forward"), ("U2__b.sql", 0, ERROR, "not_forward"),
+        ("repeatable/v.sql", 2, ERROR, "down_section"),
+    ]  # fmt: skip
+    folder.write("001_a.sql", "-- db_setup: forward-only\nSELECT 1;\n-- DOWN\nSELECT 2;")
+    assert [item for item in short(find(folder)) if item[0] == "001_a.sql"] == []
+
+
 def test_environments_and_the_base(folder: Folder, git: Git) -> None:
     """What is edited, missing or renamed in a folder of an environment is found; repeatable files may change and go."""
     names = ["001_a.sql", "002_b.sql", "env/dev/003_c.sql", "env/dev/004_d.sql", "env/qa/010_e.sql", "006_f.sql"]

@@ -84,13 +84,14 @@ def _in_companions(file: Migration) -> Iterator[LintFinding]:
 
 
 def _foreign(seen: AllEnvironments, branch: Branch) -> Iterator[LintFinding]:
-    """Find what another tool would not run forward; what is on the base may be applied, and is warned of only."""
+    """Find what another tool would not run forward; what the base has like this may be applied, and is warned of."""
     files = {file.name: file for file in (*seen.files, *seen.repeatable)}
     for file in seen.suspects:
         if error := foreign_name(file, files) or down_section(file):
             finding = _of_error(error, file.name)
-            known = file.name in branch.known
-            yield finding._replace(level=WARNING, refusal="") if known else finding
+            there = branch.tip.get(file.name) or branch.fork.get(file.name)
+            may_be_applied = there is not None and there.checksum == file.checksum
+            yield finding._replace(level=WARNING, refusal="") if may_be_applied else finding
 
 
 def _is_another(file: Migration, branch: Branch) -> bool:
