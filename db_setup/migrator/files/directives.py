@@ -18,9 +18,8 @@ from migrator.formatting import Location
 
 _NAMES_SOME = re.compile(r"--[ \t]*db_setup:.*\benv=")
 _DIRECTIVE_PREFIX = "db_setup:"
-_KNOWN_DIRECTIVES = ("no-transaction",)
 _FORWARD_ONLY = "forward-only"
-_KNOWN = f"{', '.join(_KNOWN_DIRECTIVES)}, env=NAME,NAME (no spaces), {_FORWARD_ONLY}"
+_KNOWN_DIRECTIVES = ("no-transaction", _FORWARD_ONLY)
 
 
 class Directives(NamedTuple):
@@ -95,7 +94,7 @@ def _words(text: str, line: str, line_number: int, file_name: str) -> list[str]:
             raise UnknownDirective(
                 f'unknown directive "{shown}"',
                 where=Location(file_name, line_number, max(line.find(word), 0) + 1, line),
-                fix=f"write one of: {_KNOWN}; or remove the line",
+                fix=f"write one of: {', '.join(_KNOWN_DIRECTIVES)}, env=NAME,NAME (no spaces); or remove the line",
             )
     return words
 
