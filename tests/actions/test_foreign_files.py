@@ -252,6 +252,7 @@ def test_number_does_not_hide_the_name(cli: Cli, folder: Folder) -> None:
     """A number before Flyway's letter would make a migration of it, so number leaves such a file alone."""
     folder.write("V1__a.sql", LIVE)
     folder.write("U1__a.sql", DOWN)
+    assert "number" not in cli("status").out
     done = cli("number")
     assert done.status == 1
     assert "[not_forward]" in done.err
@@ -261,5 +262,5 @@ def test_number_does_not_hide_the_name(cli: Cli, folder: Folder) -> None:
 def test_exit_statuses(cli: Cli, folder: Folder) -> None:
     """lint, plan and migrate exit with 1, and show the place; status reports it."""
     folder.write("001_a.sql", f"{LIVE}-- migrate:down\n{DOWN}")
-    assert [cli(action).status for action in ("lint", "plan", "migrate", "status")] == [1, 1, 1, 0]
+    assert [cli(*words).status for words in (["lint"], ["plan"], ["plan", "--sql"], ["migrate"], ["status"])] == [1, 1, 1, 1, 0]
     assert "001_a.sql:2:1  001_a.sql has a down migration below" in cli("migrate").err

@@ -116,21 +116,39 @@ def test_the_down_migration_may_come_first(tmp_path: Path, down: str, up: str) -
     assert place(tmp_path, f"{down}\n-- rambler up\ncreate table t (i int);\n") == (1, 1)
 
 
-@pytest.mark.parametrize("size", [(1 << 15) - 30, 1 << 15, (1 << 18) - 20, (1 << 18) + (1 << 15) - 4, 2 << 20])
+@pytest.mark.parametrize("size", [1 << 15, 1 << 18, (1 << 18) + (1 << 15), 2 << 20])
 def test_mark_of_a_large_file(tmp_path: Path, size: int) -> None:
     """A mark counts wherever it is, across the border of two pieces too."""
-    for shift in range(12):
-        text = "select 1;\n" * ((size - shift) // 10) + "\n" * shift + "-- +goose Down\ndrop table t;\n"
-        assert place(tmp_path, text) == (text[: text.index("--")].count("\n") + 1, 1)
+    for before in range(size - 17, size + 3):
+        text = f"select '{'x' * (before - 11)}';\n-- +goose Down\ndrop table t;\n"
+        assert text.index("--") == before
+        assert place(tmp_path, text) == (2, 1)
 
 
 def test_large_file_is_read_in_pieces(tmp_path: Path) -> None:
     """The search holds a window of the file, not the file."""
-    file = written(tmp_path, "insert into t values (1, 'some text');\n" * 200_000 + "-- DOWN\ndrop table t;\n")
+    file = written(tmp_path, f"insert into t values ('{'x' * 5000}');\n" * 2000 + "-- DOWN\ndrop table t;\n")
     tracemalloc.start()
     assert down_section(file) is not None
     assert tracemalloc.get_traced_memory()[1] < file.size / 3
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["-- +" + "-" * 300_000, "-- " + " " * 300_000 + "x", "--" + "/" * 300_000, "-- " + "1" * 300_000, "-- +" + "a" * 300_000,
+     "-- down" + " " * 300_000 + "x", "-- " + "=-" * 150_000 + "x", " " * 300_000, "-- +goose" + "- " * 150_000, "#" * 300_000],
+    ids=lambda line: line[:8],
+)  # fmt: skip
+def test_long_line(tmp_path: Path, line: str) -> None:
+    """A line costs no more than its length, which a quadratic expression would turn into hours."""
+    assert place(tmp_path, f"select 1\n{line}\n;\n-- +goose Down\nselect 2;") == (4, 1)
+
+
+def test_liquibase(tmp_path: Path) -> None:
+    """An empty rollback of Liquibase ends where the next change begins."""
+    text = "--liquibase formatted sql\n--changeset a:1\nselect 1;\n--rollback\n--changeset a:2\nselect 2;\n--rollback drop table t;\n"
+    assert place(tmp_path, text) is None
 
 
 def test_message(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ class _Family(NamedTuple):
     up: str = ""
 
 
+# No two neighbours take the same characters, so that a long line costs no more than its length.
 _GAP = r"[- \t]*"
 _ANY = r"[^\r\n]*"
 _SIGNS = r"(?:[^\w\r\n]|_)*"
@@ -30,12 +31,12 @@ _FAMILIES = (
     # goose takes all "--" and one "+goose" out of the line; sql-migrate and micrate want their word first.
     _Family(
         "goose, sql-migrate",
-        rf"{_GAP}\+[ \t]*(?:[\w-]+[- \t:]+)?down\b|{_GAP}down{_GAP}\+goose\b",
-        rf"{_GAP}\+[ \t]*(?:[\w-]+[- \t:]+)?up\b|{_GAP}up{_GAP}\+goose\b",
+        rf"{_GAP}\+[ \t]*(?:\w+[- \t:]+)?down\b|{_GAP}down{_GAP}\+goose\b",
+        rf"{_GAP}\+[ \t]*(?:\w+[- \t:]+)?up\b|{_GAP}up{_GAP}\+goose\b",
     ),
     _Family("dbmate", *(rf"{_GAP}migrat(?:e|ions?)[ \t]*:[ \t]*{word}\b" for word in ("down", "up"))),
     _Family("tern", rf"{_ANY}create above[ \t]*/[ \t]*drop below"),
-    _Family("MyBatis Migrations", rf"{_GAP}//{_ANY}(?-i:@UNDO)|{_GAP}/*[ \t]*@undo\b"),
+    _Family("MyBatis Migrations", rf"{_GAP}//{_ANY}(?-i:@UNDO)|{_GAP}(?:/+[ \t]*)?@undo\b"),
     _Family("Play evolutions", rf"{_ANY}(?-i:!Downs)", rf"{_ANY}(?-i:!Ups)"),
     _Family("Mojo::Pg", rf"{_GAP}[0-9]+[ \t]*down\b", rf"{_GAP}[0-9]+[ \t]*up\b"),
     _Family("rambler", rf"{_GAP}rambler[ \t]+down\b", rf"{_GAP}rambler[ \t]+up\b"),
@@ -49,6 +50,7 @@ _FAMILIES = (
         rf"|{_GAP}migrat(?:e|ions?)[ \t]+down{_END}"
         rf"|{_GAP}(?:undo|roll ?back|revert|downgrade)[ \t]+(?:migration|script|sql|section|part|statements?){_END}",
         rf"{_SIGNS}(?:ups?|upgrade|do|apply|forward){_END}"
+        rf"|{_GAP}changeset\b"  # Liquibase, whose "--rollback" may be empty
         rf"|{_GAP}[@#!:%;]+[ \t]*up\b"
         rf"|{_GAP}up[ \t]*(?:[:(\[{{]|[-=]+[ \t])"
         rf"|{_GAP}up[ \t]+(?:script|sql|section|part|step|statements?)\b"
