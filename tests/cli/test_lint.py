@@ -75,8 +75,8 @@ def lint(folder: Folder, *words: str, **environ: str) -> Done:
         ({"001_a.sql": "", "001_a_down.sql": ""}, [("001_a_down.sql", 0, ERROR, "not_forward")]),
         ({"V1__a.sql": "", "U1__a.sql": ""}, [("U1__a.sql", 0, ERROR, "not_forward")]),
         ({"R__a.sql": "SELECT 1;"}, [("R__a.sql", 0, ERROR, "misplaced_file")]),
-        ({"env/dev/U1__a.sql": "", "repeatable/a.sql": "-- DOWN\nSELECT 1;"}, [
-            ("env/dev/U1__a.sql", 0, ERROR, "not_forward"), ("repeatable/a.sql", 1, ERROR, "down_section"),
+        ({"env/dev/U1__a.sql": "", "repeatable/a.sql": "SELECT 1;\n-- DOWN\nSELECT 1;"}, [
+            ("env/dev/U1__a.sql", 0, ERROR, "not_forward"), ("repeatable/a.sql", 2, ERROR, "down_section"),
         ]),
         ({"20240101_a/migration.sql": ""}, [("", 0, ERROR, "foreign_layout")]),
         ({"001_a.sql": "", "1_b.sql": ""}, [("1_b.sql", 1, ERROR, "duplicate_number")]),

@@ -73,8 +73,15 @@ def test_prose(tmp_path: Path, prose: str) -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("-- DOWN\ndrop table t;", (1, 1)),
-        ("\ufeff-- DOWN\ndrop table t;", (1, 1)),
+        ("-- +goose Down\ndrop table t;", (1, 1)),
+        ("\ufeff-- +goose Down\ndrop table t;", (1, 1)),
+        ("-- Rollback:\n-- drop table t;\n\ncreate table t ();", None),
+        ("-- Add t\n-- Down migration: drop table t;\ncreate table t ();\n", None),
+        ("-- Rollback:\n-- drop table t;\n\ncreate table t ();\n-- DOWN\ndrop table t;", (5, 1)),
+        ("-- Rollback:\n-- drop table t;\n\ncreate table t ();\n-- +goose Down\ndrop table t;", (5, 1)),
+        ("-- Rollback:\n-- up:\ncreate table t ();\n-- down:\ndrop table t;", (4, 1)),
+        ("-- up\n-- down\ndrop table t;", (2, 1)),
+        ("-- DOWN\nbegin;\ndrop table t;\ncommit;\n-- UP\ncreate table t ();", (1, 1)),
         ("select 1;\n-- DOWN\n", None),
         ("select 1;\n-- DOWN\n-- drop table t;\n/* drop table t; */\n", None),
         ("select 1;\n-- DOWN", None),
@@ -89,7 +96,7 @@ def test_prose(tmp_path: Path, prose: str) -> None:
         ("/*\n-- DOWN\n*/ select 2;", None),
         ("/* a /* b */\n-- DOWN\n*/ select 2;", None),
         ("/* DOWN */\nselect 2;", None),
-        ("/* made by hand */\n-- DOWN\nselect 2;", (2, 1)),
+        ("/* made by hand */\n-- +goose Down\nselect 2;", (2, 1)),
         ("create table t (\n-- up\na int,\n-- down\nb int\n);", None),
         ("create function f() returns int language sql begin atomic\n-- down\nselect 1;\nend;\nselect 2;", None),
         ("copy t from stdin;\n-- DOWN\n\\.\nselect 2;", None),
@@ -113,7 +120,7 @@ def test_the_down_migration_may_come_first(tmp_path: Path, down: str, up: str) -
     assert place(tmp_path, f"{down}\ndrop table t;\n{up}\ncreate table t (i int);") == (1, 1)
     assert place(tmp_path, f"{down}\n{up}\ncreate table t (i int);\n") is None
     assert place(tmp_path, f"{up}\ncreate table t (i int);\n{down}\n-- nothing\n") is None
-    assert place(tmp_path, f"{down}\n-- rambler up\ncreate table t (i int);\n") == (1, 1)
+    assert place(tmp_path, f"{up}\n{down}\n-- rambler up\ncreate table t (i int);\n") == (2, 1)
 
 
 @pytest.mark.parametrize("size", [1 << 15, 1 << 18, (1 << 18) + (1 << 15), 2 << 20])

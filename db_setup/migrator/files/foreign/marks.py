@@ -13,11 +13,16 @@ from typing import NamedTuple
 
 
 class _Family(NamedTuple):
-    """Marks that belong together, as patterns of what follows ``--``: a down part goes on to the next mark for up."""
+    """Marks that belong together, as patterns of what follows ``--``: a down part goes on to the next mark for up.
+
+    ``divides`` says that a mark means something only after a migration, or before a mark for up: above both, it may be
+    the head of a comment such as "Rollback:", with the statement in the lines below it.
+    """
 
     tool: str
     down: str
     up: str = ""
+    divides: bool = False
 
 
 # No two neighbours take the same characters, so that a long line costs no more than its length.
@@ -26,15 +31,17 @@ _ANY = r"[^\r\n]*"
 _SIGNS = r"(?:[^\w\r\n]|_)*"
 _END = rf"{_SIGNS}(?=[\r\n]|\Z)"
 _FAMILIES = (
-    # Its own expression is ^\s*--[\s-]*down\s+migration, whatever stands behind.
-    _Family("node-pg-migrate", rf"{_GAP}down[ \t]+migration", rf"{_GAP}up[ \t]+migration"),
+    # Its own expression is ^\s*--[\s-]*down\s+migration, whatever stands behind; without a mark for up, it runs all.
+    _Family("node-pg-migrate", rf"{_GAP}down[ \t]+migration", rf"{_GAP}up[ \t]+migration", divides=True),
     # goose takes all "--" and one "+goose" out of the line; sql-migrate and micrate want their word first.
     _Family(
         "goose, sql-migrate",
         rf"{_GAP}\+[ \t]*(?:\w+[- \t:]+)?down\b|{_GAP}down{_GAP}\+goose\b",
         rf"{_GAP}\+[ \t]*(?:\w+[- \t:]+)?up\b|{_GAP}up{_GAP}\+goose\b",
     ),
-    _Family("dbmate", *(rf"{_GAP}migrat(?:e|ions?)[ \t]*:[ \t]*{word}\b" for word in ("down", "up"))),
+    _Family(
+        "dbmate", rf"{_GAP}migrat(?:e|ions?)[ \t]*:[ \t]*down\b", rf"{_GAP}migrat(?:e|ions?)[ \t]*:[ \t]*up\b"
+    ),
     _Family("tern", rf"{_ANY}create above[ \t]*/[ \t]*drop below"),
     _Family("MyBatis Migrations", rf"{_GAP}//{_ANY}(?-i:@UNDO)|{_GAP}(?:/+[ \t]*)?@undo\b"),
     _Family("Play evolutions", rf"{_ANY}(?-i:!Downs)", rf"{_ANY}(?-i:!Ups)"),
@@ -55,6 +62,7 @@ _FAMILIES = (
         rf"|{_GAP}up[ \t]*(?:[:(\[{{]|[-=]+[ \t])"
         rf"|{_GAP}up[ \t]+(?:script|sql|section|part|step|statements?)\b"
         rf"|{_GAP}migrat(?:e|ions?)[ \t]+up{_END}",
+        divides=True,
     ),
 )  # fmt: skip
 _LINE = r"(?:^|(?<=\r))[ \t\f\v#]*"  # Play once began its lines with #
@@ -74,11 +82,12 @@ def has_down_line(text: bytes) -> bool:
 class Mark(NamedTuple):
     """A mark: the tool or tools that it is known from, which family it is of, whether it is for a down part.
 
-    ``start`` is the offset of its comment, ``text`` the comment.
+    ``start`` is the offset of its comment, ``text`` the comment; ``divides`` is as for the family.
     """
 
     tool: str
     family: int
+    divides: bool
     down: bool
     start: int
     text: str
@@ -98,4 +107,5 @@ def marks_in(text: str, start: int, end: int) -> Iterator[Mark]:
     for found in _mark_line().finditer(text, line, end):
         way = next(name for name, part in found.groupdict().items() if part is not None and name != "comment")
         family = int(way[1:])
-        yield Mark(_FAMILIES[family].tool, family, way[0] == "d", found.start("comment"), found["comment"].rstrip())
+        tool, _, _, divides = _FAMILIES[family]
+        yield Mark(tool, family, divides, way[0] == "d", found.start("comment"), found["comment"].rstrip())
