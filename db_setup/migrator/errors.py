@@ -163,6 +163,12 @@ class InvalidFileName(FolderError):
     code = "invalid_file_name"
 
 
+class ForeignLayout(FolderError):
+    """The folder has no migration at its top, and is laid out as another tool wants it."""
+
+    code = "foreign_layout"
+
+
 class TextError(DbSetupError):
     """The text of a file is refused before anything is touched."""
 
@@ -239,6 +245,24 @@ class ChangedSteps(PlanError):
     """A half-applied file was edited above the step that is next."""
 
     code = "changed_steps"
+
+
+class NotForward(PlanError):
+    """A pending file has a name by which another tool would not run it forward, such as Flyway's U1__users.sql."""
+
+    code = "not_forward"
+
+
+class DownSection(NotForward):
+    """A pending file has statements below the mark with which another tool begins its down migration."""
+
+    code = "down_section"
+
+
+class MisplacedFile(PlanError):
+    """A pending file is repeatable, or a baseline, for another tool, and would be run once here, after all others."""
+
+    code = "misplaced_file"
 
 
 class SecretError(DbSetupError):

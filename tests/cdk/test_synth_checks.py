@@ -33,6 +33,9 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "repeatable": ({"_001_a": "SELECT 1;", "repeatable/v": "SELECT 'x;"}, "repeatable/v.sql:1:8"),
     "duplicate": ({"_001_a": "SELECT 1;", "_001_b": "SELECT 2;"}, "001_b.sql:1:1: duplicate number 1: 001_a.sql"),
     "duplicate of an environment": ({"_001_a": "SELECT 1;", "env/dev/001_b": "SELECT 2;"}, "env/dev/001_b.sql:1:1"),
+    "mark of another tool": ({"_001_a": "SELECT 1;\n-- +goose Down\nSELECT 2;"}, "001_a.sql:2:1"),
+    "name of another tool": ({"V1__a": "SELECT 1;", "U1__a": "SELECT 2;"}, "rename it to V1__a.down.sql"),
+    "layout of another tool": ({"20240101_a/migration": "SELECT 1;"}, "copy each NAME/migration.sql to NAME.sql"),
 }
 
 
@@ -55,14 +58,14 @@ def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
 
 
 def test_remarks_are_warnings(tmp_path: Path) -> None:
-    """Unnumbered files, other tools' marks and files that are not run are reported, and stop nothing."""
-    folder = _folder(tmp_path, orders="SELECT 1;", _001_a="SELECT 1;\n-- +goose Down\n")
+    """Unnumbered files and files that are not run are reported, and stop nothing."""
+    folder = _folder(tmp_path, orders="SELECT 1;", _001_a="SELECT 1;")
     (folder / "002_b.SQL").write_text("SELECT 1;")
     site = make_site(tmp_path / "out")
     site.initializer(migrations=folder)
     found = synthesise(site.stack)
     said = "\n".join(found.warnings)
-    for text in ("orders.sql has no number", '"-- +goose Down"', "002_b.SQL is not run"):
+    for text in ("orders.sql has no number", "002_b.SQL is not run"):
         assert text in said
 
 
@@ -103,6 +106,17 @@ def test_an_edited_past_is_a_warning(tmp_path: Path) -> None:
     assert [warned.id for warned in found.warnings] == [
         "db_setup:edited_file", "db_setup:missing_file", "db_setup:renamed_file"
     ]  # fmt: skip
+
+
+def test_other_tools_files_that_may_be_applied_are_warnings(tmp_path: Path) -> None:
+    """What the main branch has stops no synth, since a running system may have applied it; a new file does."""
+    folder = _folder(tmp_path, _001_a="SELECT 1;\n-- +goose Down\nSELECT 2;")
+    _commit(folder)
+    assert [warned.id for warned in synth_checks.inspect(folder).warnings] == ["db_setup:down_section"]
+    (folder / "002_b.sql").write_text("SELECT 1;\n-- +goose Down\nSELECT 2;")
+    found = synth_checks.inspect(folder)
+    assert [text.partition("  ")[0] for text in found.errors] == ["002_b.sql:2:1"]
+    assert [warned.id for warned in found.warnings] == ["db_setup:down_section"]
 
 
 def test_remarks_for_a_review_are_left_to_lint(tmp_path: Path) -> None:

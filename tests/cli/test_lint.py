@@ -70,7 +70,15 @@ def lint(folder: Folder, *words: str, **environ: str) -> Done:
         ({"001_a.sql": "-- db_setup: no-transacton\n"}, [("001_a.sql", 1, ERROR, "unknown_directive")]),
         ({"001_a.sql": b"SELECT '\xff';"}, [("001_a.sql", 1, ERROR, "invalid_encoding")]),
         ({"001_a.sql": b"SELECT 1;\0"}, [("001_a.sql", 1, ERROR, "nul_byte")]),
-        ({"001_a.sql": "-- +goose Down\nSELECT 1;"}, [("001_a.sql", 1, WARNING, "down_part")]),
+        ({"001_a.sql": "-- +goose Down\nSELECT 1;"}, [("001_a.sql", 1, ERROR, "down_section")]),
+        ({"001_a.sql": "-- db_setup: forward-only\n-- +goose Down\nSELECT 1;"}, []),
+        ({"001_a.sql": "", "001_a_down.sql": ""}, [("001_a_down.sql", 0, ERROR, "not_forward")]),
+        ({"V1__a.sql": "", "U1__a.sql": ""}, [("U1__a.sql", 0, ERROR, "not_forward")]),
+        ({"R__a.sql": "SELECT 1;"}, [("R__a.sql", 0, ERROR, "misplaced_file")]),
+        ({"env/dev/U1__a.sql": "", "repeatable/a.sql": "SELECT 1;\n-- DOWN\nSELECT 1;"}, [
+            ("env/dev/U1__a.sql", 0, ERROR, "not_forward"), ("repeatable/a.sql", 2, ERROR, "down_section"),
+        ]),
+        ({"20240101_a/migration.sql": ""}, [("", 0, ERROR, "foreign_layout")]),
         ({"001_a.sql": "", "1_b.sql": ""}, [("1_b.sql", 1, ERROR, "duplicate_number")]),
         ({"001_a.SQL": ""}, [("", 0, WARNING, "not_run"), ("", 0, WARNING, "no_migrations")]),
         ({"a.sql": ""}, [("a.sql", 1, WARNING, "no_number")]),
@@ -194,6 +202,24 @@ def write_all(folder: Folder, *names: str) -> None:
     for name in names:
         (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
         folder.write(name, f"SELECT '{name}';\n")
+
+
+def test_other_tools_files_on_the_base(folder: Folder, git: Git) -> None:
+    """What the base has may be applied, and is warned of; it is an error where it is new, or was edited here."""
+    folder.write("001_a.sql", "SELECT 1;\n-- DOWN\nSELECT 2;")
+    write_all(folder, "U1__a.sql", "repeatable/v.sql")
+    commit(git)
+    git("switch", "-q", "-c", "work")
+    folder.write("002_b.sql", "SELECT 1;\n-- DOWN\nSELECT 2;")
+    folder.write("U2__b.sql", "SELECT 1;")
+    folder.write("repeatable/v.sql", "SELECT 1;\n-- DOWN\nSELECT 2;")
+    assert short(find(folder)) == [
+        ("001_a.sql", 2, WARNING, "down_section"), ("002_b.sql", 2, ERROR, "down_section"),
+        ("U1__a.sql", 0, WARNING, "not_forward"), ("U2__b.sql", 0, ERROR, "not_forward"),
+        ("repeatable/v.sql", 2, ERROR, "down_section"),
+    ]  # fmt: skip
+    folder.write("001_a.sql", "-- db_setup: forward-only\nSELECT 1;\n-- DOWN\nSELECT 2;")
+    assert [item for item in short(find(folder)) if item[0] == "001_a.sql"] == []
 
 
 def test_environments_and_the_base(folder: Folder, git: Git) -> None:

@@ -16,12 +16,13 @@ from migrator.cli import main
 from migrator.cli.arguments import parser
 from migrator.database import credentials
 from migrator.errors import DbSetupError, MigrationFailed, UsageError
+from migrator.files import read_folder
 from migrator.files.directives import _KNOWN_DIRECTIVES
 from migrator.files.migration import is_migration, looks_like_a_mistake, number_of
 from migrator.planning import states
 from migrator.report import Report
 from migrator.request import _REQUEST_KEYS, ACTIONS, KEYS_OF_ACTIONS, KEYS_OF_ALL, Request
-from migrator.scripts import script
+from migrator.scripts import down_section, script
 from migrator.settings import KINDS, Settings
 from migrator.users import grants
 from migrator.users.names import users_of
@@ -179,6 +180,36 @@ def test_file_names(name: str, number: str) -> None:
     else:
         spelled = () if number == "none" else tuple(int(part) for part in number.split(", "))
         assert (number_of(name) or ()) == spelled
+
+
+def _in_code(document: str, heading: str) -> list[list[str]]:
+    """Return what is set as code in the second cell of a table's rows, or else in the first."""
+    text = document.partition(f"### {heading}\n")[2].partition("\n#")[0]
+    rows = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")][1:]
+    return [re.findall("`([^`]+)`", cells[1]) or re.findall("`([^`]+)`", cells[0]) for cells in rows]
+
+
+def test_files_and_marks_of_other_tools(folder: Folder) -> None:
+    """The names and the marks that the tables show are refused, each for itself; a pair for its second half at most."""
+    text = REFERENCE.read_text(encoding="utf-8")
+    names = _in_code(text, "Files of other tools")
+    assert len(names) == 7
+    for row in names:
+        for number, name in enumerate(row):
+            for path in folder.path.iterdir():
+                path.unlink()
+            for other in (name, *row[number + 1 :]):
+                folder.write(other, "SELECT 1;")
+            suspects = [file.name for file in read_folder(folder).suspects]
+            assert name in suspects or name in {"email.sql", "002_x_upgrade.sql"}, name
+    marks = [mark for row in _in_code(text, "Marks of other tools") for mark in row]
+    assert len(marks) >= 15
+    for mark in marks:
+        for path in folder.path.iterdir():
+            path.unlink()
+        folder.write("001_a.sql", f"SELECT 1;\n{mark}\nSELECT 2;")
+        (file,) = read_folder(folder).files
+        assert down_section(file) is not None, mark
 
 
 @pytest.mark.parametrize("name", ["history", "runs"])

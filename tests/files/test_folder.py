@@ -108,8 +108,9 @@ def test_subfolder_is_not_run(tmp_path: Path, folder: str, inner: str, warned: b
     (tmp_path / folder).mkdir()
     if inner:
         (tmp_path / folder / inner).write_text("select 1;")
+    (tmp_path / "001_a.sql").write_text("select 1;")
     found = read_folder(tmp_path)
-    assert found.files == ()
+    assert [file.name for file in found.files] == ["001_a.sql"]
     assert [folder in warning for warning in found.warnings] == [True] * warned
 
 

@@ -202,15 +202,6 @@ def test_line_of_every_statement_is_that_of_the_file(tmp_path: Path, keep: bool)
     assert [(item.line, item.column) for item in script.body()] == [(2, 1), (4, 3), (4, 13)]
 
 
-@pytest.mark.parametrize("mark", ["-- +goose Down", "-- migrate:down", "-- +migrate Down", "--//@UNDO"])
-def test_down_migration_inside_a_file_is_warned_of(tmp_path: Path, mark: str) -> None:
-    """A file of another tool that holds its down migration too is run whole, so a warning says that it is."""
-    script = written(tmp_path, f"create table t (i int);\n{mark}\ndrop table t;\n")
-    assert len(script.warnings) == 1
-    assert "003_x.sql" in script.warnings[0]
-    assert mark in script.warnings[0]
-
-
 @pytest.mark.parametrize("size", [(1 << 18) - 1, 1 << 18, (1 << 18) + 1, (1 << 19) + 7])
 def test_large_file_reads_as_the_same_statements(tmp_path: Path, size: int, keep: bool) -> None:
     """A statement, a character of two bytes and a line end may lie across the border of two windows."""

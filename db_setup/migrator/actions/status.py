@@ -19,7 +19,8 @@ def status(context: RunContext) -> Report:
         by_hand = tampered_rows(context, connection, inspection)
     warnings = (*folder.warnings, *context.warnings, *adoption_warnings(inspection), *warnings)
     report = with_problems(describe(context, inspection, warnings, action="status"), by_hand)
-    suggestion = _suggestion([file.name for file in folder.files if file.number is None])
+    suspects = {file.name for file in folder.suspects}
+    suggestion = _suggestion([file.name for file in folder.files if file.number is None and file.name not in suspects])
     return report._replace(remark=" ".join(filter(None, (remark, suggestion))))
 
 

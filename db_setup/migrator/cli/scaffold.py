@@ -74,6 +74,7 @@ def number_files(context: RunContext) -> list[str]:
     new database would then apply the files in another order. Without a database the order follows from the folder.
     """
     folder = context.read_folder()
+    _refuse_foreign(folder)
     order, inspection = _order(context, folder)
     others = [name for name in folder.skipped if not name.startswith(REPEATABLE)]
     names = [*(file.name for file in folder.files), *others]
@@ -93,6 +94,16 @@ def number_files(context: RunContext) -> list[str]:
                 fix="give the user who runs this permission to write to its folder",
             ) from error
     return [f"{old.name} -> {new.name}" for old, new in moves]
+
+
+def _refuse_foreign(folder: Folder) -> None:
+    """Raise NotForward or MisplacedFile for an unnumbered file whose name says so, since a number would hide that."""
+    from migrator.files.foreign import foreign_name  # noqa: PLC0415 - for folders that have such files
+
+    files = {file.name: file for file in folder.files}
+    for file in folder.suspects:
+        if file.number is None and (error := foreign_name(file, files)):
+            raise error
 
 
 def _order(context: RunContext, folder: Folder) -> tuple[list[tuple[str, str]], Inspection | None]:

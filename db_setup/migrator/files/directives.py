@@ -5,9 +5,11 @@ Imported late, for files that have a directive and folders that have environment
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import NamedTuple
 
 from migrator.errors import UnknownDirective
@@ -16,7 +18,8 @@ from migrator.formatting import Location
 
 _NAMES_SOME = re.compile(r"--[ \t]*db_setup:.*\benv=")
 _DIRECTIVE_PREFIX = "db_setup:"
-_KNOWN_DIRECTIVES = ("no-transaction",)
+_FORWARD_ONLY = "forward-only"
+_KNOWN_DIRECTIVES = ("no-transaction", _FORWARD_ONLY)
 
 
 class Directives(NamedTuple):
@@ -41,10 +44,37 @@ def parse_directives(head: str, file_name: str) -> Directives:
             break
         comment = stripped.removeprefix("--").strip()
         if comment.startswith(_DIRECTIVE_PREFIX):
+            if _FORWARD_ONLY in comment:
+                _check_forward_only(line, line_number, file_name)
+                continue
             rest, named = _without_environments(comment.removeprefix(_DIRECTIVE_PREFIX))
             environments += named
             words += _words(rest, line, line_number, file_name) if rest.strip() or not named else []
     return Directives("no-transaction" in words, tuple(environments))
+
+
+@cache
+def _forward_only() -> re.Pattern[bytes]:
+    return re.compile(rb"[ \t]{0,20}--[ \t]{0,20}db_setup:[ \t]{0,20}forward-only[ \t]{0,20}(?:\r\n|\r|\n|\Z)")
+
+
+def after_forward_only(content: bytes) -> bytes | None:
+    """Return the text after a first line that is the directive forward-only and nothing else; None without it.
+
+    ``content`` is without byte order mark; one behind the line is left out as well.
+    """
+    found = _forward_only().match(content)
+    return content[found.end() :].removeprefix(codecs.BOM_UTF8) if found else None
+
+
+def _check_forward_only(line: str, line_number: int, file_name: str) -> None:
+    """Refuse the directive where it would not count: it is no part of the checksum, so it stands by itself."""
+    if line_number != 1 or after_forward_only(line.encode()) is None:
+        raise UnknownDirective(
+            "forward-only counts only as the first line of a file, and by itself",
+            where=Location(file_name, line_number, max(line.find(_FORWARD_ONLY), 0) + 1, line),
+            fix=f'write "-- db_setup: {_FORWARD_ONLY}" as the first line, and other directives on the lines below it',
+        )
 
 
 def _without_environments(text: str) -> tuple[str, list[str]]:

@@ -23,6 +23,10 @@ from migrator.files.migration import (
 _PIECE = 1 << 18  # bytes; a text is never held in larger pieces
 _REPEATABLE, _ENVIRONMENTS = REPEATABLE.removesuffix("/"), "env"
 _NAMES_ENVIRONMENTS = b"env="  # with "db_setup:" before it; such a file is read more closely
+_FORWARD_ONLY = b"forward-only"  # likewise
+_MANY_HYPHENS = 32
+_DOWN_FOLDERS = frozenset({"revert", "down", "undo", "rollback"})
+_LONGEST_LINE = 1 << 12  # bytes of a line that are looked at for a mark which lies across two pieces
 _WHOLE = 1 << 15  # bytes; a longer read would cost more in memory handed out than in reading
 
 
@@ -30,7 +34,8 @@ class Folder(NamedTuple):
     """The migrations of a folder, in name order, and remarks about files that are not run.
 
     ``repeatable`` are those of its subfolder of that name, whose names begin with it; ``others`` those for other
-    environments, repeatable ones too, and ``environments`` all that are named.
+    environments, repeatable ones too, and ``environments`` all that are named. ``suspects`` are those with a name or a
+    line by which another tool might not run them forward.
     """
 
     path: str
@@ -39,6 +44,7 @@ class Folder(NamedTuple):
     repeatable: tuple[Migration, ...] = ()
     others: tuple[Migration, ...] = ()
     environments: tuple[str, ...] = ()
+    suspects: tuple[Migration, ...] = ()
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -55,7 +61,7 @@ def default_path(base: str | os.PathLike[str]) -> str:
 def read_folder(path: str | os.PathLike[str], environment: str = "") -> Folder:
     """Read names and checksums of what is for an environment.
 
-    Raises FolderNotFound, UnreadableFile, InvalidFileName or UnknownDirective.
+    Raises FolderNotFound, UnreadableFile, InvalidFileName, UnknownDirective or ForeignLayout.
     """
     files, warnings, inside = _read_part(path, "")
     repeatable: list[Migration] = []
@@ -73,10 +79,50 @@ def read_folder(path: str | os.PathLike[str], environment: str = "") -> Folder:
                 files, warnings = files + part, warnings + more
             else:
                 others += part
+    if not (files or inside):
+        from migrator.files.foreign import refuse_foreign_layout  # noqa: PLC0415 - for folders without a migration
+
+        refuse_foreign_layout(path)
+    if os.path.basename(os.path.abspath(path)) in _DOWN_FOLDERS:
+        from migrator.files.foreign import refuse_down_folder  # noqa: PLC0415 - as above
+
+        refuse_down_folder(path)
     found = Folder(str(path), tuple(files), tuple(warnings), tuple(repeatable))
     if folders or environment or any(file.environments for file in files + repeatable):
-        return _for_environment(found, others, folders, environment)
-    return found
+        found = _for_environment(found, others, folders, environment)
+    return found._replace(suspects=_suspects((*found.files, *found.repeatable)))
+
+
+def _suspects(files: tuple[Migration, ...]) -> tuple[Migration, ...]:
+    """Return the files with an odd name or line; nearly all folders have none, and load nothing for it."""
+    by_name: tuple[Migration, ...] = ()
+    if _is_suspicious([file.name for file in files]):
+        from migrator.files.foreign import foreign_name  # noqa: PLC0415 - for folders that have such names
+
+        named = {file.name: file for file in files}
+        by_name = tuple(file for file in files if foreign_name(file, named))
+    marked = tuple(file for file in files if file.marked)
+    return tuple(dict.fromkeys((*by_name, *marked))) if by_name or marked else ()
+
+
+def _is_suspicious(names: list[str]) -> bool:
+    """Return whether names have to be looked at one by one, for the words and letters of other tools."""
+    text = "\n".join(("", *names))
+    lower = text.lower()
+    return (
+        "down" in lower or "undo" in lower or "rollback" in lower or "revert" in lower or "\nbefore" in lower
+        or "\nafter" in lower or "/before" in lower or "/after" in lower
+        or (
+            any(start in lower for start in ("\nu", "\nr", "\nb", "/u", "/r", "/b"))
+            and any(_begins_with_a_letter(name.rpartition("/")[2]) for name in names)
+        )
+        or ("_U" in text and any(part[:1].isdigit() for part in text.split("_U")[1:]))
+    )  # fmt: skip
+
+
+def _begins_with_a_letter(name: str) -> bool:
+    """Return whether a name may begin as Flyway's U1__x, R__x or B1__x do."""
+    return name[0] in "URBurb" and (name[1:2].isdigit() or name[1:3] == "__")
 
 
 def _for_environment(folder: Folder, others: list[Migration], folders: list[str], environment: str) -> Folder:
@@ -198,7 +244,7 @@ def _read_file(name: str, path: str) -> Migration:
         try:
             content = os.read(descriptor, _WHOLE)
             if len(content) < _WHOLE:
-                found = Migration(name, path, checksum(content), len(content))
+                found = Migration(name, path, checksum(content), len(content), marked=_is_marked(content))
             else:
                 found = _read_large(name, path, descriptor, content)
         finally:
@@ -207,30 +253,67 @@ def _read_file(name: str, path: str) -> Migration:
         raise UnreadableFile(
             f"{name} cannot be read ({error.strerror})", fix="give the user who runs this read permission"
         ) from error
-    if b"db_setup:" in content and _NAMES_ENVIRONMENTS in content:
-        from migrator.files.directives import named_in  # noqa: PLC0415 - for files that have some
+    if b"db_setup:" in content and (_NAMES_ENVIRONMENTS in content or _FORWARD_ONLY in content):
+        from migrator.files.directives import after_forward_only, named_in  # noqa: PLC0415 - for files that have some
 
-        return found._replace(environments=named_in(content, name))
+        if _NAMES_ENVIRONMENTS in content:
+            found = found._replace(environments=named_in(content, name))
+        if after_forward_only(content.removeprefix(codecs.BOM_UTF8)) is not None:
+            found = found._replace(forward_only=True, marked=False)
     return found
+
+
+def _is_marked(piece: bytes) -> bool:
+    """Return whether a text has a line like another tool's mark for a down migration.
+
+    It is asked of every file in every run, so what costs nothing comes first: hyphens, comments, words. (One byte is
+    found far sooner than two.)
+    """
+    hyphens = piece.count(b"-")
+    if hyphens < 2 or (hyphens < _MANY_HYPHENS and b"--" not in piece):  # two make a comment
+        return False
+    words = b"\n".join([part.partition(b"\n")[0] for part in piece.split(b"--")[1:]]).lower()
+    if not (
+        b"down" in words or b"undo" in words or b"rollback" in words or b"roll back" in words or b"revert" in words
+        or b"drop below" in words
+    ):  # fmt: skip
+        return False
+    from migrator.files.foreign import has_down_line  # noqa: PLC0415 - for files that have such a word
+
+    return has_down_line(piece.removeprefix(codecs.BOM_UTF8))
+
+
+def _without_forward_only(content: bytes) -> bytes:
+    """Return a text without a first line that is the directive forward-only."""
+    if _FORWARD_ONLY not in content[:100]:
+        return content
+    from migrator.files.directives import after_forward_only  # noqa: PLC0415 - for files that have some
+
+    rest = after_forward_only(content)
+    return content if rest is None else rest
 
 
 def _read_large(name: str, path: str, descriptor: int, start: bytes) -> Migration:
     """Return the migration with the checksum of a text that is read piece by piece."""
     digest, size = hashlib.sha256(), len(start)
-    held, piece = b"", start.removeprefix(codecs.BOM_UTF8)
+    held, piece = b"", _without_forward_only(start.removeprefix(codecs.BOM_UTF8))
+    marked, line = False, b""
     while piece:
+        marked = marked or _is_marked(line + piece)
+        line = piece[-_LONGEST_LINE:]
+        line = line[max(line.rfind(b"\n"), line.rfind(b"\r")) + 1 :]
         piece = held + piece
         held = b"\r" if piece.endswith(b"\r") else b""  # the \n of this \r may come with the next piece
         digest.update(_normalised(piece.removesuffix(held)))
         piece = os.read(descriptor, _PIECE)
         size += len(piece)
     digest.update(_normalised(held))
-    return Migration(name, path, digest.hexdigest(), size)
+    return Migration(name, path, digest.hexdigest(), size, marked=marked)
 
 
 def checksum(content: bytes) -> str:
-    """Return the SHA-256 of the text without BOM and with LF line ends, in hexadecimal."""
-    return hashlib.sha256(_normalised(content.removeprefix(codecs.BOM_UTF8))).hexdigest()
+    """Return the SHA-256 of the text with LF line ends, in hexadecimal, without BOM and the line forward-only."""
+    return hashlib.sha256(_normalised(_without_forward_only(content.removeprefix(codecs.BOM_UTF8)))).hexdigest()
 
 
 def _normalised(content: bytes) -> bytes:

@@ -23,7 +23,8 @@ class Migration(NamedTuple):
     """A file of the migrations folder: its name, path, SHA-256 of the normalised text, and size in bytes.
 
     ``down`` and ``check`` are the paths of its down migration and its check, empty where it has none; ``environments``
-    those that it is for, none where it is for all.
+    those that it is for, none where it is for all. ``forward_only`` says that its first line overrules what name and
+    marks say; ``marked`` that it has a line like the mark with which another tool begins a down migration.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Migration(NamedTuple):
     down: str = ""
     check: str = ""
     environments: tuple[str, ...] = ()
+    forward_only: bool = False
+    marked: bool = False
 
     @property
     def number(self) -> Number | None:

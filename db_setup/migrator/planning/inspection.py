@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.files import Folder
+from migrator.files import Folder, Migration
 from migrator.history import AppliedMigration, History, HistorySnapshot
 from migrator.planning import states
 from migrator.planning.plan import Plan, Policy, make_plan
+
+if TYPE_CHECKING:
+    from migrator.planning.removed import Removed
 
 
 class Inspection(NamedTuple):
@@ -64,14 +68,31 @@ def _inspected(
     imported = applied if snapshot.first_generation else ()
     # A name of the first generation that fits no file may still be that of a file here, which would run again.
     policy = Policy(target, context.settings.strict_order, context.settings.allow_missing and not imported)
-    unknown = snapshot.has_tables and not snapshot.none_applied
-    plan = make_plan(folder.files, applied, unknown, policy, folder.repeatable, folder.others)
-    if snapshot.exists and (plan.pending or plan.held_back) and (runs := History(connection).removals()):
-        from migrator.planning.removed import read_removals  # noqa: PLC0415 - for histories that have lost rows
-
-        removed = read_removals(runs, snapshot.applied)
-        plan = make_plan(folder.files, applied, unknown, policy, folder.repeatable, folder.others, removed)
+    plan = _planned(folder, connection, snapshot, applied, policy)
     state = states.PENDING if snapshot.none_applied and plan.state == states.EMPTY else plan.state
     plan = plan._replace(state=state, warnings=(*plan.warnings, *left))
     nothing = not (plan.pending or plan.renames or plan.gone or imported or plan.problems)
     return Inspection(snapshot, target, applied, imported, plan, folder.skipped, nothing)
+
+
+def _planned(
+    folder: Folder, connection: Connection, snapshot: HistorySnapshot, applied: tuple[AppliedMigration, ...],
+    policy: Policy,
+) -> Plan:  # fmt: skip
+    removed: Removed | None = None
+
+    def plan_of(files: Sequence[Migration], repeatable: Sequence[Migration]) -> Plan:
+        unknown = snapshot.has_tables and not snapshot.none_applied
+        return make_plan(files, applied, unknown, policy, repeatable, folder.others, removed)
+
+    plan = plan_of(folder.files, folder.repeatable)
+    if snapshot.exists and (plan.pending or plan.held_back) and (runs := History(connection).removals()):
+        from migrator.planning.removed import read_removals  # noqa: PLC0415 - for histories that have lost rows
+
+        removed = read_removals(runs, snapshot.applied)
+        plan = plan_of(folder.files, folder.repeatable)
+    if folder.suspects:
+        from migrator.planning.foreign import without_foreign_files  # noqa: PLC0415 - for folders that have such files
+
+        plan = without_foreign_files(plan, folder, plan_of)
+    return plan

@@ -25,10 +25,12 @@ from migrator.scripts.script import (
 
 if TYPE_CHECKING:
     from migrator.scripts.companions import differs, down_text, read_down, stored_down, with_companions
+    from migrator.scripts.sections import down_section
 else:
     __getattr__ = late(
         __name__,
-        dict.fromkeys(("differs", "down_text", "read_down", "stored_down", "with_companions"), "companions"),
+        dict.fromkeys(("differs", "down_text", "read_down", "stored_down", "with_companions"), "companions")
+        | {"down_section": "sections"},
     )
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "TRANSACTION",
     "Script",
     "differs",
+    "down_section",
     "down_text",
     "kept",
     "place",

@@ -25,7 +25,6 @@ MAX_KEPT = 1 << 16
 _KEPT_IN_ALL = 1 << 24  # bytes
 ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.PREPARE_TRANSACTION})
 _WRAPPER = ENDS | {Kind.EMPTY, Kind.ENCODING, Kind.BEGIN}
-_DOWN_MARKS = ("-- +goose Down", "-- migrate:down", "-- +migrate Down", "--//@UNDO")
 
 
 class Script(NamedTuple):
@@ -131,19 +130,13 @@ def read_script(migration: Migration, *, keep: bool, text: str | None = None) ->
         if all(statement.data is None for statement in kept):  # COPY data can be read only once
             read = lambda: kept  # noqa: E731
     outline = _Outline(first_pass, name)
-    warnings = [
-        f'{name} holds "{mark}": the whole file is run, the part after it too; move that to a .down.sql file'
-        for mark in _DOWN_MARKS
-        if mark in head
-    ]
     return Script(
         migration,
         STEPWISE if no_transaction else outline.mode,
         outline.opening,
         read,
-        tuple(warnings),
-        outline.sets_session,
-        outline.sets_defaults,
+        sets_session=outline.sets_session,
+        sets_defaults=outline.sets_defaults,
         text=text if keep else None,
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from migrator.errors import PsqlCommand, UnterminatedText
@@ -86,11 +87,16 @@ _PREFIXES = (("e", False), ("b", True), ("x", True), ("u&", True))  # of strings
 
 
 class Lexer:
-    """The rules of psqlscan.l over a buffer; ``standard`` is standard_conforming_strings and may change."""
+    """The rules of psqlscan.l over a buffer; ``standard`` is standard_conforming_strings and may change.
+
+    ``on_comments`` is told where ``--`` comments are: the space between statements, or one comment in a statement
+    outside parentheses and blocks.
+    """
 
     def __init__(self, buffer: Buffer, standard: bool) -> None:
         self._buffer = buffer
         self.standard = standard
+        self.on_comments: Callable[[int, int], None] | None = None
         self._gap, self._no_function = pattern("gap"), pattern("no function")
         self._floor = 0  # where the last token whose end is known ended: nothing before it is read again
         self._names: list[str] | None = []  # the first names, while they may make a CREATE FUNCTION
@@ -104,7 +110,9 @@ class Lexer:
         if not buffer.complete and buffer.at * 2 >= len(buffer.text):
             buffer.trim()
         while True:
-            buffer.at = self._end_of_space(buffer.at)
+            before, buffer.at = buffer.at, self._end_of_space(buffer.at)
+            if self.on_comments:
+                self.on_comments(before, buffer.at)
             char = self._char(buffer.at)
             if char != "\\":
                 return char != ""
@@ -221,6 +229,8 @@ class Lexer:
             self._floor = self._dollar(at)
         elif char == "-":
             self._floor = self._whole(pattern("comment"), at).end()
+            if self.on_comments and not self._depth and not self._blocks:
+                self.on_comments(at, self._floor)
         elif char == "/":
             opens = self._whole(pattern("slash"), at)[0] == "/*"
             self._floor = self._comment(at) if opens else at + 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from migrator.formatting import Location
@@ -18,6 +18,8 @@ from migrator.sql.lexer import Lexer
 __all__ = ["CopyData", "Kind", "Statement", "split", "split_chunks"]
 
 _MAX_LINE = 10_000  # characters of a line that are kept for the sake of an error message
+OnComments = Callable[[str, int, int, Callable[[int], Location]], None]
+"""What is told the text in memory, where in it comments begin and end, and how an offset becomes a place."""
 _OFF = frozenset(("off", "of", "false", "f", "no", "n", "0"))
 
 
@@ -154,19 +156,30 @@ def split(text: str, file_name: str = "", *, standard_conforming_strings: bool =
 
 
 def split_chunks(
-    chunks: Iterable[str], file_name: str = "", *, standard_conforming_strings: bool = True
+    chunks: Iterable[str],
+    file_name: str = "",
+    *,
+    standard_conforming_strings: bool = True,
+    on_comments: OnComments | None = None,
 ) -> Iterator[Statement]:
-    """Yield the statements of a text that comes in pieces, cut anywhere."""
-    return _split("", chunks, file_name, standard_conforming_strings)
+    """Yield the statements of a text that comes in pieces, cut anywhere.
+
+    ``on_comments`` is told where comments with ``--`` are, before the statement that they stand in front of or in.
+    """
+    return _split("", chunks, file_name, standard_conforming_strings, on_comments)
 
 
-def _split(text: str, chunks: Iterable[str], file_name: str, standard: bool) -> Iterator[Statement]:
+def _split(
+    text: str, chunks: Iterable[str], file_name: str, standard: bool, on_comments: OnComments | None = None
+) -> Iterator[Statement]:  # fmt: skip
     buffer = Buffer(text, chunks, file_name)
     lexer = Lexer(buffer, standard)
+    if on_comments:
+        lexer.on_comments = lambda start, end: on_comments(buffer.text, start, end, buffer.location)
     while lexer.find_statement():
         start = buffer.at
-        buffer.at = end = lexer.end_of_statement(start)
         line, column = buffer.place(start)
+        buffer.at = end = lexer.end_of_statement(start)
         text = buffer.text[start:end]
         kind, words = classify(text)
         if kind is Kind.COPY_IN:

@@ -14,8 +14,9 @@ from migrator.cli.lint.finding import ERROR, INFO, WARNING, LintFinding
 from migrator.cli.lint.git import Branch, read_branch
 from migrator.errors import DbSetupError
 from migrator.files import REPEATABLE, Migration, number_of, read_folder
+from migrator.files.foreign import foreign_name
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, highest, is_late
-from migrator.scripts import Script, kept, read_script, with_companions
+from migrator.scripts import Script, down_section, kept, read_script, with_companions
 
 _ON_THE_BRANCH = "applied files are history: put it back as it was, and write the change as a new file"
 
@@ -34,10 +35,12 @@ def find(
     except DbSetupError as error:
         return [_of_error(error, "")]
     branch = read_branch(path, base)
-    new = [file for file in seen.files if file.name not in branch.known]
+    foreign = {item.file: item for item in _foreign(seen, branch)}
+    ours = seen._replace(files=tuple(file for file in seen.files if file.name not in foreign))
+    new = [file for file in ours.files if file.name not in branch.known]
     found = [LintFinding("", 0, 0, WARNING, "not_run", text) for text in seen.warnings]
-    found += [*_empty(seen), *_unnumbered(new), *_duplicates(seen, branch), *_against(seen, branch)]
-    found += [*_late(new, seen, branch, strict=strict_order), *_without_down_file(new, seen)]
+    found += [*_empty(seen), *foreign.values(), *_unnumbered(new), *_duplicates(ours, branch), *_against(seen, branch)]
+    found += [*_late(new, ours, branch, strict=strict_order), *_without_down_file(new, ours)]
     every = (*seen.files, *seen.repeatable)
     shown = [] if only_new and branch.missing else [file for file in every if _is_another(file, branch)]
     scripts, of_files = _read_all(every, {file.name for file in shown})
@@ -65,7 +68,6 @@ def _read_all(files: Sequence[Migration], wanted: Container[str]) -> tuple[list[
             found.append(_of_error(error, file.name))
         else:
             scripts += [script] * (file.name in wanted)
-            found += [LintFinding(file.name, 1, 1, WARNING, "down_part", text) for text in script.warnings]
         found += _in_companions(file)
     return scripts, found
 
@@ -79,6 +81,17 @@ def _in_companions(file: Migration) -> Iterator[LintFinding]:
             yield _of_error(error, file.name)
         else:
             yield from (LintFinding(file.name, 1, 1, WARNING, "not_stored", text) for text in script.warnings)
+
+
+def _foreign(seen: AllEnvironments, branch: Branch) -> Iterator[LintFinding]:
+    """Find what another tool would not run forward; what the base has like this may be applied, and is warned of."""
+    files = {file.name: file for file in (*seen.files, *seen.repeatable)}
+    for file in seen.suspects:
+        if error := foreign_name(file, files) or down_section(file):
+            finding = _of_error(error, file.name)
+            there = branch.tip.get(file.name) or branch.fork.get(file.name)
+            may_be_applied = there is not None and there.checksum == file.checksum
+            yield finding._replace(level=WARNING, refusal="") if may_be_applied else finding
 
 
 def _is_another(file: Migration, branch: Branch) -> bool:
@@ -180,6 +193,7 @@ class AllEnvironments(NamedTuple):
     repeatable: tuple[Migration, ...]
     warnings: tuple[str, ...]
     environments: tuple[str, ...]
+    suspects: tuple[Migration, ...]
 
 
 def read_all_environments(path: str | os.PathLike[str]) -> AllEnvironments:
@@ -189,9 +203,10 @@ def read_all_environments(path: str | os.PathLike[str]) -> AllEnvironments:
     files = {file.name: file for folder in folders for file in folder.files}
     repeatable = {file.name: file for folder in folders for file in folder.repeatable}
     warnings = dict.fromkeys(text for folder in folders for text in folder.warnings)
+    suspects = dict.fromkeys(file for folder in folders for file in folder.suspects)
     return AllEnvironments(
         tuple(files[name] for name in sorted(files)), tuple(repeatable.values()), tuple(warnings),
-        ("", *plain.environments),
+        ("", *plain.environments), tuple(suspects),
     )  # fmt: skip
 
 
