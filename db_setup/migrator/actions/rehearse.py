@@ -14,7 +14,7 @@ from migrator.formatting import counted
 from migrator.planning import Inspection, inspect
 from migrator.rehearsal import LockEntries, Rehearsal
 from migrator.report import Report, ReportedMigration, describe
-from migrator.scripts import read_scripts
+from migrator.scripts import Script, read_scripts
 
 _NOTHING: Details = {"rehearsal": [], "statements_left_out": 0, "not_rehearsed": []}
 
@@ -31,7 +31,7 @@ def rehearse(context: RunContext) -> Report:
         if not inspection.plan.pending:
             report = describe(context, inspection, (*folder.warnings, *context.warnings), action="rehearse")
             return report._replace(details=_NOTHING)
-        read_scripts(item.migration for item in inspection.plan.pending)  # refuses before anything is touched
+        _read(connection, inspection)  # refuses before anything is touched
         with supervised(context, connection) as run:
             run.lock()
             inspection = inspect(context, folder, connection, earlier=inspection)
@@ -43,7 +43,7 @@ def rehearse(context: RunContext) -> Report:
 
 def _rehearse(context: RunContext, folder: Folder, connection: Connection, inspection: Inspection) -> Report:
     pending = inspection.plan.pending
-    scripts = read_scripts(item.migration for item in pending)
+    scripts = _read(connection, inspection)
     texts = (text for script in scripts for text in script.warnings)
     warnings = (*folder.warnings, *context.warnings, *adoption_warnings(inspection), *texts)
     deadline = Deadline(min(context.settings.rehearse_timeout, context.deadline.remaining()))
@@ -63,6 +63,11 @@ def _rehearse(context: RunContext, folder: Folder, connection: Connection, inspe
         remark=_remark(rehearsal.files, len(scripts), entries),
         details=_details(entries, rehearsal),
     )
+
+
+def _read(connection: Connection, inspection: Inspection) -> list[Script]:
+    files = (item.migration for item in inspection.plan.pending)
+    return read_scripts(files, standard_strings=connection.standard_strings)
 
 
 def _remark(files: int, of: int, entries: LockEntries) -> str:

@@ -16,6 +16,7 @@ from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot, Rec
 from migrator.lazy import late
 
 if TYPE_CHECKING:
+    from migrator.history.assertion import Assertion
     from migrator.history.hash_chain import TamperedRow
     from migrator.history.history import History
     from migrator.history.records import ApplyRecord, Record, StepProgress
@@ -26,6 +27,7 @@ else:
         __name__,
         {
             "ApplyRecord": "records",
+            "Assertion": "assertion",
             "History": "history",
             "Record": "records",
             "RollbackHistory": "rollback_records",
@@ -40,6 +42,7 @@ __all__ = [
     "SCHEMA",
     "AppliedMigration",
     "ApplyRecord",
+    "Assertion",
     "History",
     "HistorySnapshot",
     "Record",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from psycopg2 import errorcodes
 
 from migrator.database import SAFE_PATH_SQL, Connection
-from migrator.errors import InconsistentHistory, ServerError
+from migrator.errors import DbSetupError, HistoryLocked, InconsistentHistory, ServerError
 from migrator.formatting import quoted
 from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
@@ -81,12 +81,14 @@ class History:
     def read(self, *, dates: bool = False) -> HistorySnapshot:
         """Return what is applied, in the order of application; reads only, whatever it finds."""
         when = ", pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')" if dates else ""
+        # With row security, which would hide rows from their owner, this fails.
         query = f"SELECT name, number, checksum, state{when} FROM {SCHEMA}.history ORDER BY position"
+        query = f"SET row_security = off; {query}"
         try:
             rows, exists = self._connection.rows(query), True
         except ServerError as error:
             if error.sqlstate == errorcodes.INSUFFICIENT_PRIVILEGE:
-                raise self._not_the_owner(error) from error
+                raise self._unreadable(error) from error
             if error.sqlstate != errorcodes.UNDEFINED_TABLE:
                 raise
             rows, exists = [], False
@@ -102,12 +104,25 @@ class History:
         rows = self._connection.rows("SELECT migration_name FROM public.schema_migrations ORDER BY id")
         return translate([str(name) for (name,) in rows], files)
 
-    def _not_the_owner(self, error: ServerError) -> ServerError:
+    def _unreadable(self, error: ServerError) -> DbSetupError:
+        from migrator.history.schema import OBSTACLES  # noqa: PLC0415 - for failures
+
+        if (remedy := self._connection.rows(f"SELECT {OBSTACLES}")[0][0]) is not None:
+            return self._locked(remedy)
         owner = self._connection.rows(
             f"SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace WHERE nspname = '{SCHEMA}'"
         )[0][0]
         fix = f"run with the credentials of {quoted(owner)}, who owns the schema {SCHEMA}"
         return ServerError(error.sqlstate, "this user may not read the history", fix=fix)
+
+    @staticmethod
+    def _locked(remedy: str) -> HistoryLocked:
+        return HistoryLocked(
+            f"somebody has put a trigger, a rule or row security on the tables of {SCHEMA}, with which they cannot be "
+            "written as they must be",
+            fix=f"as their owner: {remedy}; and see that no file does it again",
+            applied="nothing was run",
+        )
 
     def create(self) -> None:
         """Create the schema and its tables; harmless where they are."""
@@ -128,11 +143,16 @@ class History:
 
     def begin_run(self, action: str, request_id: str, message: str = "") -> int:
         """Record that a run has begun, and return its number; tables of an earlier version get what is new."""
-        from migrator.history.schema import IS_NEWEST, UPGRADE  # noqa: PLC0415 - for runs that write
+        from migrator.history.schema import IS_NEWEST, OBSTACLES, UPGRADE  # noqa: PLC0415 - for runs that write
 
         values = self._connection.literals(action, request_id, VERSION, message)
-        sql = f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version, message) VALUES ({values}) RETURNING id"
-        number, newest = self._connection.rows(f"{sql}, {IS_NEWEST}")[0][:2]
+        found = self._connection.rows(
+            f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version, message) "
+            f"SELECT {values} WHERE {OBSTACLES} IS NULL RETURNING id, {IS_NEWEST}"
+        )
+        if not found:
+            raise self._locked(self._connection.rows(f"SELECT {OBSTACLES}")[0][0])
+        number, newest = found[0][:2]
         if not newest:
             self._connection.run(UPGRADE)
             self._connection.take_notices()
