@@ -61,7 +61,7 @@ SELECT c.oid::pg_catalog.int8, c.ctid::pg_catalog.text, c.xmin::pg_catalog.text,
         FROM pg_catalog.pg_constraint WHERE conrelid OPERATOR(pg_catalog.=) c.oid)),
     pg_catalog.current_setting('default_transaction_isolation'), pg_catalog.current_setting('track_counts')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE {which} ORDER BY c.oid"""
+WHERE {which} ORDER BY c.relname"""
 _ROWS = (
     "(SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(pg_catalog.hashtextextended("
     f"t::pg_catalog.text, 0))) FROM {SCHEMA}.{{}} t)"
