@@ -82,7 +82,7 @@ def admin(database: Database) -> Iterator[str]:
     """Return the URL of an administrator like that of RDS, who owns the database and is no superuser."""
     role = f"admin_of_{database.name}"
     database.execute(f"CREATE ROLE {role} LOGIN CREATEDB CREATEROLE NOSUPERUSER; GRANT pg_monitor TO {role}")
-    database.execute(f"ALTER DATABASE {database.name} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role}")
+    database.execute(f"ALTER DATABASE {database.name} OWNER TO {role}; GRANT ALL ON SCHEMA public TO PUBLIC")
     yield database.url.replace("postgres@", f"{role}@")
     database.execute(f"REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}; DROP ROLE {role}")
 
