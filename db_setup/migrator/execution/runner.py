@@ -184,9 +184,7 @@ class Runner:
         connection = self._connection
         like_new = self._prepared and not self._new_defaults and self._reading_now == self._reading
         if like_new and script.opening == PLAIN_OPENING:
-            level = self._assertion.isolation
-            reset = connection.reset_sql(keep_prepared=True)
-            return f"BEGIN ISOLATION LEVEL {level} READ WRITE; {reset};"
+            return f"BEGIN {self._assertion.characteristics}; {connection.reset_sql(keep_prepared=True)};"
         self._begin_session()
         self._prepared = True
         return f"{script.opening} {self._assertion.prepare};"

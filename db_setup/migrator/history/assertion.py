@@ -59,7 +59,9 @@ SELECT c.oid::pg_catalog.int8, c.ctid::pg_catalog.text, c.xmin::pg_catalog.text,
         WHERE attrelid OPERATOR(pg_catalog.=) c.oid AND attnum OPERATOR(pg_catalog.>) 0 AND NOT attisdropped),
         (SELECT pg_catalog.string_agg(pg_catalog.concat(conname, contype), ', ' ORDER BY oid)
         FROM pg_catalog.pg_constraint WHERE conrelid OPERATOR(pg_catalog.=) c.oid)),
-    pg_catalog.current_setting('default_transaction_isolation'), pg_catalog.current_setting('track_counts')
+    pg_catalog.concat('ISOLATION LEVEL ', pg_catalog.current_setting('default_transaction_isolation'), ' READ WRITE ',
+        CASE pg_catalog.current_setting('default_transaction_deferrable') WHEN 'off' THEN 'NOT ' END, 'DEFERRABLE'),
+    pg_catalog.current_setting('track_counts')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE {which} ORDER BY c.relname"""
 _ROWS = (
@@ -91,8 +93,8 @@ class Assertion:
         """Whether the server counts what a session writes (track_counts); else ``check`` says little."""
         self._written = self._transaction = ""  # when the transaction began
         self._rows: tuple[str, ...] = ()
-        self.isolation = ""
-        """The isolation level that the session's transactions have by default."""
+        self.characteristics = ""
+        """What the session's transactions are by default, as BEGIN says it."""
 
     def learn(self, reset: str) -> None:
         """Take the tables as they are, in the message of a reset, outside any transaction."""
@@ -100,7 +102,7 @@ class Assertion:
         self._tables = _tables(rows)
         if len(rows) < 2:
             raise HistoryChanged(f"the tables of the schema {SCHEMA} are not all there", fix=_FIX)
-        self.isolation, self.counts = str(rows[0][-2]), rows[0][-1] == "on"
+        self.characteristics, self.counts = str(rows[0][-2]), rows[0][-1] == "on"
 
     # ---- in the message of a file
 
