@@ -151,14 +151,33 @@ def test_run_lock_survives_a_file(invoke: Invoke, folder: Folder, database: Data
     assert database.query("SELECT count FROM held") == [(1,)]
 
 
-def test_block_that_commits(invoke: Invoke, folder: Folder, database: Database, admin: str) -> None:
-    """What a block of code has committed cannot be rolled back: it is named, and the file is not recorded as applied."""
-    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+COMMITTED = {
+    "deleted": ("DELETE FROM db_setup.history WHERE name = '001_a.sql'; DELETE FROM db_setup.runs;", "1 row of db_setup.history deleted"),
+    "emptied": ("TRUNCATE db_setup.history, db_setup.runs;", "db_setup.history was emptied"),
+    "edited": ("UPDATE db_setup.history SET steps = 7;", "rows of db_setup.history were changed"),
+    "dropped": ("DROP SCHEMA db_setup CASCADE;", "db_setup.history was dropped"),
+}
+
+
+@pytest.mark.parametrize(("text", "what"), COMMITTED.values(), ids=COMMITTED)
+def test_block_that_commits(
+    invoke: Invoke, folder: Folder, database: Database, admin: str, text: str, what: str
+) -> None:
+    """What a block of code has committed is named and put back, and the file is not recorded as applied."""
+    folder.write("001_a.sql", "CREATE TABLE a (s text);")
+    folder.write("001_a.down.sql", "DROP TABLE a; -- it's \\ \u00e9")
     invoke(DATABASE_URL=admin)
-    folder.write("002_x.sql", "DO $$ BEGIN DELETE FROM db_setup.history WHERE name = '001_a.sql'; COMMIT; END $$;")
-    with pytest.raises(HistoryChanged, match=r"1 row of db_setup\.history deleted; this has committed by itself"):
+    contents = "SELECT h::text FROM db_setup.history h WHERE name = '001_a.sql'"
+    before = database.query(contents)
+    folder.write("002_x.sql", f"DO $$ BEGIN {text} COMMIT; END $$;")
+    with pytest.raises(HistoryChanged, match=f"{what}.*; it has committed that by itself, and the rows were put back"):
         invoke(DATABASE_URL=admin)
-    assert rows(database) == [("002_x.sql", "running", True, 0)]
+    assert [row[:2] for row in rows(database)] == [("001_a.sql", "applied"), ("002_x.sql", "running")]
+    assert database.query(contents) == before
+    folder.write("002_x.sql", "DO $$ BEGIN UPDATE a SET s = 'b'; COMMIT; END $$;")
+    folder.write("003_y.sql", "CREATE TABLE c (i int);")
+    assert invoke(DATABASE_URL=admin)["applied_migrations"] == ["002_x.sql", "003_y.sql"]
+    assert invoke(DATABASE_URL=admin)["state"] == "up_to_date"
 
 
 def test_down_migration(invoke: Invoke, folder: Folder, database: Database, admin: str) -> None:

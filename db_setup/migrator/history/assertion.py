@@ -68,6 +68,10 @@ _ROWS = (
     "(SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(pg_catalog.hashtextextended("
     f"t::pg_catalog.text, 0))) FROM {SCHEMA}.{{}} t)"
 )
+_KEYS = {"history": "position", "runs": "id"}
+_CONTENTS = "SELECT " + ", ".join(
+    f"(SELECT pg_catalog.json_agg(t)::pg_catalog.text FROM {SCHEMA}.{name} t)" for name in _KEYS
+)
 _ALL_ROWS = f"SELECT {_ROWS.format('history')}, {_ROWS.format('runs')}"
 """Number and checksum of the rows of each table."""
 
@@ -182,13 +186,35 @@ class Assertion:
 
     @contextmanager
     def across(self) -> Iterator[None]:
-        """Compare the tables before and after what commits by itself; raises HistoryChanged, when it is too late."""
+        """Compare the tables before and after what commits by itself; raises HistoryChanged, and puts the rows back."""
         tables, rows = self._look_apart()
+        kept = self._connection.rows(f"BEGIN; {AS_OWNER}{_CONTENTS}")[0]
+        self._connection.run("ROLLBACK")
         yield
         now, rows_now = self._look_apart()
         if found := _differences(tables, now) or _differences_of_rows(rows, rows_now):
-            raise self.error(found, "this has committed by itself, and cannot be rolled back")
+            put_back = "the rows were put back" if self._put_back(kept) else "the rows could not be put back"
+            raise self.error(found, f"it has committed that by itself, and {put_back}")
         self._tables = now
+
+    def _put_back(self, kept: Row) -> bool:
+        """Give the tables the rows that they had, as JSON, and make those that are gone; False where that fails."""
+        from migrator.history.schema import CREATE_SQL, UPGRADE  # noqa: PLC0415 - for failures
+
+        inserts = (
+            f"DELETE FROM {SCHEMA}.{name}; INSERT INTO {SCHEMA}.{name} OVERRIDING SYSTEM VALUE SELECT * FROM "
+            f"pg_catalog.json_populate_recordset(NULL::{SCHEMA}.{name}, {self._connection.literal(text)}); "
+            f"SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence('{SCHEMA}.{name}', '{key}'), "
+            f"pg_catalog.max({key})) FROM {SCHEMA}.{name}; "
+            for (name, key), text in zip(_KEYS.items(), kept, strict=True)
+        )
+        quietly = "SET LOCAL client_min_messages = warning;"
+        try:
+            self._connection.run(f"BEGIN; {AS_OWNER}{quietly}{CREATE_SQL}{UPGRADE}{''.join(inserts)}COMMIT")
+        except ServerError:
+            self._connection.rollback()
+            return False
+        return True
 
     @staticmethod
     def error(found: Sequence[str] = (), what_became: str = "it was rolled back") -> HistoryChanged:
