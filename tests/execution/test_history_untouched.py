@@ -20,6 +20,10 @@ UPDATED_AT = (
     "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN NEW.updated_at = now(); RETURN NEW; END $f$;\n"
     + ALL_TABLES.format("CREATE TRIGGER touch BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION touch()")
 )
+KEYS = """DO $$ DECLARE c record; BEGIN
+FOR c IN SELECT conname, conrelid::regclass AS t FROM pg_constraint WHERE contype = 'p' AND connamespace <> 'pg_catalog'::regnamespace LOOP
+    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', c.t, c.conname);
+END LOOP; END $$;"""
 AT_COMMIT = """
 CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN DELETE FROM db_setup.history; RETURN NULL; END $f$;
 CREATE TABLE c (i int);
@@ -51,6 +55,9 @@ CASES = {
     "trigger": (UPDATED_AT, "the triggers of db_setup.history were changed"),
     "rule": ("CREATE RULE r AS ON DELETE TO db_setup.history DO INSTEAD NOTHING;", "the rules of db_setup.history were changed"),
     "column": (ALL_TABLES.format("ALTER TABLE %s ADD COLUMN tenant int"), "the columns of db_setup.history were changed"),
+    "column dropped": ("ALTER TABLE db_setup.history DROP COLUMN previous;", "the columns of db_setup.history were changed"),
+    "column renamed": ("ALTER TABLE db_setup.history RENAME COLUMN name TO label;", "the columns of db_setup.history were changed"),
+    "keys": (KEYS, "the columns of db_setup.history were changed"),
     "unlogged": (ALL_TABLES.format("ALTER TABLE %s SET UNLOGGED"), "was renamed or moved"),
     "owner": (
         "CREATE ROLE {role}; GRANT {role} TO CURRENT_USER; REASSIGN OWNED BY CURRENT_USER TO {role};",

@@ -98,7 +98,8 @@ class Transaction:
             if self._accepted(f"{opening}\n{begin}\n", batch, f"\n{tail}"):
                 return
             self._connection.rollback()
-            self._connection.run("DEALLOCATE ALL")  # no rollback takes away what a block of code has prepared
+            if self.prepared:  # no rollback takes away what a block of code has prepared besides
+                self._connection.run("DEALLOCATE ALL")
         self._open(opening)
         self._one_by_one(batch)
         self._close(closing)

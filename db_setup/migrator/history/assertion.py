@@ -1,7 +1,7 @@
 """An assertion, in the SQL standard's sense: the tables of the history are as the runner has left them.
 
 It is asked before each COMMIT, in the message of the file, and costs no more in a long history than in a short one: it
-compares the versions of three rows of the catalog, and how many rows of the tables the session has written. Where it
+compares the versions of a few rows of the catalog, and how many rows of the tables the session has written. Where it
 does not hold, what has changed is found out statement by statement; what does no harm, such as GRANT SELECT, is let be.
 """
 
@@ -44,8 +44,12 @@ _OURS = (
     "AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['history', 'runs']::pg_catalog.name[])"
 )
 _STATE = """
-SELECT c.oid::pg_catalog.int8, c.ctid::pg_catalog.text, c.xmin::pg_catalog.text, n.ctid::pg_catalog.text,
-    n.xmin::pg_catalog.text, pg_catalog.format('%I.%I %s%s', n.nspname, c.relname, c.relkind, c.relpersistence),
+SELECT c.oid::pg_catalog.int8, pg_catalog.concat_ws(' ', 'pg_class', c.ctid, c.xmin),
+    pg_catalog.concat_ws(' ', 'pg_namespace', n.ctid, n.xmin),
+    (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', 'pg_class', i.ctid, i.xmin), ';' ORDER BY i.oid)
+        FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid OPERATOR(pg_catalog.=) x.indexrelid
+        WHERE x.indrelid OPERATOR(pg_catalog.=) c.oid),
+    {columns} c.oid), pg_catalog.format('%I.%I %s%s', n.nspname, c.relname, c.relkind, c.relpersistence),
     pg_catalog.concat(c.relowner, ' ', n.nspowner),
     ({rights} AND pg_catalog.has_schema_privilege(SESSION_USER, n.oid, 'USAGE'))::pg_catalog.text,
     pg_catalog.concat(c.relrowsecurity, c.relforcerowsecurity),
@@ -64,6 +68,10 @@ SELECT c.oid::pg_catalog.int8, c.ctid::pg_catalog.text, c.xmin::pg_catalog.text,
     pg_catalog.current_setting('track_counts')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE {which} ORDER BY c.relname"""
+_COLUMNS = (
+    "(SELECT pg_catalog.sum((xmin::pg_catalog.text)::pg_catalog.int8)::pg_catalog.int8 FROM pg_catalog.pg_attribute "
+    "WHERE attnum OPERATOR(pg_catalog.>) 0 AND attrelid OPERATOR(pg_catalog.=)"
+)
 _ROWS = (
     "(SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(pg_catalog.hashtextextended("
     f"t::pg_catalog.text, 0))) FROM {SCHEMA}.{{}} t)"
@@ -77,10 +85,15 @@ _ALL_ROWS = f"SELECT {_ROWS.format('history')}, {_ROWS.format('runs')}"
 
 
 class _Table(NamedTuple):
-    """A table of ours: its number, the versions of its row and of its schema's in the catalog, and what it has."""
+    """A table of ours: its number, the versions of its rows in the catalog, and what it has.
+
+    ``versions`` are catalog, place and transaction of the rows of the table, its schema and its indexes; ``columns`` is
+    the sum of the transactions that have written its columns.
+    """
 
     oid: int
     versions: tuple[str, ...]
+    columns: int
     aspects: tuple[str | None, ...]
 
 
@@ -102,7 +115,7 @@ class Assertion:
 
     def learn(self, reset: str) -> None:
         """Take the tables as they are, in the message of a reset, outside any transaction."""
-        rows = self._connection.rows(f"{reset} {_STATE.format(rights=_RIGHTS, which=_OURS)}")
+        rows = self._connection.rows(f"{reset} {_STATE.format(columns=_COLUMNS, rights=_RIGHTS, which=_OURS)}")
         self._tables = _tables(rows)
         if len(rows) < 2:
             raise HistoryChanged(f"the tables of the schema {SCHEMA} are not all there", fix=_FIX)
@@ -147,13 +160,16 @@ class Assertion:
     @property
     def _unchanged(self) -> str:
         """Whether the rows in the catalog are still there: what changes a table or schema writes another version."""
-        rows = {("pg_class", *table.versions[:2]) for table in self._tables}
-        rows |= {("pg_namespace", *table.versions[2:]) for table in self._tables}
-        return " AND ".join(
+        rows = sorted({tuple(version.split()) for table in self._tables for version in table.versions})
+        oids = ", ".join(str(table.oid) for table in self._tables)
+        columns = sum(table.columns for table in self._tables)
+        same = [f"{_COLUMNS} ANY ('{{{oids}}}'::pg_catalog.oid[])) OPERATOR(pg_catalog.=) {columns}::pg_catalog.int8"]
+        same += (
             f"EXISTS (SELECT FROM pg_catalog.{catalog} WHERE ctid OPERATOR(pg_catalog.=) '{place}'::pg_catalog.tid "
             f"AND xmin OPERATOR(pg_catalog.=) '{version}'::pg_catalog.xid)"
-            for catalog, place, version in sorted(rows)
+            for catalog, place, version in rows
         )
+        return " AND ".join(same)
 
     @staticmethod
     def fails(error: ServerError) -> bool:
@@ -210,7 +226,7 @@ class Assertion:
         )
         quietly = "SET LOCAL client_min_messages = warning;"
         try:
-            self._connection.run(f"BEGIN; {AS_OWNER}{quietly}{CREATE_SQL}{UPGRADE}{''.join(inserts)}COMMIT")
+            self._connection.run(f"BEGIN READ WRITE; {AS_OWNER}{quietly}{CREATE_SQL}{UPGRADE}{''.join(inserts)}COMMIT")
         except ServerError:
             self._connection.rollback()
             return False
@@ -239,7 +255,7 @@ class Assertion:
         """Return the tables as they are, and their rows where these can be asked for; sets the file's role aside."""
         oids = ", ".join(str(table.oid) for table in self._tables)
         which = f"c.oid OPERATOR(pg_catalog.=) ANY ('{{{oids}}}'::pg_catalog.oid[])"
-        state = _STATE.format(rights=_RIGHTS, which=which)
+        state = _STATE.format(columns=_COLUMNS, rights=_RIGHTS, which=which)
         tables = _tables(self._connection.rows(f"SAVEPOINT {_SAVEPOINT}; {AS_OWNER}{state}"))
         alike = [table.aspects for table in tables] == [table.aspects for table in self._tables]
         rows = self._connection.rows(_ALL_ROWS)[0] if alike else ()
@@ -248,7 +264,10 @@ class Assertion:
 
 
 def _tables(rows: list[Row]) -> tuple[_Table, ...]:
-    return tuple(_Table(row[0], row[1:5], row[5:-2]) for row in rows)
+    return tuple(
+        _Table(oid, (own, schema, *(indexes.split(";") if indexes else ())), columns, tuple(aspects))
+        for oid, own, schema, indexes, columns, *aspects, _, _ in rows
+    )
 
 
 def _differences(before: tuple[_Table, ...], after: tuple[_Table, ...]) -> list[str]:
