@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from migrator.errors import HistoryChanged, HistoryLocked
+from migrator.errors import HistoryChanged, HistoryLocked, ScratchFailed
+from migrator.history import RunLock
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
@@ -152,10 +153,19 @@ def test_what_does_no_harm(invoke: Invoke, folder: Folder, database: Database, a
 def test_run_lock_survives_a_file(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A file that lets go of the run lock has it again when it is committed."""
     folder.write("001_a.sql", "SELECT pg_advisory_unlock_all();")
-    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
-    folder.write("002_b.sql", f"CREATE TABLE held AS {held} AND objid = 1952804208;")
+    folder.write("002_b.sql", f"CREATE TABLE held AS SELECT pg_advisory_unlock({RunLock.KEY}) AS by_the_session;")
     invoke()
-    assert database.query("SELECT count FROM held") == [(1,)]
+    assert database.query("SELECT by_the_session FROM held") == [(True,)]
+
+
+def test_scratch_build(invoke: Invoke, folder: Folder, database: Database, admin: str) -> None:
+    """A file that touches the history of a scratch database is named, and nothing is compared with what it left."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    database.execute("CREATE TABLE a (i int); CREATE TABLE b (i int); GRANT ALL ON a, b TO PUBLIC")
+    folder.write("002_x.sql", f"CREATE TABLE b (i int);\n{CASES['truncate all'][0]}")
+    invoke({"action": "baseline", "target_revision": "2", "confirm": True}, DATABASE_URL=admin)
+    with pytest.raises(ScratchFailed, match=r"^002_x\.sql:2:1  .*db_setup\.history was emptied"):
+        invoke({"action": "verify"}, DATABASE_URL=admin)
 
 
 COMMITTED = {
