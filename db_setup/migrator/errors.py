@@ -325,6 +325,24 @@ class MissingExtension(MigrationFailed):
     code = "missing_extension"
 
 
+class HistoryChanged(RunError):
+    """A file touches the tables of db_setup, which record what is applied; it was rolled back."""
+
+    code = "history_changed"
+
+
+class HistoryLocked(RunError):
+    """The tables of db_setup have row security, a trigger or a rule, with which no run can keep the history."""
+
+    code = "history_locked"
+
+
+class TextMisread(RunError):
+    """The server has come to read text by another rule than the file was read by; the file was rolled back."""
+
+    code = "text_misread"
+
+
 class LockTimeout(MigrationFailed):
     """A table stayed locked by others for as long as the run may wait."""
 

@@ -253,16 +253,57 @@ def _psql(server: LocalServer, database: Database, folder: Folder, names: list[s
         assert done.returncode == 0, done.stderr
 
 
+OLD_STRINGS: dict[str, Files] = {
+    name: CASES[name]
+    for name in (
+        "dump", "functions and quotes", "begin atomic", "copy between statements", "set role stepwise",
+        "discard all", "settings do not leak", "large wrapper with savepoints", "mixed with vacuum", "percent and braces",
+    )
+} | {
+    "backslashes": {
+        "1.sql": r"""CREATE TABLE t (s text);
+INSERT INTO t VALUES ('a\\b'), ('it\'s; ok'), (E'x\'y'), ($$a\b$$), ('c\
+d'), ('e'
+'\';f'), ('\101'), ('g\''');h');
+""",
+        "2.sql": r"INSERT INTO t VALUES ('i\';j'); VACUUM t; INSERT INTO t VALUES ('k\'; --');",
+    },
+    "standard strings": {
+        "1.sql": "SET standard_conforming_strings = on;\nCREATE TABLE t (s text); INSERT INTO t VALUES ('a\\'), ('b');",
+        "2.sql": "INSERT INTO t VALUES ('c\\'d');",
+        "3.sql": "SET standard_conforming_strings = on;\nINSERT INTO t VALUES ('e\\');\nRESET ALL;\nINSERT INTO t VALUES ('f\\'g');",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("files", OLD_STRINGS.values(), ids=OLD_STRINGS)
+def test_result_equals_that_of_psql_with_old_strings(
+    files: Files, folder: Folder, database: Database, make_database: MakeDatabase, server: LocalServer,
+    invoke: Invoke, pg_dump: Dump,
+) -> None:  # fmt: skip
+    """The same where the database has standard_conforming_strings off, as psql follows it."""
+    database.execute(f"ALTER DATABASE {database.name} SET standard_conforming_strings = off")
+    expected = make_database()
+    expected.execute(f"ALTER DATABASE {expected.name} SET standard_conforming_strings = off")
+    _compare(files, folder, database, expected, server, invoke, pg_dump)
+
+
 @pytest.mark.parametrize("files", CASES.values(), ids=CASES)
 def test_result_equals_that_of_psql(
     files: Files, folder: Folder, database: Database, make_database: MakeDatabase, server: LocalServer,
     invoke: Invoke, pg_dump: Dump,
 ) -> None:  # fmt: skip
     """A folder leaves the same schema and the same rows as the same files run by psql in the same order."""
+    _compare(files, folder, database, make_database(), server, invoke, pg_dump)
+
+
+def _compare(
+    files: Files, folder: Folder, database: Database, expected: Database, server: LocalServer, invoke: Invoke,
+    pg_dump: Dump,
+) -> None:  # fmt: skip
     for name, content in files.items():
         folder.write(name, content)
     answer = invoke()
-    expected = make_database()
     _psql(server, expected, folder, answer["applied_migrations"])
     options = ("--exclude-schema=db_setup", "--inserts")
     assert pg_dump(database, *options) == pg_dump(expected, *options)

@@ -69,7 +69,7 @@ class _Conversation(socketserver.StreamRequestHandler):
     def _answer(self, query: str) -> None:
         self.server.queries.append(query)
         if query == MARK:
-            self._report("standard_conforming_strings", "on")
+            self._report("standard_conforming_strings", self.server.settings["standard_conforming_strings"])
         elif setting := _SETTING.match(query):
             self._report("standard_conforming_strings", setting[1].lower())
         bare = _COMMENTS.sub(" ", query).strip()

@@ -39,23 +39,30 @@ def recorder() -> Iterator[Recorder]:
         yield running
 
 
+RANDOMLY = settings(
+    max_examples=max(1, EXAMPLES // BATCH), deadline=None, derandomize="ORACLE_EXAMPLES" not in os.environ,
+    database=None, suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+
+
 def collapse(texts: list[str]) -> list[str]:
     """Drop empty lines: psql drops those between tokens, the lexer passes them on."""
     return [re.sub("\n\n+", "\n", text) for text in texts]
 
 
-def complete(text: str) -> bool:
+def complete(text: str, *, standard: bool = True) -> bool:
     """Return whether the lexer accepts the text; what it refuses psql cannot run either."""
     try:
-        return not NO_SQL.search(text) and len([*split(text)]) >= 0
+        return not NO_SQL.search(text) and len([*split(text, standard_conforming_strings=standard)]) >= 0
     except (UnterminatedText, PsqlCommand):
         return False
 
 
-def compare(recorder: Recorder, texts: list[str]) -> None:
-    """Hold the lexer to what psql sends for each of the texts."""
+def compare(recorder: Recorder, texts: list[str], *, standard: bool = True) -> None:
+    """Hold the lexer to what psql sends for each of the texts to a server with that standard_conforming_strings."""
+    recorder.settings["standard_conforming_strings"] = "on" if standard else "off"
     for text, sent in zip(texts, recorder.sent(texts), strict=True):
-        ours = [statement.text for statement in split(text)]
+        ours = [statement.text for statement in split(text, standard_conforming_strings=standard)]
         assert collapse(ours) == collapse(sent), text
 
 
@@ -70,11 +77,15 @@ def test_empty_lines_inside_quotes_are_kept(recorder: Recorder) -> None:
     assert recorder.sent([text]) == [[text]] == [[statement.text for statement in split(text)]]
 
 
-@settings(
-    max_examples=max(1, EXAMPLES // BATCH), deadline=None, derandomize="ORACLE_EXAMPLES" not in os.environ,
-    database=None, suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+@RANDOMLY
 @given(texts=st.lists(TEXTS, min_size=BATCH, max_size=BATCH))
 def test_random_text_is_split_as_psql_does(recorder: Recorder, texts: list[str]) -> None:
     """Whatever hard tokens follow each other, the lexer and psql agree, unless the text is unterminated."""
     compare(recorder, [text for text in texts if complete(text)])
+
+
+@RANDOMLY
+@given(texts=st.lists(TEXTS, min_size=BATCH, max_size=BATCH))
+def test_random_text_is_split_as_psql_does_with_old_strings(recorder: Recorder, texts: list[str]) -> None:
+    """They agree, too, where the server has standard_conforming_strings off."""
+    compare(recorder, [text for text in texts if complete(text, standard=False)], standard=False)

@@ -82,6 +82,7 @@ class _Deploy:
         self._before = inspection.plan.revision
         self._adoption: Adoption | None = None
         self._scripts: dict[str, Script] = {}
+        self._standard_strings = True
         self._provisioner: UserProvisioner | None = None
         if context.provisions_users:
             from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users
@@ -93,6 +94,7 @@ class _Deploy:
     def run(self, connection: Connection) -> Report:
         from migrator.execution import retry_on_lost_connection  # noqa: PLC0415 - half of the code
 
+        self._standard_strings = connection.standard_strings
         self._adopt(connection)
         self._read_scripts(self._inspection)
         report = retry_on_lost_connection(self._context, self._attempt, connection)
@@ -115,7 +117,8 @@ class _Deploy:
         if new := [migration for migration in pending if migration.name not in self._scripts]:
             from migrator.scripts import read_scripts  # noqa: PLC0415 - half of the code
 
-            self._scripts.update((script.migration.name, script) for script in read_scripts(new))
+            scripts = read_scripts(new, standard_strings=self._standard_strings)
+            self._scripts.update((script.migration.name, script) for script in scripts)
         return [self._scripts[migration.name] for migration in pending]
 
     def _attempt(self, connection: Connection) -> Report:

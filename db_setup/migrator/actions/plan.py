@@ -20,7 +20,8 @@ def plan(context: RunContext) -> Report:
         inspection = inspect(context, folder, connection)
         inspection.plan.refuse_problems()
         by_hand = _tampered(context, connection, inspection)
-        scripts = read_scripts(item.migration for item in inspection.plan.pending)
+        files = (item.migration for item in inspection.plan.pending)
+        scripts = read_scripts(files, standard_strings=connection.standard_strings)
         remark, about = users_summary(context, connection)
         if context.provisions_users:
             from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
 
 from migrator.context import RunContext
@@ -11,10 +12,10 @@ from migrator.execution import supervised
 from migrator.files import Folder
 from migrator.formatting import counted, listed
 from migrator.history import Fence
-from migrator.planning import Inspection, inspect
+from migrator.planning import Inspection, Pending, inspect
 from migrator.rehearsal import LockEntries, Rehearsal
 from migrator.report import Report, ReportedMigration, describe
-from migrator.scripts import read_scripts
+from migrator.scripts import Script, read_scripts
 
 _NOTHING: Details = {"rehearsal": [], "statements_left_out": 0, "not_rehearsed": []}
 
@@ -31,7 +32,7 @@ def rehearse(context: RunContext) -> Report:
         if not inspection.plan.pending:
             report = describe(context, inspection, (*folder.warnings, *context.warnings), action="rehearse")
             return report._replace(details=_NOTHING)
-        read_scripts(item.migration for item in inspection.plan.pending)  # refuses before anything is touched
+        _read(connection, inspection.plan.pending)  # refuses before anything is touched
         with supervised(context, connection) as run:
             run.lock()
             inspection = inspect(context, folder, connection, earlier=inspection)
@@ -61,7 +62,7 @@ def _rehearse(
     fence: Fence | None,
 ) -> Report:  # fmt: skip
     pending = [item for item in inspection.plan.pending if item.migration.name not in known]
-    scripts = read_scripts(item.migration for item in pending)
+    scripts = _read(connection, pending)
     texts = (text for script in scripts for text in script.warnings)
     adopted = [f"{listed(sorted(known), 20)}: applied already, and not rehearsed"] if known else []
     warnings = (*folder.warnings, *context.warnings, *adopted, *texts)
@@ -83,6 +84,10 @@ def _rehearse(
         remark=_remark(rehearsal.files, len(scripts), entries),
         details=_details(entries, rehearsal),
     )
+
+
+def _read(connection: Connection, pending: Iterable[Pending]) -> list[Script]:
+    return read_scripts((item.migration for item in pending), standard_strings=connection.standard_strings)
 
 
 def _remark(files: int, of: int, entries: LockEntries) -> str:

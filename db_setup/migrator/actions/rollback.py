@@ -117,7 +117,7 @@ class _Rollback:
             self._plan = self._choose(history, rows)
         wanted = {row.position for row in self._plan.rows}
         left = [row for row in reversed(rows) if row.position in wanted]
-        return inspection, self._plan, self._downs(history, inspection, left)
+        return inspection, self._plan, self._downs(connection, inspection, left)
 
     def _choose(self, history: RollbackHistory, rows: Sequence[Recorded]) -> RollbackPlan:
         request = self._context.request
@@ -130,13 +130,13 @@ class _Rollback:
         self._warnings += plan.warnings
         return plan
 
-    def _downs(self, history: RollbackHistory, inspection: Inspection, rows: Sequence[Recorded]) -> Downs:
+    def _downs(self, connection: Connection, inspection: Inspection, rows: Sequence[Recorded]) -> Downs:
         """Return each row with its down migration: the companion file here, else the text in the history.
 
         Raises MissingDownFile that names every row with neither, and what reading the texts raises.
         """
-        stored = history.stored_downs(rows)
-        folder = self._folder
+        stored = RollbackHistory(connection).stored_downs(rows)
+        folder, standard = self._folder, connection.standard_strings
         known = match(folder.files, inspection.applied, folder.others).known
         here = {row.name: name for name, row in known.items()}
         paths = {file.name: file.path for file in (*folder.files, *folder.others)}
@@ -147,11 +147,11 @@ class _Rollback:
             down = down_name(name)
             path = down_name(paths.get(name, os.path.join(folder.path, row.name)))
             if os.path.isfile(path):
-                downs.append((row, script := read_down(down, path)))
+                downs.append((row, script := read_down(down, path, standard_strings=standard)))
                 if row.position in stored and differs(script, stored[row.position]):
                     self._warn(f"{down} differs from what was stored when {row.name} was applied; the file is used")
             elif row.position in stored:
-                downs.append((row, stored_down(down, stored[row.position])))
+                downs.append((row, stored_down(down, stored[row.position], standard_strings=standard)))
             else:
                 missing.append((row.name, down))
         if missing:

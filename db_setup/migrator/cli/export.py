@@ -59,7 +59,7 @@ _FOUND = """SELECT pg_catalog.set_config('db_setup.place', {place}, true) AS db_
 {query}
 ) r \\gset
 DO $$ BEGIN
-    IF pg_catalog.current_setting('db_setup.found') !~ '^({{"([^"\\\\]|\\\\.)*":true}})?$' THEN
+    IF pg_catalog.current_setting('db_setup.found') !~ E'^({{"([^"\\\\\\\\]|\\\\\\\\.)*":true}})?$' THEN
         RAISE EXCEPTION '%: the check found this: %',
             pg_catalog.current_setting('db_setup.place'), pg_catalog.current_setting('db_setup.found');
     END IF;
@@ -133,7 +133,7 @@ class _ScriptRun(StepwiseRun):
     """A stepwise file as a part of a script: what a run finds out from the server, psql has to."""
 
     def __init__(self, tape: Tape, script: Script, record: Record, ask: Callable[[Script], None]) -> None:
-        super().__init__(tape, script, record, lambda _: None, lambda _: None)
+        super().__init__(tape, script, record, lambda _: None, lambda _: None, None)
         self._tape = tape
         self._ask_psql = ask
 
@@ -171,7 +171,8 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
                     f"{item.migration.name} is applied in part", fix="finish it with migrate; then export the rest"
                 )
         _refuse_fenced(connection, inspection)
-        scripts = read_scripts(item.migration for item in inspection.plan.pending)
+        files = (item.migration for item in inspection.plan.pending)
+        scripts = read_scripts(files, standard_strings=connection.standard_strings)
         if not (inspection.plan.pending or inspection.plan.renames or inspection.imported):
             write("-- Nothing to do.\n")
             return

@@ -92,9 +92,13 @@ class Connection:
             cursor.copy_expert(sql, _Sink(), _COPY_CHUNK)
 
     def literal(self, value: object) -> str:
-        """Return ``value`` as an SQL literal for this server, NULL for None."""
-        if isinstance(value, str) and value.isascii() and value.isprintable() and not {"'", "\\"}.intersection(value):
-            return f"'{value}'"
+        """Return ``value`` as an SQL literal, NULL for None.
+
+        It means the same whatever a file has set standard_conforming_strings to, or will have set it to.
+        """
+        if isinstance(value, str) and "\0" not in value:
+            doubled = value.replace("'", "''")
+            return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
         adapted = adapt(value)
         if hasattr(adapted, "prepare"):
             adapted.prepare(self._raw)
@@ -119,9 +123,14 @@ class Connection:
         return bool(self._raw.info.transaction_status == TRANSACTION_STATUS_INTRANS)
 
     @property
-    def reads_old_strings(self) -> bool:
-        """Return whether the server, as things stand, gives backslashes in plain strings a meaning."""
-        return bool(self._raw.get_parameter_status("standard_conforming_strings") == "off")
+    def standard_strings(self) -> bool:
+        """Return standard_conforming_strings as it is now: whether a backslash means nothing in a plain string."""
+        return bool(self._raw.get_parameter_status("standard_conforming_strings") != "off")
+
+    @property
+    def encoding(self) -> str:
+        """Return the client_encoding as it is now, in which the server reads what it is sent."""
+        return str(self._raw.get_parameter_status("client_encoding"))
 
     def rollback(self) -> None:
         """End whatever transaction there is, sending nothing when there is none."""
@@ -138,23 +147,24 @@ class Connection:
     def settings_sql(self) -> str:
         """Return the statements that make the session's settings; the time left goes into statement_timeout.
 
-        SET after connecting, never ``options=``: poolers drop or reject that.
+        What strings mean is left as the database has it, since psql reads files so, too. SET after connecting, never
+        ``options=``: poolers drop or reject that.
         """
         wait, left = max(1, int(self.lock_timeout * 1000)), self._deadline.remaining_ms()
-        settings = f"SET standard_conforming_strings = on; SET lock_timeout = {wait}; SET statement_timeout = {left}"
+        settings = f"SET lock_timeout = {wait}; SET statement_timeout = {left}"
         if self.server_version >= _CHECKS_CLIENT_SINCE:
             settings += "; SET client_connection_check_interval = 500"  # a killed runner's session ends
         return settings
 
-    def reset_sql(self) -> str:
-        """Return what makes the session new: DISCARD ALL but for the advisory locks.
+    def reset_sql(self, *, keep_prepared: bool = False) -> str:
+        """Return what makes the session new: DISCARD ALL but for the advisory locks, and prepared statements if asked.
 
         A server before 12.21, 13.17, 14.14, 15.9, 16.5 and 17.1 needs RESET ROLE by itself: else a later rollback
         brings the role back, and the role that ALTER ROLE ... SET role gives to a login is lost.
         """
         return (
-            "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
-            f"DISCARD TEMP; DISCARD SEQUENCES; {self.settings_sql()}"
+            "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; DISCARD TEMP; "
+            f"DISCARD SEQUENCES; {'' if keep_prepared else 'DEALLOCATE ALL; '}{self.settings_sql()}"
         )
 
     def cancel(self) -> None:

@@ -56,7 +56,7 @@ class Build:
     def apply(self, item: Pending) -> None:
         """Apply a file; raises ScratchFailed when it cannot be built, DeadlineReached when the time is over."""
         ((migration, keep),) = kept([item.migration])
-        script = read_script(migration, keep=keep)
+        script = read_script(migration, keep=keep, standard_strings=self.connection.standard_strings)
         try:
             self._run_without_outside_effects(item, script, blocks=False)
         except RunError as error:
@@ -147,8 +147,8 @@ def building(context: RunContext, live: Connection, warn: Callable[[str], None])
     with scratch_database(live, warn) as name, closing(context.connect(name)) as connection:
         history = History(connection)
         history.create()
+        run_id = history.begin_run("build", context.request_id)  # which refuses tables with a trigger
         connection.run(guard_sql())
-        run_id = history.begin_run("build", context.request_id)
         with supervised(context, connection) as run:
             yield Build(connection, Runner(run, _ignore_event), run_id)
 

@@ -13,6 +13,7 @@ from migrator.database import TRANSIENT, Connection, lock_lost, migration_error
 from migrator.errors import (
     DbSetupError,
     DeadlineReached,
+    HistoryChanged,
     LockTimeout,
     Progress,
     RunInterrupted,
@@ -22,7 +23,7 @@ from migrator.events import Listener
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
 from migrator.execution.supervision import STATEMENT_TIMEOUT_SLACK, Supervision
 from migrator.execution.transaction import Transaction
-from migrator.history import AppliedMigration, ApplyRecord, Record
+from migrator.history import AppliedMigration, ApplyRecord, Assertion, Record
 from migrator.planning import Pending
 from migrator.report import ReportedMigration
 from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
@@ -92,7 +93,9 @@ class Runner:
         self._trace = trace
         self._steps: StepwiseRun | None = None  # of the file at work, once it runs step by step
         self._reported = 0.0
-        self._reset_apart = self._new_defaults = False
+        self._assertion = Assertion(run.connection)
+        self._prepared = self._new_defaults = False
+        self._reading: tuple[bool, str] | None = None  # how a new session reads text
         self.applied = list(before)
         self.warnings: list[str] = []
 
@@ -114,7 +117,7 @@ class Runner:
         done = ReportedMigration(item.pending.number, name, mode, int((time.monotonic() - started) * 1000))
         self.applied.append(done)
         self._run.durations[name] = done.duration_ms or 0
-        self._reset_apart = script.sets_session or self._connection.reads_old_strings
+        self._prepared &= not script.sets_session
         self._new_defaults |= script.sets_defaults
         for notice in self._connection.take_notices():
             self._listen("migration.notice", {"migration": name, "notice": notice})
@@ -150,36 +153,34 @@ class Runner:
             else:
                 return item.script.mode
         # Also where the server has asked for steps: nothing was committed, so the file starts again.
-        self._connection.run(self._reset_sql())
+        self._begin_session()
         self._steps = StepwiseRun(
-            self._connection, item.script, item.record, self._progress, self._warn, self._fence(item)
+            self._connection, item.script, item.record, self._progress, self._warn, self._assertion, self._fence(item)
         )
         self._steps.apply()
         return STEPWISE
 
     def _in_transaction(self, item: Work, *, careful: bool) -> None:
         connection, script = self._connection, item.script
-        record, reset = item.record.sql(connection), self._reset_sql()
-        if self._reset_apart or self._new_defaults or script.opening != PLAIN_OPENING:
-            # The server reads a whole message by the rules that hold before it, and wants the characteristics of a
-            # transaction before the first statement.
-            connection.run(reset)
-            reset = ""
+        opening = f"{self._opening(script)}\n{item.record.sql(connection)};"
         run_statement = None
         if self._trace is not None:
             self._trace.begin_file(item.name)
             run_statement = self._trace.run
-        transaction = Transaction(connection, self._progress, self._may_replay, careful=careful, run=run_statement)
+        transaction = Transaction(
+            connection, self._progress, self._may_replay, self._assertion, careful=careful, run=run_statement
+        )
+        transaction.prepared, self._prepared = self._prepared, False
         checks: list[Callable[[], None]] = []
         if script.check is not None:
             from migrator.execution.checks import check_within  # noqa: PLC0415 - for files that have one
 
             checks.append(partial(check_within, connection, script.check))
-        opening = f"{reset}\n{script.opening}\n{record};"
         if fence := self._fence(item):
             checks.append(partial(fence.check_end, script.body()))
             opening += f"\n{fence.before};"
         transaction.execute(opening, script.body(), before_end=partial(_all, checks) if checks else None)
+        self._prepared = transaction.prepared
         if self._trace is not None:
             self._trace.end_file()
 
@@ -190,9 +191,30 @@ class Runner:
 
         return FileFence(self._connection, item.fence, item.name)
 
-    def _reset_sql(self) -> str:
+    def _opening(self, script: Script) -> str:
+        """Return what opens the transaction of a file, in a session like a new one.
+
+        The reset travels with the file where it can: the server reads a whole message by the rules that hold before it,
+        so these have to be those of a new session; and what a transaction is, it is from the first statement of its
+        message on, so that one has to say it.
+        """
+        connection = self._connection
+        like_new = self._prepared and not self._new_defaults and self._reading_now == self._reading
+        if like_new and script.opening == PLAIN_OPENING:
+            return f"BEGIN {self._assertion.characteristics}; {connection.reset_sql(keep_prepared=True)};"
+        self._begin_session()
+        self._prepared = True
+        return f"{script.opening} {self._assertion.prepare};"
+
+    @property
+    def _reading_now(self) -> tuple[bool, str]:
+        return self._connection.standard_strings, self._connection.encoding
+
+    def _begin_session(self) -> None:
+        """Make the session like a new one, in a message of its own."""
         defaults = f"; {self._connection.DEFAULTS_SQL}" if self._new_defaults else ""
-        return f"{self._connection.reset_sql()}{defaults};"
+        self._assertion.learn(f"{self._connection.reset_sql()}{defaults};")
+        self._prepared, self._reading = False, self._reading_now
 
     def _may_replay(self, error: ServerError, seconds: float) -> bool:
         """Return whether sending a message again in pieces is of use: not if others are the cause, or time is short."""
@@ -212,6 +234,10 @@ class Runner:
             return error.after(progress._replace(left=tuple(item.name for item in left)))
         if isinstance(error, ServerError):
             error = lock_lost(name) if Record.is_fence(error) else migration_error(error, name, self._untracked)
+        if isinstance(error, HistoryChanged) and error.where is None:
+            error = error.replace(what=f"{name}: {error.what}")
+        if error.where is not None and not error.where.file:
+            error = error.replace(where=error.where._replace(file=name))
         if isinstance(error, LockTimeout):
             error = error.replace(what=error.what + self._run.blocked_by())
         return error.after(progress)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,8 @@ from psycopg2 import errorcodes
 from migrator.database import Connection
 from migrator.errors import ChangedSteps, ServerError
 from migrator.execution import indexes
-from migrator.execution.transaction import Transaction, run_statement
-from migrator.history import Record, StepProgress
+from migrator.execution.transaction import ROLLBACK, Transaction, run_statement
+from migrator.history import Assertion, Record, StepProgress
 from migrator.scripts import ENDS, Script, terminated
 from migrator.sql import Kind, Statement
 
@@ -42,17 +42,18 @@ class StepwiseRun:
 
     def __init__(
         self, connection: Connection, script: Script, record: Record, progress: Callable[[Statement], None],
-        warn: Callable[[str], None], fence: FileFence | None = None,
+        warn: Callable[[str], None], assertion: Assertion | None, fence: FileFence | None = None,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._script = script
         self._record = record
+        self._assertion = assertion
         self._progress = progress
         self._warn = warn
         self._fence = fence
         self._done = StepProgress()
-        self._block_transaction = Transaction(connection, progress, _was_refused)
-        self._transaction = Transaction(connection, progress, _was_refused_for_good)
+        self._block_transaction = Transaction(connection, progress, _was_refused, assertion)
+        self._transaction = Transaction(connection, progress, _was_refused_for_good, assertion)
         self._digest = hashlib.sha256()
         self._step = 0  # the number of the step at hand, from 1
         self._end: Statement  # of the block at hand, once it is read
@@ -134,7 +135,7 @@ class StepwiseRun:
     def _closing(self) -> str:
         """Return what ends a block: with its record where it commits, as it stands elsewhere."""
         if self._end.kind is Kind.ROLLBACK:
-            return "ROLLBACK"
+            return ROLLBACK
         if self._end.kind is Kind.PREPARE_TRANSACTION:
             return self._end.text
         return self._commit()
@@ -166,7 +167,8 @@ class StepwiseRun:
         if build is not None:
             self._build_index(statement, build, note, begun)
         else:
-            self._run_idempotent(statement, begun)
+            with self._assertion_across(statement):
+                self._run_idempotent(statement, begun)
         self._record.end_step(self._connection, self._step, self._digest.hexdigest())
 
     def _build_index(self, statement: Statement, build: indexes.IndexBuild, note: str, begun: bool) -> None:
@@ -180,6 +182,12 @@ class StepwiseRun:
                 indexes.drop_invalid(self._connection, build, note, self._warn)
                 raise
             indexes.check(self._connection, build, note)
+
+    def _assertion_across(self, statement: Statement) -> AbstractContextManager[None]:
+        """Compare the history before and after a block of code, which commits by itself."""
+        if self._assertion is None or statement.words[:1] not in _BLOCKS_OF_CODE:
+            return nullcontext()
+        return self._assertion.across()
 
     def _run_idempotent(self, statement: Statement, begun: bool) -> None:
         """Run a statement that an earlier run may have brought to its end, or half way."""

@@ -16,6 +16,7 @@ from migrator.history.rows import NONE, SCHEMA, AppliedMigration, HistorySnapsho
 from migrator.lazy import late
 
 if TYPE_CHECKING:
+    from migrator.history.assertion import Assertion
     from migrator.history.fence import Fence, FencedFile, ForeignObject
     from migrator.history.hash_chain import TamperedRow
     from migrator.history.history import History
@@ -27,6 +28,7 @@ else:
         __name__,
         {
             "ApplyRecord": "records",
+            "Assertion": "assertion",
             "Fence": "fence",
             "FencedFile": "fence",
             "ForeignObject": "fence",
@@ -45,6 +47,7 @@ __all__ = [
     "SCHEMA",
     "AppliedMigration",
     "ApplyRecord",
+    "Assertion",
     "Fence",
     "FencedFile",
     "ForeignObject",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from psycopg2 import errorcodes
 
 from migrator.database import SAFE_PATH_SQL, Connection
-from migrator.errors import InconsistentHistory, ServerError
+from migrator.errors import DbSetupError, HistoryLocked, InconsistentHistory, ServerError
 from migrator.formatting import quoted
 from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
@@ -124,11 +124,12 @@ class History:
             f"FROM {_MISSING}, LATERAL (SELECT name, number, checksum, state, applied_at, earlier_checksums, position "
             f"FROM {SCHEMA}.history) h ORDER BY h.position"
         )
+        query = f"SET row_security = off; {query}"  # with it on, and forced, rows would be hidden from their owner
         try:
             rows, exists = self._connection.rows(query), True
         except ServerError as error:
             if error.sqlstate == errorcodes.INSUFFICIENT_PRIVILEGE:
-                raise self._not_the_owner(error) from error
+                raise self._unreadable(error) from error
             if error.sqlstate != errorcodes.UNDEFINED_TABLE:
                 raise
             rows, exists = [], False
@@ -155,12 +156,25 @@ class History:
 
         return warn_of_logins(self._connection)
 
-    def _not_the_owner(self, error: ServerError) -> ServerError:
+    def _unreadable(self, error: ServerError) -> DbSetupError:
+        from migrator.history.schema import OBSTACLES  # noqa: PLC0415 - for failures
+
+        if (remedy := self._connection.rows(f"SELECT {OBSTACLES}")[0][0]) is not None:
+            return self._locked(remedy)
         owner = self._connection.rows(
             f"SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace WHERE nspname = '{SCHEMA}'"
         )[0][0]
         fix = f"run with the credentials of {quoted(owner)}, who owns the schema {SCHEMA}"
         return ServerError(error.sqlstate, "this user may not read the history", fix=fix)
+
+    @staticmethod
+    def _locked(remedy: str) -> HistoryLocked:
+        return HistoryLocked(
+            f"somebody has put a trigger, a rule or row security on the tables of {SCHEMA}, with which they cannot be "
+            "written as they must be",
+            fix=f"as their owner: {remedy}; and see that no file does it again",
+            applied="nothing was run",
+        )
 
     def create(self) -> None:
         """Create the schema and its tables; harmless where they are."""
@@ -181,11 +195,16 @@ class History:
 
     def begin_run(self, action: str, request_id: str, message: str = "") -> int:
         """Record that a run has begun, and return its number; tables of an earlier version get what is new."""
-        from migrator.history.schema import IS_NEWEST, UPGRADE  # noqa: PLC0415 - for runs that write
+        from migrator.history.schema import IS_NEWEST, OBSTACLES, UPGRADE  # noqa: PLC0415 - for runs that write
 
         values = self._connection.literals(action, request_id, VERSION, message)
-        sql = f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version, message) VALUES ({values}) RETURNING id"
-        number, newest, fence = self._connection.rows(f"{sql}, {IS_NEWEST}, {_FENCE}")[0][:3]
+        found = self._connection.rows(
+            f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version, message) "
+            f"SELECT {values} WHERE {OBSTACLES} IS NULL RETURNING id, {IS_NEWEST}, {_FENCE}"
+        )
+        if not found:
+            raise self._locked(self._connection.rows(f"SELECT {OBSTACLES}")[0][0])
+        number, newest, fence = found[0][:3]
         self.fence = _fence(fence)
         if not newest:
             self._connection.run(UPGRADE)

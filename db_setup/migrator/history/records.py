@@ -75,8 +75,13 @@ class Record(ABC):
         connection.run(f"BEGIN; {self.step_sql(connection, steps, checksum)}; COMMIT")
 
     def _update(self, connection: Connection, values: str) -> str:
+        """Return the statement that updates the row, and fails where it is gone; its INSERT adds none."""
         name = connection.literal(self.name)
-        return f"UPDATE {SCHEMA}.history SET {values} WHERE name OPERATOR(pg_catalog.=) {name}"
+        return (
+            f"WITH done AS (UPDATE {SCHEMA}.history SET {values} WHERE name OPERATOR(pg_catalog.=) {name} RETURNING 1) "
+            f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, package_version) "
+            "SELECT '', '', '', NULL, '', '' WHERE NOT EXISTS (SELECT FROM done)"
+        )
 
 
 class ApplyRecord(Record):
@@ -123,12 +128,6 @@ class ApplyRecord(Record):
             f"{again}INSERT INTO {SCHEMA}.history AS h "
             "(name, number, checksum, state, mode, run_id, package_version, down_sql, earlier_checksums) "
             f"VALUES ({connection.literals(name, number, checksum)}, CASE WHEN {RunLock.HELD_SQL} THEN '{state}' END, "
-            f"'{mode}', {self._run_id}, '{VERSION}', {'NULL' if self._down is None else _text_literal(self._down)}, "
+            f"'{mode}', {self._run_id}, '{VERSION}', {connection.literal(self._down)}, "
             f"{connection.literal(self._row.earlier) if self._row.earlier else 'NULL'})"
         )
-
-
-def _text_literal(text: str) -> str:
-    """Return a long text as a literal that means the same whatever the file at hand does to backslashes."""
-    doubled = text.replace("'", "''")
-    return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"

@@ -14,11 +14,12 @@ from migrator.errors import ConnectionLost, Progress, RunError, ServerError
 from migrator.events import Listener
 from migrator.execution import Supervision, needs_steps
 from migrator.formatting import listed
+from migrator.history import Assertion
 from migrator.planning import Pending
 from migrator.rehearsal.lock_report import MET_A_LOCK, OUT_OF_TIME, statement_locks
 from migrator.rehearsal.lock_trace import LockTrace
-from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
-from migrator.sql import Statement
+from migrator.scripts import PLAIN_OPENING, STEPWISE, Script, place
+from migrator.sql import Statement, first_code
 from migrator.sql.effects import acts_outside, notifies
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Rehearsal:
         self._started = 0.0
         self._notifies = False
         self._same_locks = False  # no deferred constraint was checked since the last statement
+        self._assertion = Assertion(self._connection)
         self.trace = LockTrace(self._connection)
         self.files = 0
         self.ending = Ending()
@@ -107,16 +109,22 @@ class Rehearsal:
                 return
             self._check(script)
             self._end_file(script)
-            self._refused(name, check_fence)
+            if check_fence is not None:
+                self._statement = None
+                check_fence()
         except (ServerError, ConnectionLost) as error:
             self._end_early(error, work, position)
+        except RunError as error:
+            where = error.where and error.where._replace(file=error.where.file or name)
+            raise error.replace(where=where, applied=_NOTHING_KEPT, progress=Progress(failed=name)) from error.__cause__
         for notice in self._connection.take_notices():
             self._listen("migration.notice", {"migration": name, "notice": notice})
 
     def _begin_file(self, script: Script, name: str) -> None:
         """Reset the session, as migrate does before a file."""
         self._statement, self._started = None, time.monotonic()
-        self._connection.run(self._connection.reset_sql())
+        self._assertion.learn(f"{self._connection.reset_sql()};")
+        self._assertion.open()
         if script.opening != PLAIN_OPENING:
             self.limits.append(f"{name}: the isolation level, or the like, that its BEGIN asks for")
         self.trace.begin_file(name, same_locks=self._same_locks)
@@ -127,6 +135,10 @@ class Rehearsal:
         self._statement, self._started = statement, time.monotonic()
         self._notifies |= notifies(statement)
         self.trace.run(self._connection, statement)
+        try:
+            self._assertion.examine()
+        except RunError as error:
+            raise error.replace(where=place(statement, first_code(statement.text))) from None
 
     def _check(self, script: Script) -> None:
         """Run the file's check, as migrate does before it commits."""
@@ -134,7 +146,8 @@ class Rehearsal:
             return
         from migrator.execution import check_within  # noqa: PLC0415 - for files that have one
 
-        self._refused(script.migration.name, partial(check_within, self._connection, script.check))
+        self._statement = None
+        check_within(self._connection, script.check)
 
     def _fenced(self, pending: Pending, script: Script) -> Callable[[], None] | None:
         """Return what raises ChangesForeignObject at the end of a file that is fenced, as migrate does."""
@@ -146,15 +159,6 @@ class Rehearsal:
         fence = FileFence(self._connection, self._fence, migration.name)
         self._connection.run(fence.before)
         return partial(fence.check, script.body(), fence.changes())  # by a file before it, in the same transaction
-
-    def _refused(self, name: str, check: Callable[[], None] | None) -> None:
-        """Ask what migrate asks before it commits; raises what that raises."""
-        self._statement = None
-        try:
-            if check is not None:
-                check()
-        except RunError as error:
-            raise error.replace(applied=_NOTHING_KEPT, progress=Progress(failed=name)) from None
 
     def _end_file(self, script: Script) -> None:
         """Do what COMMIT does about deferred constraints, and let later files find them deferred again.

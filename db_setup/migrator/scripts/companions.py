@@ -15,7 +15,7 @@ MAX_STORED = 1 << 18
 _NOT_IN_A_CHECK = ENDS | {Kind.BEGIN, Kind.SAVEPOINT, Kind.SET_TRANSACTION, Kind.COPY_IN, Kind.OUTSIDE}
 
 
-def with_companions(script: Script) -> Script:
+def with_companions(script: Script, *, standard_strings: bool = True) -> Script:
     """Return a script with its down migration and its check, both read and found fit to be run.
 
     Raises TextError and its kinds with the place in the companion file.
@@ -25,12 +25,12 @@ def with_companions(script: Script) -> Script:
     if migration.down:
         down = companion(down_name(migration.name), migration.down)
         added["down"] = _storable(down)
-        read_script(down, keep=False, text=added["down"])
+        read_script(down, keep=False, text=added["down"], standard_strings=standard_strings)
         if added["down"] is None:
             added["warnings"] = (*script.warnings, _too_large(down))
     if migration.check:
         check = companion(check_name(migration.name), migration.check)
-        added["check"] = _refuse_transactions(read_script(check, keep=True))
+        added["check"] = _refuse_transactions(read_script(check, keep=True, standard_strings=standard_strings))
     return script._replace(**added)
 
 
@@ -53,15 +53,15 @@ def _storable(down: Migration) -> str | None:
     return "".join(read_text(down.name, down.path, down.size)) if down.size <= MAX_STORED else None
 
 
-def read_down(name: str, path: str) -> Script:
+def read_down(name: str, path: str, *, standard_strings: bool = True) -> Script:
     """Read a down migration from its file."""
     found = companion(name, path)
-    return read_script(found, keep=found.size <= MAX_KEPT)
+    return read_script(found, keep=found.size <= MAX_KEPT, standard_strings=standard_strings)
 
 
-def stored_down(name: str, text: str) -> Script:
+def stored_down(name: str, text: str, *, standard_strings: bool = True) -> Script:
     """Read a down migration from the text that the history has of it."""
-    return read_script(Migration(name, "", "", len(text)), keep=True, text=text)
+    return read_script(Migration(name, "", "", len(text)), keep=True, text=text, standard_strings=standard_strings)
 
 
 def differs(down: Script, text: str) -> bool:

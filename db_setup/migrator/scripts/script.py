@@ -14,7 +14,7 @@ from typing import NamedTuple
 from migrator.errors import UnclosedTransaction
 from migrator.files import Migration
 from migrator.formatting import Location, mask_passwords
-from migrator.sql import Kind, Statement, read_text, split, split_chunks
+from migrator.sql import Kind, Statement, read_text, sets_reading, split, split_chunks
 
 TRANSACTION = "transaction"
 STEPWISE = "stepwise"
@@ -91,15 +91,18 @@ def _inside(statements: Iterable[Statement]) -> Iterator[Statement]:
         yield statement
 
 
-def read_scripts(migrations: Iterable[Migration]) -> list[Script]:
-    """Read pending files, so that what can be refused is refused before anything is touched."""
+def read_scripts(migrations: Iterable[Migration], *, standard_strings: bool = True) -> list[Script]:
+    """Read pending files, so that what can be refused is refused before anything is touched.
+
+    ``standard_strings`` is the session's standard_conforming_strings, by which the server is going to read them.
+    """
     scripts = []
     for migration, keep in kept(migrations):
-        script = read_script(migration, keep=keep)
+        script = read_script(migration, keep=keep, standard_strings=standard_strings)
         if migration.down or migration.check:
             from migrator.scripts.companions import with_companions  # noqa: PLC0415 - for files that have some
 
-            script = with_companions(script)
+            script = with_companions(script, standard_strings=standard_strings)
         scripts.append(script)
     return scripts
 
@@ -113,7 +116,9 @@ def kept(migrations: Iterable[Migration]) -> Iterator[tuple[Migration, bool]]:
         yield migration, keep
 
 
-def read_script(migration: Migration, *, keep: bool, text: str | None = None) -> Script:
+def read_script(
+    migration: Migration, *, keep: bool, text: str | None = None, standard_strings: bool = True
+) -> Script:  # fmt: skip
     """Read a file, or the ``text`` given for it, and decide how it is run; ``keep`` holds both in memory.
 
     Raises TextError and its kinds, each with file, line and column, and UnreadableFile.
@@ -121,8 +126,9 @@ def read_script(migration: Migration, *, keep: bool, text: str | None = None) ->
     name = migration.name
     if keep and text is None:
         text = "".join(read_text(name, migration.path, migration.size))
-    whole = None if text is None else (text, split(text, name), partial(split, text, name))
-    head, first_pass, read = whole or _from_disk(migration)
+    cut = partial(split, text or "", name, standard_conforming_strings=standard_strings)
+    whole = None if text is None else (text, cut(), cut)
+    head, first_pass, read = whole or _from_disk(migration, standard_strings)
     no_transaction = "db_setup:" in head and _no_transaction(head, name)
     if keep:
         kept = list(first_pass)
@@ -141,16 +147,19 @@ def read_script(migration: Migration, *, keep: bool, text: str | None = None) ->
     )
 
 
-def _from_disk(migration: Migration) -> tuple[str, Iterator[Statement], Callable[[], Iterable[Statement]]]:
+def _from_disk(
+    migration: Migration, standard_strings: bool
+) -> tuple[str, Iterator[Statement], Callable[[], Iterable[Statement]]]:  # fmt: skip
     """Return the beginning of a file, its statements, and what reads these again; only a piece of it is in memory."""
     name = migration.name
     pieces = read_text(name, migration.path, migration.size)
     head = next(pieces, "")
+    cut = partial(split_chunks, file_name=name, standard_conforming_strings=standard_strings)
 
     def read() -> Iterator[Statement]:
-        return split_chunks(read_text(name, migration.path, migration.size), name)
+        return cut(read_text(name, migration.path, migration.size))
 
-    return head, split_chunks(chain([head], pieces), name), read
+    return head, cut(chain([head], pieces)), read
 
 
 def _no_transaction(head: str, name: str) -> bool:
@@ -191,7 +200,7 @@ class _Outline:
         elif statement.kind not in _WRAPPER:
             self.loose += self.begin is None
             self.outside |= statement.kind is Kind.OUTSIDE
-            self.sets_session |= statement.kind is Kind.SESSION
+            self.sets_session |= statement.kind is Kind.SESSION or _sets_at_once(statement)
             self.sets_defaults |= _sets_defaults(statement)
 
     def _open(self, statement: Statement) -> None:
@@ -223,6 +232,11 @@ def _sets_defaults(statement: Statement) -> bool:
     if statement.words[:1] != ("do",):
         return False
     return re.search(r"\balter\s+(?:database|role|user)\b", statement.text, re.IGNORECASE) is not None
+
+
+def _sets_at_once(statement: Statement) -> bool:
+    """Return whether a statement may change what holds for a message from its first moment, a timeout included."""
+    return sets_reading(statement) or "_timeout" in statement.text.lower()
 
 
 def chains(statement: Statement) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from migrator.sql.classify import Kind, first_code, without_comments
 from migrator.sql.decode import read_text
-from migrator.sql.statements import Statement, split, split_chunks
+from migrator.sql.statements import Statement, sets_reading, split, split_chunks
 
 if TYPE_CHECKING:
     from migrator.sql import effects
@@ -22,6 +22,7 @@ __all__ = [
     "effects",
     "first_code",
     "read_text",
+    "sets_reading",
     "split",
     "split_chunks",
     "without_comments",

@@ -15,11 +15,12 @@ from migrator.formatting import Location
 from migrator.sql.classify import Kind, classify
 from migrator.sql.lexer import Lexer
 
-__all__ = ["CopyData", "Kind", "Statement", "split", "split_chunks"]
+__all__ = ["CopyData", "Kind", "Statement", "sets_reading", "split", "split_chunks"]
 
 _MAX_LINE = 10_000  # characters of a line that are kept for the sake of an error message
 OnComments = Callable[[str, int, int, Callable[[int], Location]], None]
 """What is told the text in memory, where in it comments begin and end, and how an offset becomes a place."""
+_READING = ("standard_conforming_strings", "backslash_quote", "client_encoding")
 _OFF = frozenset(("off", "of", "false", "f", "no", "n", "0"))
 
 
@@ -140,7 +141,10 @@ class CopyData:
 
 
 class Statement(NamedTuple):
-    """One statement: the text as psql sends it, its 1-based place, and what is known of it."""
+    """One statement: the text as psql sends it, its 1-based place, and what is known of it.
+
+    ``standard_strings`` is the value of standard_conforming_strings by which its text was read.
+    """
 
     text: str
     line: int
@@ -148,6 +152,16 @@ class Statement(NamedTuple):
     kind: Kind
     words: tuple[str, ...] = ()
     data: CopyData | None = None
+    standard_strings: bool = True
+
+
+def sets_reading(statement: Statement) -> bool:
+    """Return whether a statement may change how the server reads the text after it.
+
+    Not SET alone: a block of code, or set_config(), changes such a setting as well.
+    """
+    text = statement.text.lower()
+    return any(name in text for name in _READING)
 
 
 def split(text: str, file_name: str = "", *, standard_conforming_strings: bool = True) -> Iterator[Statement]:
@@ -182,10 +196,11 @@ def _split(
         buffer.at = end = lexer.end_of_statement(start)
         text = buffer.text[start:end]
         kind, words = classify(text)
+        statement = Statement(text, line, column, kind, words, None, lexer.standard)
         if kind is Kind.COPY_IN:
-            yield from _copy(buffer, lexer, Statement(text, line, column, kind, words))
+            yield from _copy(buffer, lexer, statement)
         else:
-            yield Statement(text, line, column, kind, words)
+            yield statement
         if words and words[0] in ("set", "reset", "discard"):
             _follow(lexer, text, words, standard)
 
