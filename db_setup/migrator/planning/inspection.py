@@ -66,7 +66,7 @@ def _inspected(
         plan = make_plan(folder.files, applied, snapshot.has_tables, policy, folder.repeatable, removed)
     imported = applied if snapshot.first_generation else ()
     nothing = not (plan.pending or plan.renames or imported or plan.problems)
-    unproven = plan.state == states.UNTRACKED and bool(plan.pending or plan.held_back)
+    unproven = plan.state == states.UNTRACKED and not snapshot.applied and bool(plan.pending or plan.held_back)
     if unproven and snapshot.exists:
         unproven = not History(connection).none_is_applied()
     return Inspection(snapshot, target, applied, imported, plan, folder.skipped, nothing, unproven)

@@ -106,7 +106,7 @@ def make_plan(
     if applied and removed:
         replacements = tuple(item for item in pending if not item.resumed and removed.may_replace(item.migration))
         problems += removed.problems([item.migration.name for item in replacements])
-    late_warnings, late_problems = _late(pending, policy.strict_order)
+    late_warnings, late_problems = _late([item for item in pending if item not in replacements], policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     again, going_back = _repeatable(repeatable, applied)
     new = pending or problems or len(again) > (len(going_back.names) if going_back else 0)

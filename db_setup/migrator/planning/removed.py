@@ -38,16 +38,14 @@ class Removed(NamedTuple):
         return file.name in self.forgotten or (file.number is not None and file.number <= highest)
 
     def problems(self, names: list[str]) -> list[InconsistentHistory]:
-        """Return the error for new files that may stand for what is forgotten."""
-        if not names:
-            return []
+        """Return an error for each new file that may stand for what is forgotten."""
         forgotten = sorted(self.forgotten, key=lambda name: parse_number(self.forgotten[name]))
-        problem = InconsistentHistory(
-            f"what {listed(names)} makes may be there: it is new, and repair has forgotten {listed(forgotten)}",
-            fix="if it is to be run, give it the next free number; if it stands for what was forgotten, as after a "
-            "squash, repair records it as applied",
+        fix = (
+            "if it is to be run, give it the next free number; if it stands for what was forgotten, as after a "
+            "squash, repair records it as applied"
         )
-        return [problem]
+        what = f"is new, and repair has forgotten {listed(forgotten)}: what it makes may be there"
+        return [InconsistentHistory(f"{name} {what}", fix=fix) for name in names]
 
 
 def read_removals(runs: Removals, applied: Iterable[AppliedMigration]) -> Removed:
