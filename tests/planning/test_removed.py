@@ -66,6 +66,23 @@ def test_files_that_may_stand_for_what_is_forgotten(files: list[str], runs: Remo
 
 
 @pytest.mark.parametrize(
+    ("files", "applied", "state"),
+    [
+        ("001_a 002_b 009_here", "001_all 009_here", "ahead"),
+        ("001_a 009_here", "001_all 009_here", "ahead"),
+        ("001_a 003_new 009_here", "001_all 009_here", "inconsistent"),
+        ("009_here", "001_all 009_here", "inconsistent"),
+        ("001_a 009_here", "009_here", "inconsistent"),
+    ],
+)  # fmt: skip
+def test_package_from_before_a_squash(files: str, applied: str, state: str) -> None:
+    """With the files that repair has forgotten, and without the one in their place, it is an older package."""
+    rows = [row(f"{name}.sql") for name in applied.split()]
+    here = [file(f"{name}.sql") for name in files.split()]
+    assert make_plan(here, rows, True, Policy(), removed=read_removals([SQUASHED], rows)).state == state
+
+
+@pytest.mark.parametrize(
     ("given", "applied", "todo"),
     [
         ("002", [], ["001_x.sql=001", "a.sql=002", "003_y.sql=003"]),

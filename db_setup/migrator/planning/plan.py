@@ -94,13 +94,14 @@ def make_plan(
     """Return the plan; raises UnknownTarget. What else is wrong stands in ``problems``."""
     found = match(files, applied)
     revision = _revision(applied)
-    if found.missing and not found.new and come_after(found.missing, applied, found.rows):
+    older = removed is not None and removed.knows(found.new)  # what stands for them is missing here
+    if found.missing and (older or (not found.new and come_after(found.missing, applied, found.rows))):
         _find_target(policy.target, (), found)
         return Plan(states.AHEAD, warnings=_ahead_warnings(found), revision=revision)
     pending = _pending(found, files, applied, removed)
     warnings, problems = _missing(found.missing, policy.allow_missing)
-    older = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
-    edited = [pair for pair in found.edited if pair not in older]
+    accepted = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
+    edited = [pair for pair in found.edited if pair not in accepted]
     problems += [*_half_rolled_back(applied), *_edited(edited), *_duplicates(files, pending)]
     replacements: tuple[Pending, ...] = ()
     if applied and removed:
@@ -110,10 +111,10 @@ def make_plan(
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     again, going_back = _repeatable(repeatable, applied)
     new = pending or problems or len(again) > (len(going_back.names) if going_back else 0)
-    if (older or going_back) and not new:  # the history knows all that is here
-        texts = (*warnings, *_older_warnings(older), *(going_back.when_ahead() if going_back else ()))
+    if (accepted or going_back) and not new:  # the history knows all that is here
+        texts = (*warnings, *_older_warnings(accepted), *(going_back.when_ahead() if going_back else ()))
         return Plan(states.AHEAD, warnings=texts, revision=revision)
-    problems += _edited(older)
+    problems += _edited(accepted)
     if again:  # they wait where the target holds a numbered file back
         due, held_back = (due, (*held_back, *again)) if held_back else ((*due, *again), held_back)
     texts = (*warnings, *late_warnings, *_rename_warnings(found.renames), *target_warnings)

@@ -19,10 +19,19 @@ Removals = Iterable[tuple[str, Mapping[str, str | None]]]
 
 
 class Removed(NamedTuple):
-    """The numbers, by name, of what was rolled back last, and of what is forgotten; none of it is applied again."""
+    """The numbers, by name, of what was rolled back last, and of what is forgotten; none of it is applied again.
+
+    ``replaced`` are the names of all that a repair has forgotten, also of what another file has taken the place of.
+    """
 
     rolled_back: Mapping[str, str] = {}
     forgotten: Mapping[str, str] = {}
+    replaced: frozenset[str] = frozenset()
+
+    def knows(self, files: Iterable[Migration]) -> bool:
+        """Return whether new files are those of an older package: a repair has forgotten them for a newer one."""
+        names = {file.name for file in files}
+        return bool(names) and names <= self.replaced
 
     def given(self, names: Iterable[str], rows: Iterable[AppliedMigration]) -> dict[str, str]:
         """Return the numbers that unnumbered files had before they were rolled back, but for those taken meanwhile."""
@@ -52,11 +61,18 @@ def read_removals(runs: Removals, applied: Iterable[AppliedMigration]) -> Remove
     """Return what is removed, and not applied again."""
     rolled_back: dict[str, str] = {}
     forgotten: dict[str, str] = {}
+    replaced: set[str] = set()
     for action, rows in runs:
         for name, number in rows.items():
             rolled_back.pop(name, None)
             forgotten.pop(name, None)
             if number is not None:
                 (rolled_back if action == "rollback" else forgotten)[name] = number
+            if action == "repair":
+                replaced.add(name)
     here = {row.name for row in applied}
-    return Removed(*({name: n for name, n in found.items() if name not in here} for found in (rolled_back, forgotten)))
+    return Removed(
+        {name: number for name, number in rolled_back.items() if name not in here},
+        {name: number for name, number in forgotten.items() if name not in here},
+        frozenset(replaced - here - rolled_back.keys()),
+    )
