@@ -76,10 +76,11 @@ def test_squash_of_some_files(invoke: Invoke, cli: Cli, two: Folder, database: D
     squash(two)
     invoke(REPAIR)
     for event in ({}, {"action": "plan"}):
-        with pytest.raises(InconsistentHistory, match=r"what 001_all\.sql makes may be there: it is new, and repair has forgotten 001_a\.sql, 002_b\.sql"):
+        with pytest.raises(InconsistentHistory, match=r"001_all\.sql is new, and repair has forgotten 001_a\.sql, 002_b\.sql: what it makes may be there"):
             invoke(event)
     assert rows(database) == [(1,), (2,)]
     assert "001_all.sql is new, and may stand for what repair has forgotten" in cli("repair").out
+    assert invoke({"action": "repair"})["warnings"] == []
     body = invoke(REPAIR)
     assert (body["repaired_migrations"], body["state"]) == (["001_all.sql"], "up_to_date")
     assert (invoke()["message"], rows(database)) == ("Nothing to do: the database is up to date.", [(1,), (2,)])
@@ -87,6 +88,30 @@ def test_squash_of_some_files(invoke: Invoke, cli: Cli, two: Folder, database: D
     assert invoke(VERIFY)["problems"] == []
     two.write("002_late.sql", "CREATE TABLE late (i int);")
     assert invoke()["applied_migrations"] == ["002_late.sql"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_stack_rollback_over_a_squash(invoke: Invoke, two: Folder, database: Database, later: bool) -> None:
+    """The older package, with the files that the squash has replaced, finds the database ahead, and writes nothing."""
+    if later:
+        two.write("003_c.sql", "CREATE TABLE c (i int);")
+        invoke()
+    squash(two)
+    invoke(REPAIR)
+    if later:
+        invoke(REPAIR)
+    invoke()
+    before = names(database)
+    (two.path / "001_all.sql").unlink()
+    two.write("001_a.sql", "CREATE TABLE a (i int);")
+    two.write("002_b.sql", "CREATE TABLE b (i int);")
+    body = invoke()
+    assert (body["state"], body["applied_migrations"], body["pending_migrations"]) == ("ahead", [], [])
+    assert body["warnings"] == ["the database is ahead of these files: it knows 001_all.sql; nothing was written"]
+    assert (names(database), rows(database)) == (before, [(1,), (2,)])
+    two.write("004_d.sql", "CREATE TABLE d (i int);")
+    with pytest.raises(InconsistentHistory, match=r"001_all\.sql is applied"):
+        invoke()
 
 
 def test_new_file_after_what_is_forgotten(invoke: Invoke, two: Folder, database: Database) -> None:

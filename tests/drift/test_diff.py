@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migrator.drift.diff import Difference, compare, in_words, truncated
+from migrator.drift.diff import Difference, compare, in_words, made_by, truncated
 from migrator.drift.snapshot import Catalog, CatalogObject
 
 
@@ -48,6 +48,28 @@ def test_lines() -> None:
     (found,) = compare(catalog(COLUMN), catalog(COLUMN._replace(definition="integer\nnot null")))
     assert (found.how, found.lines) == ("differs", ("  integer", "- nullable", "+ not null"))
     assert found.as_json()["lines"] == ["  integer", "- nullable", "+ not null"]
+
+
+def test_unknown_objects() -> None:
+    """An object that nobody can say anything of is not compared; what belongs to it is, unless it goes with it."""
+    other = catalog(TABLE._replace(definition="owner y"), COLUMN._replace(definition="text"))
+    assert [found.identity for found in compare(catalog(TABLE, COLUMN), other, unknown={TABLE.key: False})] == ["s.t.c"]
+    assert compare(catalog(TABLE, COLUMN), other, unknown={TABLE.key: True}) == []
+    assert compare(catalog(), catalog(TABLE, COLUMN), unknown={TABLE.key: True}) == []
+
+
+def test_objects_of_others() -> None:
+    """What the files do not make, and one of some roles owns, is told apart with its comment; a body that says so is not."""
+    text = "CREATE FUNCTION ... AS $$\nowner x\n$$"
+    mine = CatalogObject("function", "s.f()", "", f"{text}\nowner me")
+    database = catalog(
+        TABLE, COLUMN, CatalogObject("comment", "table s.t", "s.t", "x"), mine, CatalogObject("schema", "s", "", "owner x"),
+        CatalogObject("comment", "schema s", "", "x"),
+    )  # fmt: skip
+    found, names = made_by(compare(catalog(), database), database, ["x", "z"])
+    assert ([item.identity for item in found], names) == (["s.f()"], ["schema s", "table s.t"])
+    both = compare(catalog(TABLE._replace(definition="owner me")), catalog(TABLE))
+    assert made_by(both, catalog(TABLE), ["x"]) == (both, [])
 
 
 def test_bounds() -> None:

@@ -35,6 +35,8 @@ class Inspection(NamedTuple):
     @property
     def adoption_due(self) -> bool:
         """Whether it is not known which files are applied, so that a run has to find out before it runs any."""
+        if self.history.applied:
+            return False
         found = self.plan
         return bool(self.imported) or (found.state == states.UNTRACKED and bool(found.pending or found.held_back))
 

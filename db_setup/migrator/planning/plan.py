@@ -112,26 +112,27 @@ def make_plan(
     elsewhere = {row.name for row in found.elsewhere.values()}
     here = [row for row in applied if row.name not in elsewhere]
     revision = _revision(here)
-    if found.missing and not found.new and come_after(found.missing, applied, found.rows):
+    older = removed is not None and removed.knows(found.new)  # what stands for them is missing here
+    if found.missing and (older or (not found.new and come_after(found.missing, applied, found.rows))):
         _find_target(policy.target, (), found)
         return Plan(states.AHEAD, warnings=_ahead_warnings(found, applied, repeatable, others), revision=revision)
     pending = _pending(found, files, others, applied, removed)
     warnings, problems = _missing(found.missing, policy.allow_missing)
-    older = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
-    edited = [pair for pair in found.edited if pair not in older]
+    accepted = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
+    edited = [pair for pair in found.edited if pair not in accepted]
     problems += [*_half_rolled_back(applied), *_edited(edited), *_duplicates(files, pending)]
     replacements: tuple[Pending, ...] = ()
     if applied and removed:
         replacements = tuple(item for item in pending if not item.resumed and removed.may_replace(item.migration))
         problems += removed.problems([item.migration.name for item in replacements])
-    late_warnings, late_problems = _late(pending, policy.strict_order)
+    late_warnings, late_problems = _late([item for item in pending if item not in replacements], policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     again, going_back = _repeatable(repeatable, applied)
     new = pending or problems or len(again) > (len(going_back.names) if going_back else 0)
-    if (older or going_back) and not new:  # the history knows all that is here
-        texts = (*warnings, *_older_warnings(older), *(going_back.when_ahead() if going_back else ()))
+    if (accepted or going_back) and not new:  # the history knows all that is here
+        texts = (*warnings, *_older_warnings(accepted), *(going_back.when_ahead() if going_back else ()))
         return Plan(states.AHEAD, warnings=texts, revision=revision)
-    problems += _edited(older)
+    problems += _edited(accepted)
     if again:  # they wait where the target holds a numbered file back
         due, held_back = (due, (*held_back, *again)) if held_back else ((*due, *again), held_back)
     left = not_run_here(found.elsewhere, applied, repeatable, others, runs=bool(pending or again))

@@ -19,10 +19,19 @@ Removals = Iterable[tuple[str, Mapping[str, str | None]]]
 
 
 class Removed(NamedTuple):
-    """The numbers, by name, of what was rolled back last, and of what is forgotten; none of it is applied again."""
+    """The numbers, by name, of what was rolled back last, and of what is forgotten; none of it is applied again.
+
+    ``replaced`` are the names of all that a repair has forgotten, also of what another file has taken the place of.
+    """
 
     rolled_back: Mapping[str, str] = {}
     forgotten: Mapping[str, str] = {}
+    replaced: frozenset[str] = frozenset()
+
+    def knows(self, files: Iterable[Migration]) -> bool:
+        """Return whether new files are those of an older package: a repair has forgotten them for a newer one."""
+        names = {file.name for file in files}
+        return bool(names) and names <= self.replaced
 
     def given(self, names: Iterable[str], rows: Iterable[AppliedMigration]) -> dict[str, str]:
         """Return the numbers that unnumbered files had before they were rolled back, but for those taken meanwhile."""
@@ -38,27 +47,32 @@ class Removed(NamedTuple):
         return file.name in self.forgotten or (file.number is not None and file.number <= highest)
 
     def problems(self, names: list[str]) -> list[InconsistentHistory]:
-        """Return the error for new files that may stand for what is forgotten."""
-        if not names:
-            return []
+        """Return an error for each new file that may stand for what is forgotten."""
         forgotten = sorted(self.forgotten, key=lambda name: parse_number(self.forgotten[name]))
-        problem = InconsistentHistory(
-            f"what {listed(names)} makes may be there: it is new, and repair has forgotten {listed(forgotten)}",
-            fix="if it is to be run, give it the next free number; if it stands for what was forgotten, as after a "
-            "squash, repair records it as applied",
+        fix = (
+            "if it is to be run, give it the next free number; if it stands for what was forgotten, as after a "
+            "squash, repair records it as applied"
         )
-        return [problem]
+        what = f"is new, and repair has forgotten {listed(forgotten)}: what it makes may be there"
+        return [InconsistentHistory(f"{name} {what}", fix=fix) for name in names]
 
 
 def read_removals(runs: Removals, applied: Iterable[AppliedMigration]) -> Removed:
     """Return what is removed, and not applied again."""
     rolled_back: dict[str, str] = {}
     forgotten: dict[str, str] = {}
+    replaced: set[str] = set()
     for action, rows in runs:
         for name, number in rows.items():
             rolled_back.pop(name, None)
             forgotten.pop(name, None)
             if number is not None:
                 (rolled_back if action == "rollback" else forgotten)[name] = number
+            if action == "repair":
+                replaced.add(name)
     here = {row.name for row in applied}
-    return Removed(*({name: n for name, n in found.items() if name not in here} for found in (rolled_back, forgotten)))
+    return Removed(
+        {name: number for name, number in rolled_back.items() if name not in here},
+        {name: number for name, number in forgotten.items() if name not in here},
+        frozenset(replaced - here - rolled_back.keys()),
+    )
