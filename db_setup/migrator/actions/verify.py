@@ -111,7 +111,7 @@ def _repeatables(folder: Folder, done: Sequence[AppliedMigration]) -> list[_Item
 
 def _beyond(folder: Folder, inspection: Inspection) -> list[str]:
     """Return what of the history the files here do not show."""
-    here = {file.name for file in folder.repeatable}
+    here = {file.name for file in (*folder.repeatable, *folder.others)}
     return [
         *(f"{row.name} is applied in part" for row in inspection.applied if row.state != "applied"),
         *(
