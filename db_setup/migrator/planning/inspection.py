@@ -55,8 +55,7 @@ def _inspected(
         applied = history.read_first_generation((*folder.files, *folder.others))
         left = history.warn_of_first_generation()
     imported = applied if snapshot.first_generation else ()
-    # A name of the first generation that fits no file may still be that of a file here, which would run again.
-    policy = Policy(target, context.settings.strict_order, context.settings.allow_missing and not imported)
+    policy = Policy(target, context.settings.strict_order, context.settings.allow_missing, importing=bool(imported))
     plan = make_plan(folder.files, applied, snapshot.has_tables, policy, folder.repeatable, folder.others)
     plan = plan._replace(warnings=(*plan.warnings, *left))
     nothing = not (plan.pending or plan.renames or plan.gone or imported or plan.problems)

@@ -29,6 +29,10 @@ _FIX_MISSING = (
     "put the file back as it was (its change is still in the database), or have repair forget it: what it made stays, "
     "and a file of that name would be run again; ALLOW_MISSING=true is for development databases that branches share"
 )
+_FIX_MISSING_IMPORT = (
+    "put the file back as it was (its change is still in the database), or have repair forget it, and take over all "
+    "other names: what it made stays, and a file of that name would be run"
+)
 _FIX_HALF_MISSING = (
     "put the file back under this name, corrected where it failed: migrate goes on where it stopped; or roll it back; "
     "or have repair forget it: what its steps made stays, and a file of that name would be run from the beginning"
@@ -78,11 +82,16 @@ class Plan(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """What the user asks of planning."""
+    """What the user asks of planning.
+
+    ``importing``: the rows are names of the first generation. One that fits no file may still be that of a file here,
+    which would run again, so that none may be missing.
+    """
 
     target: str = ""
     strict_order: bool = False
     allow_missing: bool = False
+    importing: bool = False
 
 
 def make_plan(
@@ -105,7 +114,7 @@ def make_plan(
         _find_target(policy.target, (), found)
         return Plan(states.AHEAD, warnings=_ahead_warnings(found, applied, repeatable, others), revision=revision)
     pending = _pending(found, files, others, applied)
-    warnings, problems = _missing(found.missing, policy.allow_missing)
+    warnings, problems = _missing(found.missing, policy)
     problems += [*_half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
@@ -152,13 +161,13 @@ def _ahead_warnings(
     return (*warnings, *half_run_repeatables(applied, repeatable, others))
 
 
-def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str], list[PlanError]]:
+def _missing(missing: list[AppliedMigration], policy: Policy) -> tuple[list[str], list[PlanError]]:
     """Return what is said of rows without a file; a migration that is rolled back in part needs its file no more."""
     texts = {row: f"{row.name} is applied{_since(row)}, and its file is missing" for row in missing}
     left = [row for row in missing if row.state != "reverting"]
-    if allowed:
+    if policy.allow_missing and not policy.importing:
         return [texts[row] for row in left], []
-    fixes = {"applied": _FIX_MISSING, "running": _FIX_HALF_MISSING}
+    fixes = {"applied": _FIX_MISSING_IMPORT if policy.importing else _FIX_MISSING, "running": _FIX_HALF_MISSING}
     return [], [InconsistentHistory(texts[row], fix=fixes[row.state]) for row in left]
 
 
