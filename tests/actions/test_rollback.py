@@ -288,8 +288,12 @@ def test_goal_counts_until_a_migration_is_applied(invoke: Invoke, three: Databas
     assert invoke(ONE)["rolled_back_migrations"] == ["003_c.sql"]
 
 
-def test_killed_after_anything(runs: Runs, make_database: MakeDatabase, three: Database, folder: Folder) -> None:
+@pytest.mark.parametrize("down", ["DROP TABLE c;", "VACUUM c;\nDROP TABLE c;"], ids=["transaction", "stepwise"])
+def test_killed_after_anything(
+    runs: Runs, make_database: MakeDatabase, three: Database, folder: Folder, down: str
+) -> None:
     """One step that is killed wherever it may be, and asked for again, is one step; its success is recorded last of all."""
+    folder.write("003_c.down.sql", down)
     answered = []
     for before in (True, False):
         for point in count(1):

@@ -200,3 +200,17 @@ def test_repeatable_and_environments(cli: Cli, psql: Psql, folder: Folder, invok
     assert (done.status, done.err) == (0, "")
     assert database.query("SELECT one FROM v") == [(2,)]
     assert invoke(MIGRATION_ENV="dev")["message"] == "Nothing to do: the database is up to date."
+
+
+def test_repeatable_that_is_gone(cli: Cli, psql: Psql, folder: Folder, invoke: Invoke) -> None:
+    """A script marks the repeatable files that are gone, as a run does; it is not written for that alone."""
+    (folder.path / "repeatable").mkdir()
+    view = folder.write("repeatable/v.sql", "CREATE OR REPLACE VIEW v AS SELECT 1 AS one;")
+    invoke()
+    text = view.read_text()
+    view.unlink()
+    assert cli("plan", "--sql").out == "-- Nothing to do.\n"
+    folder.write("001_a.sql", "DROP VIEW v;")
+    assert psql(cli("plan", "--sql").out).status == 0
+    view.write_text(text)
+    assert invoke()["applied_migrations"] == ["repeatable/v.sql"]

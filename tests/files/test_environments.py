@@ -210,3 +210,23 @@ def test_number_counts_all_environments(cli: Cli, invoke: Invoke, mixed: Folder)
     assert {(entry["name"], entry["number"]) for entry in pending} == {("orders.sql", "008")}
     assert "008_orders.sql" in cli("number").out
     assert "009_next.sql" in cli("new", "next").out
+
+
+@pytest.mark.parametrize("environ", [{}, DEV], ids=["none", "dev"])
+def test_file_that_becomes_one_for_each_of_two(
+    invoke: Invoke, mixed: Folder, database: Database, environ: dict[str, str]
+) -> None:
+    """A file that is copied to two environments is followed where it is for this one; elsewhere repair forgets it."""
+    invoke(**environ)
+    rows = database.query("SELECT count(*) FROM t")
+    text = (mixed.path / "004_d.sql").read_text()
+    (mixed.path / "004_d.sql").unlink()
+    for name in ("env/dev/004_d.sql", "env/staging/004_d.sql"):
+        mixed.write(name, text)
+    mixed.write("005_e.sql", "SELECT 5;")
+    if not environ:
+        with pytest.raises(InconsistentHistory, match=r"004_d\.sql is applied on .*, and its file is missing"):
+            invoke()
+        assert invoke({"action": "repair", "confirm": True})["repaired_migrations"] == ["004_d.sql"]
+    assert invoke(**environ)["applied_migrations"] == ["005_e.sql"]
+    assert database.query("SELECT count(*) FROM t") == rows

@@ -28,6 +28,8 @@ ALLOWED = {
     "put the file back as it was (its change is still in the database), or have repair forget it: what it made stays, "
     "and a file of that name would be run again; ALLOW_MISSING=true is for development databases that branches share":
         "the row of a file, and says what follows",
+    "put the file back as it was (its change is still in the database), or have repair forget it, and take over all "
+    "other names: what it made stays, and a file of that name would be run": "the row of a file, and says what follows",
     "put the file back under this name, corrected where it failed: migrate goes on where it stopped; or roll it back; "
     "or have repair forget it: what its steps made stays, and a file of that name would be run from the beginning":
         "the row of a file, and says what follows",

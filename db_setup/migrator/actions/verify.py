@@ -140,7 +140,7 @@ def _repeatable_last(items: Sequence[_Item]) -> list[_Item]:
 
 def _beyond(folder: Folder, inspection: Inspection) -> list[str]:
     """Return what of the history the files here do not show."""
-    here = {file.name for file in folder.repeatable}
+    here = {file.name for file in (*folder.repeatable, *folder.others)}
     return [
         *(f"{row.name} is applied in part" for row in inspection.applied if row.state != "applied"),
         *(

@@ -68,8 +68,7 @@ def _inspected(
         applied = history.read_first_generation((*folder.files, *folder.others))
         left = history.warn_of_first_generation()
     imported = applied if snapshot.first_generation else ()
-    # A name of the first generation that fits no file may still be that of a file here, which would run again.
-    policy = Policy(target, context.settings.strict_order, context.settings.allow_missing and not imported)
+    policy = Policy(target, context.settings.strict_order, context.settings.allow_missing, importing=bool(imported))
     plan = _planned(folder, connection, snapshot, applied, policy)
     state = states.PENDING if snapshot.none_applied and plan.state == states.EMPTY else plan.state
     plan = plan._replace(state=state, warnings=(*plan.warnings, *left))

@@ -33,6 +33,10 @@ _FIX_MISSING = (
     "put the file back as it was (its change is still in the database), or have repair forget it: what it made stays, "
     "and a file of that name would be run again; ALLOW_MISSING=true is for development databases that branches share"
 )
+_FIX_MISSING_IMPORT = (
+    "put the file back as it was (its change is still in the database), or have repair forget it, and take over all "
+    "other names: what it made stays, and a file of that name would be run"
+)
 _FIX_HALF_MISSING = (
     "put the file back under this name, corrected where it failed: migrate goes on where it stopped; or roll it back; "
     "or have repair forget it: what its steps made stays, and a file of that name would be run from the beginning"
@@ -88,11 +92,16 @@ class Plan(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """What the user asks of planning."""
+    """What the user asks of planning.
+
+    ``importing``: the rows are names of the first generation. One that fits no file may still be that of a file here,
+    which would run again, so that none may be missing.
+    """
 
     target: str = ""
     strict_order: bool = False
     allow_missing: bool = False
+    importing: bool = False
 
 
 def make_plan(
@@ -117,7 +126,7 @@ def make_plan(
         _find_target(policy.target, (), found)
         return Plan(states.AHEAD, warnings=_ahead_warnings(found, applied, repeatable, others), revision=revision)
     pending = _pending(found, files, others, applied, removed)
-    warnings, problems = _missing(found.missing, policy.allow_missing)
+    warnings, problems = _missing(found.missing, policy)
     accepted = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
     edited = [pair for pair in found.edited if pair not in accepted]
     problems += [*_half_rolled_back(applied), *_edited(edited), *_duplicates(files, pending)]
@@ -183,13 +192,13 @@ def _older_warnings(older: Sequence[tuple[Migration, AppliedMigration]]) -> list
     return [f"the database is ahead of these files: repair has accepted a newer text of {names}"] * bool(older)
 
 
-def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str], list[PlanError]]:
+def _missing(missing: list[AppliedMigration], policy: Policy) -> tuple[list[str], list[PlanError]]:
     """Return what is said of rows without a file; a migration that is rolled back in part needs its file no more."""
     texts = {row: f"{row.name} is applied{_since(row)}, and its file is missing" for row in missing}
     left = [row for row in missing if row.state != "reverting"]
-    if allowed:
+    if policy.allow_missing and not policy.importing:
         return [texts[row] for row in left], []
-    fixes = {"applied": _FIX_MISSING, "running": _FIX_HALF_MISSING}
+    fixes = {"applied": _FIX_MISSING_IMPORT if policy.importing else _FIX_MISSING, "running": _FIX_HALF_MISSING}
     return [], [InconsistentHistory(texts[row], fix=fixes[row.state]) for row in left]
 
 
