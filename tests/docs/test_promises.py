@@ -22,6 +22,7 @@ PROMISES = {
     "The writer only.": ("test_standby", "test_read_only_session"),
     "`psql` is not needed, and its files run.": ("test_result_equals_that_of_psql",),
     "Bad files are found first.": ("test_refused_before_anything_is_touched",),
+    "Another tool's down migration is not run.": ("test_files_of_other_tools", "test_folders_of_other_tools"),
     "No password is shown.": ("test_password_in_a_failing_statement", "test_wrong_password_is_not_shown"),
     "Limited users converge.": (
         "test_killed_while_making_users", "test_killed_while_rotating", "test_50_deploys", "test_8_deploys_at_once",

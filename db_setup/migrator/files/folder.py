@@ -100,13 +100,13 @@ def _suspects(files: tuple[Migration, ...]) -> tuple[Migration, ...]:
         from migrator.files.foreign import foreign_name  # noqa: PLC0415 - for folders that have such names
 
         named = {file.name: file for file in files}
-        by_name = tuple(file for file in files if foreign_name(file, named))
+        by_name = tuple(file for file in files if _is_suspicious([file.name]) and foreign_name(file, named))
     marked = tuple(file for file in files if file.marked)
     return tuple(dict.fromkeys((*by_name, *marked))) if by_name or marked else ()
 
 
 def _is_suspicious(names: list[str]) -> bool:
-    """Return whether names have to be looked at one by one, for the words and letters of other tools."""
+    """Return whether among names there is one with a word or a letter of other tools; all are asked for at once."""
     text = "\n".join(("", *names))
     lower = text.lower()
     return (

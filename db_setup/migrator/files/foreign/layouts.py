@@ -89,7 +89,7 @@ def refuse_foreign_layout(path: str | os.PathLike[str]) -> None:
     if lower := next((name.rpartition("/")[0] for name in below if "/" in name and is_migration(name)), ""):
         raise ForeignLayout(
             f"there is no migration directly in this folder, and there are .sql files in its subfolder {lower}",
-            fix=f"set MIGRATIONS_DIR (or --migrations) to {lower}, or copy the files to this folder",
+            fix=f"set MIGRATIONS_DIR (or --migrations) to {os.path.join(path, lower)}, or copy the files here",
         )
 
 
@@ -100,7 +100,7 @@ def refuse_down_folder(path: str | os.PathLike[str]) -> None:
     if os.path.isdir(os.path.join(parent, beside)):
         raise ForeignLayout(
             f"the folder {name} beside {beside} has their down migrations, which are not run forward",
-            fix=f"set MIGRATIONS_DIR (or --migrations) to a folder with the files of {beside}",
+            fix=f"set MIGRATIONS_DIR (or --migrations) to {os.path.join(parent, beside)}",
         )
 
 

@@ -9,7 +9,7 @@ Some patterns are sure whatever else the folder has. The others are words that a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -80,13 +80,14 @@ def foreign_name(file: Migration, files: Mapping[str, Migration]) -> PlanError |
     stem = own.removesuffix(".sql")
     if misplaced := _misplaced(file.name, folder, stem):
         return misplaced
-    known = {name.lower(): other for name, other in files.items() if name.rpartition("/")[0] == folder}
     for rule in _SURE:
         if found := _compiled(rule.pattern).fullmatch(stem):
             stems = _stems_of_migration(found.groupdict(default=""))
-            return _not_forward(file, rule, _first(stems, folder + slash, known))
-    up = _first(_stems_beside(stem), folder + slash, known)
-    return _not_forward(file, _Rule("", "another tool"), up) if up else None
+            return _not_forward(file, rule, _first(stems, folder + slash, files))
+    if beside := list(_stems_beside(stem)):
+        up = _first(beside, folder + slash, files)
+        return _not_forward(file, _Rule("", "another tool"), up) if up else None
+    return None
 
 
 def _not_forward(file: Migration, rule: _Rule, up: Migration | None) -> NotForward:
@@ -103,8 +104,9 @@ def _not_forward(file: Migration, rule: _Rule, up: Migration | None) -> NotForwa
     )
 
 
-def _first(stems: Iterator[str], folder: str, known: Mapping[str, Migration]) -> Migration | None:
-    """Return the first file that has one of the names; a stem that ends in a version has any description."""
+def _first(stems: Iterable[str], folder: str, files: Mapping[str, Migration]) -> Migration | None:
+    """Return the first file of a folder that has one of the names; behind a version and ``__`` any words may stand."""
+    known = {name.lower(): other for name, other in files.items()}
     for stem in stems:
         start = f"{folder}{stem}".lower()
         if stem.endswith("__"):
