@@ -49,7 +49,9 @@ SELECT c.oid::pg_catalog.int8, pg_catalog.concat_ws(' ', 'pg_class', c.ctid, c.x
     (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', 'pg_class', i.ctid, i.xmin), ';' ORDER BY i.oid)
         FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid OPERATOR(pg_catalog.=) x.indexrelid
         WHERE x.indrelid OPERATOR(pg_catalog.=) c.oid),
-    {columns} c.oid), pg_catalog.format('%I.%I %s%s', n.nspname, c.relname, c.relkind, c.relpersistence),
+    (SELECT pg_catalog.array_agg(xmin::pg_catalog.text ORDER BY attnum) FROM pg_catalog.pg_attribute
+        WHERE attnum OPERATOR(pg_catalog.>) 0 AND attrelid OPERATOR(pg_catalog.=) c.oid),
+    pg_catalog.format('%I.%I %s%s', n.nspname, c.relname, c.relkind, c.relpersistence),
     pg_catalog.concat(c.relowner, ' ', n.nspowner),
     ({rights} AND pg_catalog.has_schema_privilege(SESSION_USER, n.oid, 'USAGE'))::pg_catalog.text,
     pg_catalog.concat(c.relrowsecurity, c.relforcerowsecurity),
@@ -68,10 +70,6 @@ SELECT c.oid::pg_catalog.int8, pg_catalog.concat_ws(' ', 'pg_class', c.ctid, c.x
     pg_catalog.current_setting('track_counts')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE {which} ORDER BY c.relname"""
-_COLUMNS = (
-    "(SELECT pg_catalog.sum((xmin::pg_catalog.text)::pg_catalog.int8)::pg_catalog.int8 FROM pg_catalog.pg_attribute "
-    "WHERE attnum OPERATOR(pg_catalog.>) 0 AND attrelid OPERATOR(pg_catalog.=)"
-)
 _ROWS = (
     "(SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(pg_catalog.hashtextextended("
     f"t::pg_catalog.text, 0))) FROM {SCHEMA}.{{}} t)"
@@ -87,13 +85,13 @@ _ALL_ROWS = f"SELECT {_ROWS.format('history')}, {_ROWS.format('runs')}"
 class _Table(NamedTuple):
     """A table of ours: its number, the versions of its rows in the catalog, and what it has.
 
-    ``versions`` are catalog, place and transaction of the rows of the table, its schema and its indexes; ``columns`` is
-    the sum of the transactions that have written its columns.
+    ``versions`` are catalog, place and transaction of the rows of the table, its schema and its indexes; ``columns``
+    the transactions that have written its columns.
     """
 
     oid: int
     versions: tuple[str, ...]
-    columns: int
+    columns: tuple[str, ...]
     aspects: tuple[str | None, ...]
 
 
@@ -115,7 +113,7 @@ class Assertion:
 
     def learn(self, reset: str) -> None:
         """Take the tables as they are, in the message of a reset, outside any transaction."""
-        rows = self._connection.rows(f"{reset} {_STATE.format(columns=_COLUMNS, rights=_RIGHTS, which=_OURS)}")
+        rows = self._connection.rows(f"{reset} {_STATE.format(rights=_RIGHTS, which=_OURS)}")
         self._tables = _tables(rows)
         if len(rows) < 2:
             raise HistoryChanged(f"the tables of the schema {SCHEMA} are not all there", fix=_FIX)
@@ -162,14 +160,18 @@ class Assertion:
         """Whether the rows in the catalog are still there: what changes a table or schema writes another version."""
         rows = sorted({tuple(version.split()) for table in self._tables for version in table.versions})
         oids = ", ".join(str(table.oid) for table in self._tables)
-        columns = sum(table.columns for table in self._tables)
-        same = [f"{_COLUMNS} ANY ('{{{oids}}}'::pg_catalog.oid[])) OPERATOR(pg_catalog.=) {columns}::pg_catalog.int8"]
-        same += (
+        columns = [version for table in self._tables for version in table.columns]
+        columns_are_same = (
+            f"(SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute WHERE attnum OPERATOR(pg_catalog.>) 0 "
+            f"AND attrelid OPERATOR(pg_catalog.=) ANY ('{{{oids}}}'::pg_catalog.oid[]) AND xmin OPERATOR(pg_catalog.=) "
+            f"ANY ('{{{', '.join(sorted(set(columns)))}}}'::pg_catalog.xid[])) OPERATOR(pg_catalog.=) {len(columns)}"
+        )
+        rows_are_same = (
             f"EXISTS (SELECT FROM pg_catalog.{catalog} WHERE ctid OPERATOR(pg_catalog.=) '{place}'::pg_catalog.tid "
             f"AND xmin OPERATOR(pg_catalog.=) '{version}'::pg_catalog.xid)"
             for catalog, place, version in rows
         )
-        return " AND ".join(same)
+        return " AND ".join((columns_are_same, *rows_are_same))
 
     @staticmethod
     def fails(error: ServerError) -> bool:
@@ -255,7 +257,7 @@ class Assertion:
         """Return the tables as they are, and their rows where these can be asked for; sets the file's role aside."""
         oids = ", ".join(str(table.oid) for table in self._tables)
         which = f"c.oid OPERATOR(pg_catalog.=) ANY ('{{{oids}}}'::pg_catalog.oid[])"
-        state = _STATE.format(columns=_COLUMNS, rights=_RIGHTS, which=which)
+        state = _STATE.format(rights=_RIGHTS, which=which)
         tables = _tables(self._connection.rows(f"SAVEPOINT {_SAVEPOINT}; {AS_OWNER}{state}"))
         alike = [table.aspects for table in tables] == [table.aspects for table in self._tables]
         rows = self._connection.rows(_ALL_ROWS)[0] if alike else ()
@@ -265,7 +267,7 @@ class Assertion:
 
 def _tables(rows: list[Row]) -> tuple[_Table, ...]:
     return tuple(
-        _Table(oid, (own, schema, *(indexes.split(";") if indexes else ())), columns, tuple(aspects))
+        _Table(oid, (own, schema, *(indexes.split(";") if indexes else ())), tuple(columns), tuple(aspects))
         for oid, own, schema, indexes, columns, *aspects, _, _ in rows
     )
 
