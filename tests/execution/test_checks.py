@@ -7,7 +7,7 @@ from migrator.errors import CheckFailed, MigrationFailed, UnusableCheck
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Invoke
+from tests.plugins.runs import Invoke, Outside
 
 FILE = "CREATE TABLE a (i int, s text);\nINSERT INTO a VALUES (1, 'x'), (2, 'y');"
 THERE = "SELECT to_regclass('a') IS NOT NULL"
@@ -128,10 +128,10 @@ def test_any_name_of_a_column(invoke: Invoke, folder: Folder) -> None:
      ("SELECT count(*) = 0 FROM moods WHERE mood = 'new'", "55P04")],
 )  # fmt: skip
 def test_check_that_no_transaction_allows(
-    invoke: Invoke, folder: Folder, database: Database, check: str, said: str
+    invoke: Invoke, folder: Folder, database: Database, outside: Outside, check: str, said: str
 ) -> None:
     """A check that cannot be asked in a transaction rolls its file back, and never has it applied step by step."""
-    database.execute("CREATE TYPE mood AS ENUM ('old'); CREATE TABLE moods (mood mood)")
+    outside("CREATE TYPE mood AS ENUM ('old'); CREATE TABLE moods (mood mood)")
     database.execute("CREATE PROCEDURE committing() LANGUAGE plpgsql AS 'BEGIN COMMIT; END'")
     folder.write("001_a.sql", f"{FILE} ALTER TYPE mood ADD VALUE 'new';")
     folder.write("001_a.check.sql", check)

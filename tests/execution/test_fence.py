@@ -62,7 +62,7 @@ class Adopted(NamedTuple):
             history = History(connection)
             foreign = read_foreign(connection, set(made))
             history.create()
-            run_id = history.begin_run("adopted", "test")
+            run_id = history.begin_run("baseline", "test")
             rows = [AppliedMigration(name, name[:3], f"checksum of {name}", "applied") for name in files]
             history.record_fence(run_id, fence := Fence.around(rows, foreign))
             if lift:
@@ -539,7 +539,7 @@ def test_rehearsal_of_several_files(adopted: Adopted, folder: Folder, run: Invok
     folder.write("002_b.sql", "CREATE TABLE c (i int UNIQUE DEFERRABLE INITIALLY DEFERRED); INSERT INTO c VALUES (1);")
     with closing(adopted.connect()) as connection:
         history = History(connection)
-        run_id = history.begin_run("adopted", "test")
+        run_id = history.begin_run("baseline", "test")
         row = AppliedMigration("002_b.sql", "000", "", "applied")
         history.record_fence(run_id, Fence.around([row], read_foreign(connection, set())))
         history.end_run(run_id, "succeeded", "", {})

@@ -7,15 +7,15 @@ from migrator.errors import ConnectionLost
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Invoke
+from tests.plugins.runs import Invoke, Outside
 
 ONCE = "SELECT CASE WHEN nextval('once') = 1 THEN pg_terminate_backend(pg_backend_pid()) END;"
 """Ends its own session, the first time: what a sequence has given is not rolled back."""
 
 
-def test_migrate_goes_on(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_migrate_goes_on(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """The file at work is run again on another connection, and those after it follow."""
-    database.execute("CREATE SEQUENCE once")
+    outside("CREATE SEQUENCE once")
     invoke({"action": "baseline", "target_revision": "none", "confirm": True})
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("002_b.sql", f"{ONCE} CREATE TABLE b (i int);")

@@ -11,16 +11,16 @@ from migrator.errors import ChangedSteps, MigrationFailed
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Invoke
+from tests.plugins.runs import Invoke, Outside
 from tests.plugins.waiting import concurrently, is_blocked, wait_until, wait_until_given_way
 
 INDEXES = "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = 't'::regclass ORDER BY 1"
 
 
 @pytest.fixture
-def table(database: Database) -> Database:
+def table(database: Database, outside: Outside) -> Database:
     """Return a database with a table of which one value stands twice."""
-    database.execute("CREATE TABLE t (i int, j int); INSERT INTO t VALUES (1, 1), (1, 2)")
+    outside("CREATE TABLE t (i int, j int); INSERT INTO t VALUES (1, 1), (1, 2)")
     return database
 
 
@@ -157,9 +157,9 @@ def test_lock_timeout_does_not_hold_for_concurrent_builds(
     assert table.query(INDEXES) == [("t_j", True)]
 
 
-def test_lock_met_after_the_server_asked_for_steps(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_lock_met_after_the_server_asked_for_steps(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """A file that became stepwise on the server's word stays so when it is tried again, forward and back: once each."""
-    database.execute("CREATE TYPE m AS ENUM ('a'); CREATE TABLE t (i int, m m); INSERT INTO t VALUES (0)")
+    outside("CREATE TYPE m AS ENUM ('a'); CREATE TABLE t (i int, m m); INSERT INTO t VALUES (0)")
     text = "UPDATE t SET i = i + 1;\nALTER TYPE m ADD VALUE IF NOT EXISTS '{}';\nUPDATE t SET m = '{}';\nALTER TABLE u ADD {} int;"
     database.execute("CREATE TABLE u ()")
     folder.write("001_x.sql", text.format("b", "b", "x"))

@@ -74,6 +74,18 @@ class Done(NamedTuple):
 
 
 Cli = Callable[..., Done]
+Outside = Callable[[str], None]
+
+
+@pytest.fixture
+def outside(invoke: Invoke, database: Database) -> Outside:
+    """Execute SQL as somebody else would, and say that no file is applied to what it makes."""
+
+    def execute(sql: str) -> None:
+        database.execute(sql)
+        invoke({"action": "baseline", "target_revision": "none", "confirm": True})
+
+    return execute
 
 
 @pytest.fixture

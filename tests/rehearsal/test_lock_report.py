@@ -16,7 +16,7 @@ from migrator.sql.statements import split
 
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Cli, Invoke
+from tests.plugins.runs import Cli, Invoke, Outside
 from tests.plugins.waiting import concurrently, wait_until_given_way
 from tests.rehearsal.test_rehearse_locks import found
 
@@ -34,9 +34,9 @@ def stored(database: Database) -> Any:
     return database.query("SELECT lock_report FROM db_setup.runs ORDER BY id DESC LIMIT 1")[0][0]
 
 
-def test_same_as_a_rehearsal(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_same_as_a_rehearsal(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """The answer has what the rehearsal of the same files has, and the row of the run stores it."""
-    database.execute(TABLES)
+    outside(TABLES)
     folder.write("001_a.sql", "ALTER TABLE a ALTER n TYPE bigint;\nSAVEPOINT s;\nCREATE INDEX b_i ON b (i);\nROLLBACK TO s;\n")
     folder.write("002_b.sql", "SET search_path = '';\nCOPY public.b FROM stdin;\n1\n\\.\nSELECT count(*) FROM public.b;\n")
     rehearsed = invoke({"action": "rehearse"})
@@ -47,9 +47,9 @@ def test_same_as_a_rehearsal(invoke: Invoke, folder: Folder, database: Database)
     assert stored(database) == {"lock_report": body["lock_report"], "statements_left_out": 0}
 
 
-def test_each_file_is_a_transaction_of_its_own(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_each_file_is_a_transaction_of_its_own(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """A lock that a file takes again is reported again, and what it has read is not attributed to the next one."""
-    database.execute(TABLES)
+    outside(TABLES)
     folder.write("001_a.sql", "SELECT count(*) FROM a;\nALTER TABLE a ADD j int;")
     folder.write("002_b.sql", "ALTER TABLE a ADD k int;\nSELECT pg_sleep(1.1);")  # so the server counts anew
     folder.write("003_c.sql", "VACUUM a;")
@@ -90,9 +90,9 @@ def test_failed_run_keeps_what_was_committed(invoke: Invoke, folder: Folder, dat
     assert [entry["migration"] for entry in stored(database)["lock_report"]] == ["001_a.sql"]
 
 
-def test_retried_file_is_reported_once(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_retried_file_is_reported_once(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """A file that met a lock and was tried again is in the report once."""
-    database.execute(TABLES)
+    outside(TABLES)
     folder.write("001_a.sql", "SELECT 1;\nALTER TABLE a ADD j int;")
     with closing(database.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("BEGIN; SELECT * FROM a")
@@ -140,9 +140,9 @@ def test_large_file(invoke: Invoke, folder: Folder, make_database: MakeDatabase,
     assert dumps[0] == dumps[1]
 
 
-def test_on_a_terminal(cli: Cli, folder: Folder, database: Database) -> None:
+def test_on_a_terminal(cli: Cli, folder: Folder, database: Database, outside: Outside) -> None:
     """The report stands below the migrations."""
-    database.execute(TABLES)
+    outside(TABLES)
     folder.write("001_a.sql", "ALTER TABLE b ADD j int;")
     lines = cli("migrate", LOCK_REPORT="true").out.splitlines()
     assert lines[1].startswith("  001_a.sql:1:1  blocks reads  ALTER TABLE b ADD j int;")

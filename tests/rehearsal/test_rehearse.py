@@ -18,7 +18,7 @@ from migrator.history import RunLock
 from tests.plugins.databases import Database, Dump
 from tests.plugins.folders import Folder
 from tests.plugins.proxy import FRONTEND, Proxy
-from tests.plugins.runs import Cli, Invoke, command
+from tests.plugins.runs import Cli, Invoke, Outside, command
 from tests.plugins.waiting import PATIENCE, concurrently, is_blocked, wait_until
 
 REHEARSE = {"action": "rehearse"}
@@ -37,10 +37,10 @@ def first(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_files_build_on_each_other_and_nothing_stays(
-    invoke: Invoke, folder: Folder, database: Database, pg_dump: Dump
+    invoke: Invoke, folder: Folder, database: Database, outside: Outside, pg_dump: Dump
 ) -> None:
     """Later files find what earlier ones made; afterwards the database is as it was, without a history."""
-    database.execute("CREATE TABLE old (i int)")
+    outside("CREATE TABLE old (i int)")
     before = pg_dump(database)
     folder.write("001_a.sql", "CREATE TABLE a (i int);\nSET search_path = nowhere;\nCREATE TEMP TABLE t (i int);\n")
     folder.write("002_b.sql", "INSERT INTO a VALUES (1);\nCREATE TEMP TABLE t (i int);\nSELECT 1/i FROM a;\n")
@@ -124,10 +124,10 @@ def test_own_transaction_is_absorbed(invoke: Invoke, folder: Folder, database: D
     ],
 )
 def test_what_cannot_be_rehearsed(
-    invoke: Invoke, folder: Folder, database: Database, text: str, said: str
+    invoke: Invoke, folder: Folder, database: Database, outside: Outside, text: str, said: str
 ) -> None:
     """A file that no single transaction can hold is named, with all that comes after it; what came before is reported."""
-    database.execute("CREATE TYPE e AS ENUM ('old'); CREATE TABLE a (i int);"
+    outside("CREATE TYPE e AS ENUM ('old'); CREATE TABLE a (i int);"
                      "CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$")
     folder.write("001_a.sql", "ALTER TYPE e ADD VALUE 'new';")
     folder.write("002_b.sql", text)
@@ -151,16 +151,16 @@ def test_function_that_would_act_outside_may_be_made(invoke: Invoke, folder: Fol
     assert [text.partition(":")[0] for text in body["not_rehearsed"]] == ["NOTIFY and LISTEN", "time under load"]
 
 
-def test_sequence_that_has_moved_is_named(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_sequence_that_has_moved_is_named(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """A rollback does not set back a sequence, so it is named."""
-    database.execute("CREATE TABLE a (id serial)")
+    outside("CREATE TABLE a (id serial)")
     folder.write("001_a.sql", "INSERT INTO a DEFAULT VALUES;")
     assert "moved, which no rollback undoes: public.a_id_seq" in invoke(REHEARSE)["not_rehearsed"][0]
 
 
-def test_lock_of_another_session(cli: Cli, invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_lock_of_another_session(cli: Cli, invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """A statement that meets a lock is named with its holder, soon; what came before it is reported; exit status 1."""
-    database.execute("CREATE TABLE a (i int)")
+    outside("CREATE TABLE a (i int)")
     folder.write("001_a.sql", "SELECT 1;\nALTER TABLE a ADD j int;\nSELECT 2;")
     with closing(database.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("SET application_name = 'shop'; BEGIN; SELECT * FROM a")
@@ -205,9 +205,9 @@ def test_time_is_over(invoke: Invoke, folder: Folder, database: Database, pg_dum
     assert pg_dump(database) == before
 
 
-def test_session_that_waits_is_named(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_session_that_waits_is_named(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """Who waits for a table that a statement has locked is named."""
-    database.execute("CREATE TABLE a (i int)")
+    outside("CREATE TABLE a (i int)")
     folder.write(
         "001_a.sql",
         "DO $$ BEGIN LOCK TABLE a IN SHARE MODE; WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted "
@@ -225,9 +225,9 @@ def test_session_that_waits_is_named(invoke: Invoke, folder: Folder, database: D
     assert (session["application"], session["lock"], session["waiting"]) == ("shop", "RowExclusiveLock", True)
 
 
-def test_session_that_held_a_lock_is_named(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_session_that_held_a_lock_is_named(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """Who held a lock that a statement would exclude, when the rehearsal began, is named."""
-    database.execute("CREATE TABLE a (i int)")
+    outside("CREATE TABLE a (i int)")
     folder.write("001_a.sql", "SET lock_timeout = '15s';\nALTER TABLE a ADD j int;")
     with closing(database.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("SET application_name = 'shop'; BEGIN; SELECT * FROM a")
@@ -241,9 +241,9 @@ def test_session_that_held_a_lock_is_named(invoke: Invoke, folder: Folder, datab
     assert [(s["application"], s["lock"], s["waiting"]) for s in entry["sessions"]] == [("shop", "AccessShareLock", False)]
 
 
-def test_session_that_is_in_nobodys_way(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_session_that_is_in_nobodys_way(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """Who reads a table that a statement locks against writes is not named."""
-    database.execute("CREATE TABLE a (i int)")
+    outside("CREATE TABLE a (i int)")
     folder.write("001_a.sql", "CREATE INDEX ON a (i);")
     with closing(database.connect()) as reader, reader.cursor() as cursor:
         cursor.execute("BEGIN; SELECT * FROM a")
@@ -260,10 +260,10 @@ def test_not_during_a_run(invoke: Invoke, folder: Folder, database: Database) ->
 
 
 def test_killed_in_the_middle(
-    folder: Folder, database: Database, pg_dump: Dump, invoke: Invoke
+    folder: Folder, database: Database, outside: Outside, pg_dump: Dump, invoke: Invoke
 ) -> None:
     """Kill -9 leaves nothing but what was there, and nobody locked out."""
-    database.execute("CREATE TABLE a (i int)")
+    outside("CREATE TABLE a (i int)")
     before = pg_dump(database)
     folder.write("001_a.sql", "ALTER TABLE a ADD j int;\nCREATE TABLE b (i int);\nSELECT pg_sleep(60);")
     words = command("rehearse", "--database-url", database.url, "--migrations", str(folder.path))
@@ -282,10 +282,10 @@ def test_killed_in_the_middle(
 
 
 def test_killed_or_cut_at_any_message(
-    proxy: Proxy, folder: Folder, database: Database, pg_dump: Dump, invoke: Invoke
+    proxy: Proxy, folder: Folder, database: Database, outside: Outside, pg_dump: Dump, invoke: Invoke
 ) -> None:
     """A runner killed, or a connection cut, before or after any message leaves the database as it was."""
-    database.execute("CREATE TABLE a (i int); INSERT INTO a VALUES (1)")
+    outside("CREATE TABLE a (i int); INSERT INTO a VALUES (1)")
     before = pg_dump(database)
     folder.write("001_a.sql", "ALTER TABLE a ADD j int;\nUPDATE a SET j = 1;\nCREATE TABLE b (i int);")
     folder.write("002_b.sql", "DROP TABLE a;\nCREATE TABLE c (i int);")
@@ -319,9 +319,9 @@ def test_user_without_special_rights(invoke: Invoke, folder: Folder, database: D
     assert first(invoke(REHEARSE, DATABASE_URL=url))["risk"] == "rewrites"
 
 
-def test_report_is_bounded(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_report_is_bounded(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """Of many statements those with a risk, and the slowest, are shown, in their order; the rest are counted."""
-    database.execute("CREATE TABLE a (i int)")
+    outside("CREATE TABLE a (i int)")
     middle = "ALTER TABLE a ADD j int;\n"
     folder.write("001_a.sql", "".join(f"SELECT {n};\n" for n in range(400)) + middle + "SELECT 1;\n" * 300)
     body = invoke(REHEARSE)
@@ -336,9 +336,9 @@ def test_no_password_is_shown(invoke: Invoke, folder: Folder) -> None:
     assert "canary" not in json.dumps(invoke(REHEARSE))
 
 
-def test_on_a_terminal(cli: Cli, folder: Folder, database: Database) -> None:
+def test_on_a_terminal(cli: Cli, folder: Folder, database: Database, outside: Outside) -> None:
     """The table has place, risk, statement and time, each table below its statement; --json has the same."""
-    database.execute("CREATE TABLE a (i int PRIMARY KEY); INSERT INTO a VALUES (1)")
+    outside("CREATE TABLE a (i int PRIMARY KEY); INSERT INTO a VALUES (1)")
     folder.write("001_a.sql", "-- why\nALTER TABLE a ALTER i TYPE bigint;\nALTER TABLE a ADD j int;\nSELECT 1;")
     folder.write("002_b.sql", "VACUUM a;")
     done = cli("rehearse")
