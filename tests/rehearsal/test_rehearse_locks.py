@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tests.plugins.databases import Database, Dump
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Invoke
+from tests.plugins.runs import Invoke, Outside
 
 SCHEMA = """
 CREATE TABLE a (id int PRIMARY KEY, v varchar(10), n int, t timestamp, k int NOT NULL DEFAULT 1, w varchar(10));
@@ -106,9 +106,11 @@ def found(entry: dict[str, Any]) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_statements(invoke: Invoke, folder: Folder, database: Database, pg_dump: Dump) -> None:
+def test_statements(
+    invoke: Invoke, folder: Folder, database: Database, outside: Outside, pg_dump: Dump
+) -> None:  # fmt: skip
     """The strongest lock on each table that was there before, what was rewritten or read whole; and nothing stays."""
-    database.execute(SCHEMA)
+    outside(SCHEMA)
     before = pg_dump(database)
     wrong = {}
     for case in CASES:

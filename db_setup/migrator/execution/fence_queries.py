@@ -183,7 +183,8 @@ def _name(role: str) -> str:
     return f"quote_ident(pg_get_userbyid({role}))"
 
 
-# A new role of a file's becomes a member of what it likes, and the migrating user a member of it.
+# A new role of a file's becomes a member of what it likes, and the migrating user a member of it. Memberships go with
+# their roles, which other sessions may drop; a role that this one drops shows by its lock.
 _FOREIGN_MEMBERSHIP = """(m.roleid IN (SELECT oid FROM roles)
     OR m.member IN (SELECT oid FROM roles) AND pg_get_userbyid(m.member) <> SESSION_USER)"""
 _MEMBERSHIP = f"concat('the membership of ', {_name('m.member')}, ' in ', {_name('m.roleid')})"
@@ -192,6 +193,7 @@ _MEMBERSHIPS = (
     f"""SELECT {_MEMBERSHIP} FROM before b, json_array_elements_text(b.state -> 'memberships') k, LATERAL (
         SELECT split_part(k, '/', 1)::oid AS roleid, split_part(k, '/', 2)::oid AS member) m
     WHERE {_writes("pg_auth_members")} AND {_FOREIGN_MEMBERSHIP}
+        AND 2 = (SELECT count(*) FROM pg_roles r WHERE r.oid IN (m.roleid, m.member))
         AND k NOT IN (SELECT concat_ws('/', roleid, member, grantor) FROM pg_auth_members)""",
     f"""SELECT 'memberships of roles' FROM before b WHERE b.state IS NULL AND {_writes("pg_auth_members")}
         AND pg_stat_get_xact_tuples_deleted('pg_auth_members'::regclass) > 0""",

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from psycopg2 import errorcodes
@@ -123,8 +124,14 @@ class StepwiseRun:
             yield statement
 
     def _run_block(self, begin: Statement, statements: Iterator[Statement]) -> None:
-        opening, check = terminated(begin.text), self._check_block if self._fence else None
-        self._block_transaction.execute(opening, self._block(statements), self._closing, check)
+        inside, opening = self._block(statements), [terminated(begin.text)]
+        first = next(inside, None)
+        while first is not None and first.kind is Kind.SET_TRANSACTION:  # before any query, and so before ours
+            opening.append(terminated(first.text))
+            first = next(inside, None)
+        body = chain([first] if first else [], inside)
+        check = self._check_block if self._fence else None
+        self._block_transaction.execute("\n".join(opening), body, self._closing, check)
         if self._end.kind is not Kind.COMMIT:
             self._record.end_step(self._connection, self._step, self._digest.hexdigest())
 
