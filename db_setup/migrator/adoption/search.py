@@ -198,6 +198,7 @@ class Search:
         self._unchanging: set[int] = set()
         self.last_unread = 0  # the last file after which the catalog was to be read once more
         self.failure: Failure | None = None
+        self._first_absent: int | None = None  # a file that was not applied: the server does not have its role
         self.made: frozenset[Name] = frozenset()
         self.applied = 0
 
@@ -214,7 +215,7 @@ class Search:
         for number, item in enumerate(items, 1):
             if not self._apply(number, item):
                 break
-            if self._may_be_equal(number):
+            if self._may_be_equal(number) and self._first_absent is None:
                 reads -= self._compare(number, reads if number < len(items) else 1)
         self.made = self.names()
         self.applied = self._longest()
@@ -245,6 +246,8 @@ class Search:
             return False
         self._counted, extensions = count_scratch_relations(self._build.connection)
         self.scope.widen(self._counted, extensions)
+        if self._build.needs_missing_role and self._first_absent is None:
+            self._first_absent = number
         return True
 
     def names(self) -> frozenset[Name]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -25,6 +26,7 @@ from migrator.sql.effects import new_role
 
 _MAX_NOTES = 20
 _MAX_NAMED = 10
+_MISSING_ROLE = re.compile(r'\brole "([^"]+)" does not exist')
 _NOTHING_APPLIED = "nothing: the files were being built in a scratch database"
 
 
@@ -43,6 +45,9 @@ class Build:
         self._suspect = ""  # where the first one stands that may change what is compared
         self._run_id = run_id
         self.files = 0
+        self.needs_missing_role = False
+        """Whether the file built last makes a role, or grants to one, that this server does not have."""
+        self._made_roles = ""  # what is left out since it may make roles
         self._runner = runner
         self._notes: dict[str, None] = {}
 
@@ -57,25 +62,42 @@ class Build:
         """Apply a file; raises ScratchFailed when it cannot be built, DeadlineReached when the time is over."""
         ((migration, keep),) = kept([item.migration])
         script = read_script(migration, keep=keep, standard_strings=self.connection.standard_strings)
-        try:
-            self._run_without_outside_effects(item, script, blocks=False)
-        except RunError as error:
-            if not _may_be_a_block(error):
-                raise self._failed(item, error) from error
-            self._apply_without_blocks(item, script)
+        blocks, but, self.needs_missing_role = False, set[tuple[int, int]](), False
+        while True:
+            try:
+                self._run_without_outside_effects(item, script, blocks, but)
+                break
+            except RunError as error:
+                if statement := self._about_missing_role(script, error):
+                    but.add((statement.line, statement.column))
+                elif blocks or not _may_be_a_block(error):
+                    raise self._failed(item, error) from error
+                else:
+                    blocks = True
         self.files += 1
         self.connection.take_notices()
         self._try_left_out(script)
 
-    def _apply_without_blocks(self, item: Pending, script: Script) -> None:
-        try:
-            self._run_without_outside_effects(item, script, blocks=True)
-        except RunError as error:
-            raise self._failed(item, error) from error
-
-    def _run_without_outside_effects(self, item: Pending, script: Script, *, blocks: bool) -> None:
+    def _run_without_outside_effects(
+        self, item: Pending, script: Script, blocks: bool, but: Collection[tuple[int, int]]
+    ) -> None:  # fmt: skip
         self._left_out = []
-        self._run(item, without_outside_effects(script, self._note_for(script), blocks=blocks))
+        self._run(item, without_outside_effects(script, self._note_for(script), blocks=blocks, but=but))
+
+    def _about_missing_role(self, script: Script, error: RunError) -> Statement | None:
+        """Return the statement that fails for a role which this server does not have, and which files may make.
+
+        A scratch build must not make it, since roles are global objects.
+        """
+        found = _MISSING_ROLE.search(error.what) if error.sqlstate == errorcodes.UNDEFINED_OBJECT else None
+        if found is None or error.where is None or found[1] not in self._made_roles:
+            return None
+        self.needs_missing_role = True
+        place = (error.where.line, error.where.column)
+        return max(
+            (item for item in script.read() if (item.line, item.column) <= place),
+            key=lambda item: (item.line, item.column),
+        )
 
     def _try_left_out(self, script: Script) -> None:
         """Find out which objects are not comparable, since what is left out of a file would have changed them."""
@@ -107,11 +129,10 @@ class Build:
             self._left_out.append((statement, effect))
             if not self._suspect and may_change_catalog(statement, effect):
                 self._suspect = _place(script, statement)
-            if (role := new_role(statement)) and not self._has_role(role):
-                raise ScratchFailed(
-                    f'{script.migration.name} makes the role "{role}", which this server does not have',
-                    fix="create the role; a scratch build must not, since roles are global objects of the server",
-                )
+            if effect in {"role", "user", "group", "block"}:
+                self._made_roles += f"\n{statement.text}"
+            role = new_role(statement)
+            self.needs_missing_role |= bool(role) and not self._has_role(role)
 
         return note
 

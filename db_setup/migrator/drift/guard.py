@@ -6,7 +6,7 @@ would make or change one are left out, and a trigger refuses the transactions in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from migrator.scripts import STEPWISE, Script
 from migrator.sql import Statement
@@ -27,9 +27,13 @@ _GLOBAL_CATALOGS = ", ".join(
 )
 
 
-def without_outside_effects(script: Script, note: Callable[[Statement, str], None], *, blocks: bool = False) -> Script:
+def without_outside_effects(
+    script: Script, note: Callable[[Statement, str], None], *, blocks: bool = False,
+    but: Collection[tuple[int, int]] = (),
+) -> Script:  # fmt: skip
     """Return a script without the statements whose effects reach beyond the database; ``note`` is called for each.
 
+    Nor does it have those at the places (line and column) ``but``, which need a role that the server does not have.
     Nor does it have those that rebuild the indexes of a database by its name, which is not the scratch database's.
     ``blocks`` leaves out the blocks of code, too, that name roles and the like. A stepwise file loses them anyway: the
     guard would stop it at a step, from where it could not be begun again without them. So does what stands behind
@@ -46,9 +50,12 @@ def without_outside_effects(script: Script, note: Callable[[Statement, str], Non
             strict |= statement.words[:2] == ("set", "constraints")
             if not found and strict and statement.words[:1] in {("do",), ("call",)}:
                 found = "block" if mentions_shared_objects(statement) else ""
+            place = (statement.line, statement.column)
+            if place in but:
+                found = "missing role"
             if not found:
                 yield statement
-            elif (place := (statement.line, statement.column)) not in noted:
+            elif place not in noted:
                 noted.add(place)
                 note(statement, found)
 
