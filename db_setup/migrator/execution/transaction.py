@@ -92,7 +92,7 @@ class Transaction:
 
     def _in_one_message(self, opening: str, batch: Batch, closing: Callable[[], str]) -> None:
         if not self._careful:
-            begin, check = self._asserted()
+            begin, check = self._asserted(batch)
             end = closing()
             tail = end if end == ROLLBACK else f"{check}{end}"
             if self._accepted(f"{opening}\n{begin}\n", batch, f"\n{tail}"):
@@ -104,12 +104,12 @@ class Transaction:
         self._one_by_one(batch)
         self._close(closing)
 
-    def _asserted(self) -> tuple[str, str]:
+    def _asserted(self, batch: Batch) -> tuple[str, str]:
         """Return what goes before the statements, and what goes before the COMMIT."""
         if self._assertion is None:
             return "", ""
         if self.prepared:
-            return f"{Assertion.EXECUTE_BEGIN};", f"{_DEFERRED}; {Assertion.EXECUTE_CHECK}; "
+            return f"{Assertion.EXECUTE_BEGIN};", f"{_DEFERRED}; {Assertion.execute_check(_joined(batch))}; "
         return f"{self._assertion.begin};", f"{_DEFERRED}; {self._assertion.check}; "
 
     def _accepted(self, head: str, batch: Batch, tail: str) -> bool:

@@ -7,7 +7,7 @@ does not hold, what has changed is found out statement by statement; what does n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -18,7 +18,8 @@ from migrator.history.rows import SCHEMA
 from migrator.history.run_lock import RunLock
 
 _MARK = "db_setup: its tables are not as they were, or the transaction is another one"
-_BEGIN, _CHECK = "db_setup_begin", "db_setup_check"  # prepared statements
+_BEGIN, _CHECK, _CHECK_ALL = "db_setup_begin", "db_setup_check", "db_setup_check_all"  # prepared statements
+_MAY_ALTER = ("alter", "advisory")
 _SAVEPOINT = "db_setup_assertion"
 _FIX = (
     f"name the schemas whose objects the file may change, or leave {SCHEMA} out (schema <> '{SCHEMA}'); in place of "
@@ -85,12 +86,13 @@ _ALL_ROWS = f"SELECT {_ROWS.format('history')}, {_ROWS.format('runs')}"
 class _Table(NamedTuple):
     """A table of ours: its number, the versions of its rows in the catalog, and what it has.
 
-    ``versions`` are catalog, place and transaction of the rows of the table, its schema and its indexes; ``columns``
-    the transactions that have written its columns.
+    ``versions`` are catalog, place and transaction of the rows of the table and its schema, ``indexes`` those of its
+    indexes; ``columns`` are the transactions that have written its columns.
     """
 
     oid: int
     versions: tuple[str, ...]
+    indexes: tuple[str, ...]
     columns: tuple[str, ...]
     aspects: tuple[str | None, ...]
 
@@ -98,8 +100,8 @@ class _Table(NamedTuple):
 class Assertion:
     """What has to hold of the tables of the history in one session; ``learn`` says how they are now."""
 
-    EXECUTE_BEGIN, EXECUTE_CHECK = f"EXECUTE {_BEGIN}", f"EXECUTE {_CHECK}"
-    """What ``begin`` and ``check`` are, once prepared: five times as fast."""
+    EXECUTE_BEGIN = f"EXECUTE {_BEGIN}"
+    """What ``begin`` is, once prepared: five times as fast."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -129,21 +131,39 @@ class Assertion:
     @property
     def check(self) -> str:
         """The statement that fails where the assertion does not hold; it takes the run lock again."""
-        return self._checked("true")
+        return self._checked(*self._thorough)
+
+    @staticmethod
+    def execute_check(text: str) -> str:
+        """Return what ``check`` is, once prepared, for a file of that text.
+
+        Columns, constraints and the run lock are left out for one that does not so much as mention what changes them.
+        """
+        lower = text.lower()
+        return f"EXECUTE {_CHECK_ALL if any(word in lower for word in _MAY_ALTER) else _CHECK}"
 
     @property
     def prepare(self) -> str:
         """The statements that prepare ``begin`` and ``check``; a file that prepares others is found by the second."""
-        alone = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statement()) OPERATOR(pg_catalog.=) 2"
-        return f"DEALLOCATE ALL; PREPARE {_BEGIN} AS {self.begin}; PREPARE {_CHECK} AS {self._checked(alone)}"
+        alone = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statement()) OPERATOR(pg_catalog.=) 3"
+        prepared = {
+            _BEGIN: self.begin,
+            _CHECK: self._checked(alone),
+            _CHECK_ALL: self._checked(alone, *self._thorough),
+        }
+        return "; ".join(["DEALLOCATE ALL", *(f"PREPARE {name} AS {sql}" for name, sql in prepared.items())])
 
-    def _checked(self, also: str) -> str:
+    def _checked(self, *also: str) -> str:
         written = f"({self._counters})::pg_catalog.text OPERATOR(pg_catalog.=) "
+        conditions = (f"{written}pg_catalog.current_setting('db_setup.written', true)", *self._same_tables, *also)
         return (
-            f"SELECT CASE WHEN {written}pg_catalog.current_setting('db_setup.written', true) AND {self._unchanged} "
-            f"AND pg_catalog.pg_try_advisory_lock({RunLock.KEY}) AND {also} "
+            f"SELECT CASE WHEN {' AND '.join(conditions)} "
             f"THEN 0 ELSE pg_catalog.concat('{_MARK} ', pg_catalog.txid_current())::pg_catalog.int4 END"
         )
+
+    @property
+    def _thorough(self) -> tuple[str, ...]:
+        return (*self._same_parts, f"pg_catalog.pg_try_advisory_lock({RunLock.KEY})")
 
     @property
     def _counters(self) -> str:
@@ -156,27 +176,26 @@ class Assertion:
         return " OPERATOR(pg_catalog.+) ".join(functions)
 
     @property
-    def _unchanged(self) -> str:
-        """Whether the rows in the catalog are still there: what changes a table or schema writes another version."""
-        rows = sorted({tuple(version.split()) for table in self._tables for version in table.versions})
+    def _same_tables(self) -> tuple[str, ...]:
+        """Whether the catalog's rows are still there: what changes a table or schema writes another version of one."""
+        return _are_there(version for table in self._tables for version in table.versions)
+
+    @property
+    def _same_parts(self) -> tuple[str, ...]:
+        """The same of columns and indexes, which change while the rows of their tables stay."""
         oids = ", ".join(str(table.oid) for table in self._tables)
         columns = [version for table in self._tables for version in table.columns]
-        columns_are_same = (
-            f"(SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute WHERE attnum OPERATOR(pg_catalog.>) 0 "
+        same_columns = (
+            "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute WHERE attnum OPERATOR(pg_catalog.>) 0 "
             f"AND attrelid OPERATOR(pg_catalog.=) ANY ('{{{oids}}}'::pg_catalog.oid[]) AND xmin OPERATOR(pg_catalog.=) "
             f"ANY ('{{{', '.join(sorted(set(columns)))}}}'::pg_catalog.xid[])) OPERATOR(pg_catalog.=) {len(columns)}"
         )
-        rows_are_same = (
-            f"EXISTS (SELECT FROM pg_catalog.{catalog} WHERE ctid OPERATOR(pg_catalog.=) '{place}'::pg_catalog.tid "
-            f"AND xmin OPERATOR(pg_catalog.=) '{version}'::pg_catalog.xid)"
-            for catalog, place, version in rows
-        )
-        return " AND ".join((columns_are_same, *rows_are_same))
+        return same_columns, *_are_there(version for table in self._tables for version in table.indexes)
 
     @staticmethod
     def fails(error: ServerError) -> bool:
         """Return whether an error says that ``check`` does not hold, or that a file has taken it away."""
-        return _MARK in error.message or f'"{_BEGIN}"' in error.message or f'"{_CHECK}"' in error.message
+        return _MARK in error.message or any(f'"{name}"' in error.message for name in (_BEGIN, _CHECK, _CHECK_ALL))
 
     # ---- between the messages of a transaction
 
@@ -249,7 +268,8 @@ class Assertion:
     def _now(self) -> tuple[str, str]:
         """Return what tells quickly that something has changed, and which transaction this is."""
         written, same, transaction = self._connection.rows(
-            f"SELECT ({self._counters})::pg_catalog.text, {self._unchanged}, pg_catalog.txid_current()"
+            f"SELECT ({self._counters})::pg_catalog.text, {' AND '.join((*self._same_tables, *self._same_parts))}, "
+            "pg_catalog.txid_current()"
         )[0]
         return f"{written} {same}", str(transaction)
 
@@ -265,9 +285,18 @@ class Assertion:
         return tables, tuple(map(str, rows))
 
 
+def _are_there(versions: Iterable[str]) -> tuple[str, ...]:
+    """Return the conditions that rows of the catalog are where they were, and the same."""
+    return tuple(
+        f"EXISTS (SELECT FROM pg_catalog.{catalog} WHERE ctid OPERATOR(pg_catalog.=) '{place}'::pg_catalog.tid "
+        f"AND xmin OPERATOR(pg_catalog.=) '{transaction}'::pg_catalog.xid)"
+        for catalog, place, transaction in sorted({tuple(version.split()) for version in versions})
+    )
+
+
 def _tables(rows: list[Row]) -> tuple[_Table, ...]:
     return tuple(
-        _Table(oid, (own, schema, *(indexes.split(";") if indexes else ())), tuple(columns), tuple(aspects))
+        _Table(oid, (own, schema), tuple(indexes.split(";") if indexes else ()), tuple(columns), tuple(aspects))
         for oid, own, schema, indexes, columns, *aspects, _, _ in rows
     )
 
