@@ -73,7 +73,9 @@ def test_adopt(invoke_as: InvokeAs, folder: Folder, database: Database, role: st
     assert [item["name"] for item in body["adopted_migrations"]] == ["001_a.sql"]
     assert body["not_compared"] == [f"schema {other}"]
     database.execute(filled("CREATE TABLE {name}.b (i int)", name))
-    assert [item["kind"] for item in invoke_as({"action": "adopt"})["differences"]] == ["table"]
+    assert invoke_as({"action": "adopt"})["not_compared"] == [f"schema {other}", f"table {quoted(name)}.b"]
+    database.execute(filled("ALTER TABLE {name}.a ADD COLUMN {name} int", name))
+    assert [item["kind"] for item in invoke_as({"action": "adopt"})["differences"]] == ["column"]
 
 
 def test_rehearse(invoke_as: InvokeAs, folder: Folder, database: Database, name: str) -> None:

@@ -309,8 +309,7 @@ def test_role_that_is_gone(invoke: Invoke, folder: Folder, database: Database, r
     folder.write("002_b.sql", "CREATE TABLE b (i int);")
     invoke()
     database.execute(f"DROP ROLE {role}")
-    with pytest.raises(ScratchFailed, match=f'001_a.sql makes the role "{role}", which this server does not have'):
-        invoke(VERIFY)
+    assert f'001_a.sql:1 makes the role "{role}", which this server does not have' in invoke(VERIFY)["not_verifiable"]
     assert roles(database, role) == []
 
 

@@ -20,7 +20,7 @@ A file that cannot be built is built again in a scratch database with the extens
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -348,10 +348,10 @@ class Search:
 
     def _comparable(self, catalog: Catalog) -> Catalog:
         """Return a catalog without what no file makes, and without the versions of extensions, the server's choice."""
-        others = {entry.identity for entry in catalog.values() if not entry.parent and self._is_others(entry)}
+        others = [entry for entry in catalog.values() if not entry.parent and self._is_others(entry)]
         if not others:
             return _without_versions(catalog)
-        hidden, comments = _belonging_to(others, catalog), _comments_on(others)
+        hidden, comments = _belonging_to({entry.identity for entry in others}, catalog), _comments_on(others)
         return _without_versions({
             key: entry for key, entry in catalog.items()
             if entry.identity not in hidden and entry.parent not in hidden
@@ -406,14 +406,20 @@ def _belonging_to(heads: set[str], catalog: Catalog) -> set[str]:
     return found
 
 
-def _comments_on(heads: set[str]) -> re.Pattern[str]:
+def _comments_on(objects: Iterable[CatalogObject]) -> re.Pattern[str]:
     """Return the pattern of what a comment or a security label names when it is about one of some objects.
 
     There a function's identity has the types of its arguments only.
     """
-    ends = (r"\(.*" if "(" in identity else "" for identity in heads)
-    named = (re.escape(identity.partition("(")[0]) + end for identity, end in zip(heads, ends, strict=True))
+    named = (_identity_pattern(entry) for entry in objects)
     return re.compile(rf"[a-z ]+ (?:{'|'.join(named)})(?: by .*)?")
+
+
+def _identity_pattern(entry: CatalogObject) -> str:
+    name = _IDENTITY.match(entry.identity)
+    if name is None or _KINDS.get(entry.kind) != FUNCTION:
+        return re.escape(entry.identity)
+    return rf"{re.escape(name[0])}\(.*"
 
 
 def _grant_lines(catalog: Catalog) -> list[str]:

@@ -132,7 +132,10 @@ class Build:
             if effect in {"role", "user", "group", "block"}:
                 self._made_roles += f"\n{statement.text}"
             role = new_role(statement)
-            self.needs_missing_role |= bool(role) and not self._has_role(role)
+            if role and not self._has_role(role):
+                self.needs_missing_role = True
+                place = _place(script, statement)
+                self._notes[f'{place} makes the role "{role}", which this server does not have'] = None
 
         return note
 
