@@ -78,12 +78,12 @@ def choose_add(world: World, rng: Random) -> Words | None:
     if form in {"view", "views"}:
         return f"repeatable/f{file}.sql", form, rng.choice((-1, -1, -1, 0)), "", ""
     place = rng.choice(("", "", "", "", "env/dev", "env/staging"))
-    kind = rng.choice(("next", "next", "next", "late", "unnumbered", "taken"))
-    number = {"late": rng.randrange(1, number), "taken": max(1, number - 5)}.get(kind, number)
+    kind = rng.choice(("next", "next", "next", "late", "late", "unnumbered", "taken"))
+    number = {"late": rng.randrange(1, number) // 5 * 5 + rng.randrange(1, 5), "taken": max(1, number - 5)}.get(kind, number)
     name = f"f{file}.sql" if kind == "unnumbered" else named(world, number, f"f{file}")
     environment = "" if place else rng.choice(("", "", "", "", "dev"))
     broken = rng.choice((-1, -1, -1, rng.randrange(5)))
-    return placed(name, place), form, broken, rng.choice(("good", "good", "good", "broken", "")), environment
+    return placed(name, place), form, broken, rng.choice(("good", "good", "good", "good", "good", "broken", "")), environment
 
 
 def add(world: World, name: str, form: str, broken: int, down: str, environment: str) -> None:
@@ -109,6 +109,7 @@ def edit(world: World, name: str, kind: str, value: int) -> None:
     elif kind == "broken":
         file = file._replace(broken=-1 if file.broken >= 0 else value)
     elif kind == "environment":
+        world.is_plain = False  # it may be applied
         file = file._replace(environment="" if file.environment else "dev")
     else:
         need(not file.is_repeatable)
@@ -222,7 +223,8 @@ def migrate(world: World, target: str = "", setting: str = "") -> Outcome:
         assert outcome.error.code == refused.code or not outcome.applied, (refused, outcome.error)
     if outcome.body and outcome.body["state"] == "up_to_date" and not setting:
         assert world.is_home(), f"migrate says up_to_date: {outcome.body['message']}"
-        assert not world.left_out(), f"edited after they were applied, so that they are not for here: {world.left_out()}"
+        if not avoided(world, ("look_for_narrowed",)):
+            assert not world.left_out(), f"edited so that they are not for here any more: {world.left_out()}"
         assert all(row.name in world.files for row in world.rows.values() if world.name_of(row.file) in world.here()), world.rows
     return outcome
 
@@ -463,7 +465,7 @@ def _no_words(_world: World, _rng: Random) -> Words:
 
 
 ACTIONS = {
-    "add": Action(14, choose_add, add),
+    "add": Action(26, choose_add, add),
     "edit": Action(8, choose_edit, edit),
     "rename": Action(5, choose_rename, rename),
     "delete": Action(4, choose_delete, delete),
@@ -471,7 +473,7 @@ ACTIONS = {
     "number": Action(2, _no_words, number),
     "look": Action(5, choose_look, look),
     "migrate": Action(8, choose_migrate, migrate),
-    "rollback": Action(5, choose_rollback, rollback),
+    "rollback": Action(8, choose_rollback, rollback),
     "kill": Action(6, choose_kill, kill),
     "kill_rollback": Action(3, choose_kill_rollback, kill_rollback),
     "two": Action(2, _no_words, two),

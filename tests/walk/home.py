@@ -177,7 +177,7 @@ def _no_down(going: _Home, error: DbSetupError) -> None:
             name = world.name_of(row.file)
             if not name or down_of(name) not in error.fix:
                 put_back(world, row)
-                name = row.name
+                name, moved = row.name, True
             moved = moved or not world.files[name].down
             world.files[name] = world.files[name]._replace(down="mended")
     if not moved:

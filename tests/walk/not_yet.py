@@ -23,9 +23,9 @@ def _rolls_back_renamed(world: World, step: Step) -> bool:
     return step[0] in {"rollback", "kill_rollback"} and bool(renamed)
 
 
-def _narrows(world: World, step: Step) -> bool:
-    """Return whether an applied file is given a directive, or another one."""
-    return step[0] == "edit" and step[2] == "environment" and file_of(str(step[1])) in world.rows
+def _looks_for_narrowed(_world: World, step: Step) -> bool:
+    """Return whether files are looked for that an edit has made files of another environment."""
+    return step[0] == "look_for_narrowed"
 
 
 def _asks_again(world: World, step: Step) -> bool:
@@ -37,7 +37,7 @@ _NOT_YET: dict[str, Callable[[World, Step], bool]] = {
     "16: a half-applied or half-rolled-back file that is renamed or deleted: repair leaves its row": _moves_half,
     "16: the same, renamed before it is rolled back in part": _rolls_back_renamed,
     "4: a rollback by steps that was killed at its very end, and is asked for again": _asks_again,
-    "16: an edit that adds env=dev to an applied file is not seen": _narrows,
+    "16: an edit that adds env=dev to an applied file is not seen": _looks_for_narrowed,
 }
 """What a walk does not do yet, since it finds a fault that is known; a line goes when its fault is mended."""
 

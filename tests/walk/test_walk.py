@@ -16,6 +16,7 @@ import pytest
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import MakeDatabase
 from tests.plugins.runs import Invoke
+from tests.walk.found import FOUND
 from tests.walk.walk import Walk, steps_of, take_all
 
 SEEDS = int(os.environ.get("WALK_SEEDS", "24"))
@@ -33,6 +34,12 @@ def walk(tmp_path: Path, invoke: Invoke, runs: Runs, make_database: MakeDatabase
 def test_walk(walk: Walk, seed: int) -> None:
     """Nothing runs twice, nothing is lost, each answer says what is so, and each error leads home."""
     take_all(walk, steps_of(seed, walk.world), seed)
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_found(walk: Walk, name: str) -> None:
+    """The same for walks that have failed once."""
+    take_all(walk, FOUND[name], name)
 
 
 if "WALK_STEPS" in os.environ:
