@@ -81,7 +81,7 @@ def end(world: World) -> None:
     broken = any(file.broken >= 0 for file in world.here().values())  # recorded by a person
     if not broken and len(set(numbers)) == len(numbers):  # two applied files may have one number
         world.on_a_new_database()
-    if world.is_plain:
+    if world.is_plain and not avoided(world, ("verify",)):
         body, error = world.look({"action": "verify"})
         assert body, error
         assert body["success"], body
