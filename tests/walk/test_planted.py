@@ -1,0 +1,88 @@
+"""The walk can fail: a fault that is planted in the product is found within a few seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import migrator.actions.repair
+import migrator.actions.rollback
+import migrator.execution
+import pytest
+from migrator.history import ApplyRecord, StepProgress
+
+from tests.plugins.crashes import Runs
+from tests.plugins.databases import MakeDatabase
+from tests.plugins.runs import Invoke
+from tests.walk.walk import Walk, steps_of, take_all
+
+MOST_SEEDS = 40
+Function = Callable[..., Any]
+
+
+def begins_anew(original: Function) -> Function:
+    """Have a stepwise file that goes on begin anew."""
+
+    def planted(*words: Any) -> StepProgress:
+        original(*words)
+        return StepProgress()
+
+    return planted
+
+
+def runs_no_late_file(original: Function) -> Function:
+    """Record a late file without running it."""
+
+    def planted(*words: Any) -> Any:
+        work = original(*words)
+        return work._replace(script=work.script._replace(read=list)) if work.pending.late else work
+
+    return planted
+
+
+def loses_a_row(original: Function) -> Function:
+    """Have repair forget the first file as well, where it accepts another one."""
+
+    def planted(*words: Any) -> Any:
+        changes = original(*words)
+        gone = "DELETE FROM db_setup.history WHERE position = (SELECT min(position) FROM db_setup.history)"
+        return [*changes[:-1], changes[-1]._replace(sql=f"{changes[-1].sql}; {gone}")] if changes else changes
+
+    return planted
+
+
+def goes_too_far(original: Function) -> Function:
+    """Have a rollback by two steps roll back a third one."""
+
+    def planted(rows: Any, target: str, steps: int) -> Any:
+        return original(rows, target, 3 if steps == 2 and len(rows) > 2 else steps)
+
+    return planted
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "plant", "first", "found"),
+    [
+        (ApplyRecord, "open", begins_anew, 3, "was run up twice"),
+        (migrator.execution, "work_of", runs_no_late_file, 1, "is recorded as applied, and only [] of it have run"),
+        (migrator.actions.repair, "_changes", loses_a_row, 28, "_f0_log.sql is lost"),
+        (migrator.actions.rollback, "plan_rollback", goes_too_far, 6, "rolled back too much"),
+    ],
+)
+def test_planted_fault_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, invoke: Invoke, runs: Runs, make_database: MakeDatabase,
+    place: object, name: str, plant: Callable[[Function], Function], first: int, found: str,
+) -> None:  # fmt: skip
+    """A double run, a record of what has not run, a lost row and a step too many are found, each by its own words."""
+    monkeypatch.setattr(place, name, plant(getattr(place, name)))
+    for seed in range(first, first + MOST_SEEDS):  # the first one finds it, as things stand
+        walk = Walk(tmp_path / str(seed), invoke, runs, make_database)
+        try:
+            take_all(walk, steps_of(seed, walk.world), seed)
+        except AssertionError as error:
+            assert found in str(error)  # noqa: PT017 - a seed may also find nothing
+            return
+        finally:
+            walk.world.session.close()
+    pytest.fail(f"{MOST_SEEDS} seeds have not found it")
