@@ -16,12 +16,10 @@ from migrator.lazy import late
 
 if TYPE_CHECKING:
     from migrator.execution.checks import check_within, rows_sql
-    from migrator.execution.indexes import IndexBuild
 else:
-    __getattr__ = late(__name__, {"IndexBuild": "indexes", "check_within": "checks", "rows_sql": "checks"})
+    __getattr__ = late(__name__, {"check_within": "checks", "rows_sql": "checks"})
 
 __all__ = [
-    "IndexBuild",
     "Runner",
     "StepwiseRun",
     "Supervision",

@@ -20,6 +20,7 @@ from psycopg2 import errorcodes
 from migrator.database import SAFE_PATH_SQL, Connection
 from migrator.errors import InconsistentHistory, ServerError
 from migrator.formatting import quoted
+from migrator.history.questions import QUESTION, Question
 from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 # A column that tables of an earlier version do not have is found in what stands before LATERAL.
 _MISSING = """(SELECT NULL::text AS history_head, NULL::text AS evidence, NULL::text AS down_sql,
-    NULL::text AS chain, NULL::text AS previous) missing"""
+    NULL::text AS chain, NULL::text AS previous, NULL::text AS step_session) missing"""
 _ROWS = f"""
 SELECT h.position, h.name, h.state, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(h.facts, 'UTF8')), 'hex'),
     h.duration_ms, h.chain, h.previous
@@ -38,7 +39,8 @@ FROM {_MISSING}, LATERAL (
         position, name, number, checksum, state, mode, steps, steps_checksum, step_begun, step_note,
         pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), run_id, applied_by,
         package_version, evidence,
-        pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(down_sql, 'UTF8')), 'hex'))::text AS facts
+        pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(down_sql, 'UTF8')), 'hex'))::text
+        OPERATOR(pg_catalog.||) coalesce(step_session, '') AS facts
     FROM {SCHEMA}.history) h"""
 _HEAD = f"""
 SELECT NULL::bigint, r.package_version, '', '', NULL::integer, r.history_head, NULL::text
@@ -80,8 +82,9 @@ class History:
 
     def read(self, *, dates: bool = False) -> HistorySnapshot:
         """Return what is applied, in the order of application; reads only, whatever it finds."""
-        when = ", pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')" if dates else ""
-        query = f"SELECT name, number, checksum, state{when} FROM {SCHEMA}.history ORDER BY position"
+        when = "pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')" if dates else "''"
+        question = f"CASE WHEN pg_catalog.starts_with(step_note, '{QUESTION}') THEN step_note ELSE '' END"
+        query = f"SELECT name, number, checksum, state, {when}, {question} FROM {SCHEMA}.history ORDER BY position"
         try:
             rows, exists = self._connection.rows(query), True
         except ServerError as error:
@@ -245,6 +248,32 @@ class History:
             f"UPDATE {SCHEMA}.history SET name = {literal(new)}, number = {literal(number)} "
             f"WHERE name OPERATOR(pg_catalog.=) {literal(old)}"
         )
+
+    def answer(self, row: AppliedMigration, *, done: bool) -> None:
+        """Record what a person says of the step that a row has a question about; raises StepUndecided."""
+        question, literal = Question.parse(row.question), self._connection.literal
+        if done:
+            session = "step_session::pg_catalog.jsonb"
+            known = f"{session} OPERATOR(pg_catalog.->) 'base', 'now', {session} OPERATOR(pg_catalog.->) 'before'"
+            values = (
+                f"steps = step_begun, steps_checksum = {literal(question.checksum)}, step_session = "
+                f"CASE WHEN {session} OPERATOR(pg_catalog.?) 'before' "
+                f"THEN pg_catalog.jsonb_build_object('base', {known})::pg_catalog.text ELSE step_session END"
+            )
+        else:
+            values = "step_begun = 0"
+        changed = self._connection.rows(
+            f"UPDATE {SCHEMA}.history SET {values}, step_note = '' "
+            f"WHERE name OPERATOR(pg_catalog.=) {literal(row.name)} "
+            f"AND step_note OPERATOR(pg_catalog.=) {literal(row.question)}"
+            f"{'' if done else ' AND step_begun OPERATOR(pg_catalog.>) steps'} RETURNING 1"
+        )
+        if not changed:
+            raise row.undecided.replace(
+                what=f"this step is done and cannot be repeated: {question.text}",
+                fix="write SET statements for what the rest needs before the next one, then: "
+                "python db_setup resolve --step done --yes",
+            )
 
     def record_known(self, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int) -> None:
         """Record migrations that were applied before there was this history, each with its evidence; all or none."""

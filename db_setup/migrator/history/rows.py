@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from migrator.errors import StepUndecided
 from migrator.files import Number, parse_number
+from migrator.history.questions import undecided
 
 SCHEMA = "db_setup"
 
@@ -13,7 +15,7 @@ class AppliedMigration(NamedTuple):
     """A row of the history, in the order of application.
 
     ``state`` is ``applied``, ``running`` for a stepwise file that has not reached its end, or ``reverting`` for one
-    whose stepwise down migration has not.
+    whose stepwise down migration has not. ``question`` is what a person has to answer before it can go on.
     """
 
     name: str
@@ -21,11 +23,17 @@ class AppliedMigration(NamedTuple):
     checksum: str
     state: str
     applied_at: str = ""  # read only when it is shown
+    question: str = ""
 
     @property
     def rank(self) -> Number:
         """The number the migration was given, in comparable form."""
         return parse_number(self.number)
+
+    @property
+    def undecided(self) -> StepUndecided:
+        """The error of a row with a question."""
+        return undecided(self.name, self.question)
 
 
 class HistorySnapshot(NamedTuple):

@@ -58,8 +58,9 @@ class Plan(NamedTuple):
         """Raise the first problem, with the others named in it; nothing was run then."""
         if not self.problems:
             return
-        what = "; ".join(problem.what for problem in self.problems)
-        raise self.problems[0].replace(what=what, applied="nothing was run")
+        first, *others = self.problems
+        what = "; ".join([first.what, *(problem.cause for problem in others)])
+        raise first.replace(what=what, applied="nothing was run")
 
 
 class Policy(NamedTuple):
@@ -85,7 +86,8 @@ def make_plan(
         return Plan(states.AHEAD, warnings=_ahead_warnings(found), revision=revision)
     pending = _pending(found, files, applied)
     warnings, problems = _missing(found.missing, policy.allow_missing)
-    problems += [*_half_rolled_back(applied), *_edited(found.edited), *_duplicates(files, pending)]
+    problems += [*_undecided(applied), *_half_rolled_back(applied)]
+    problems += [*_edited(found.edited), *_duplicates(files, pending)]
     late_warnings, late_problems = _late(pending, policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     if again := _repeatable(repeatable, applied):  # they wait where the target holds a numbered file back
@@ -131,12 +133,17 @@ def _missing(missing: list[AppliedMigration], allowed: bool) -> tuple[list[str],
     ]
 
 
+def _undecided(applied: Sequence[AppliedMigration]) -> list[PlanError]:
+    """Return an error for each migration of which a person has to say what became of a step."""
+    return [row.undecided for row in applied if row.question]
+
+
 def _half_rolled_back(applied: Sequence[AppliedMigration]) -> list[PlanError]:
     """Return an error for each migration whose down migration has not reached its end."""
     return [
         UnfinishedRollback(f"{row.name} is rolled back in part", fix="run rollback again: it goes on where it stopped")
         for row in applied
-        if row.state == "reverting"
+        if row.state == "reverting" and not row.question
     ]
 
 
