@@ -176,17 +176,17 @@ def test_session_that_could_not_be_read(invoke: Invoke, folder: Folder, database
         "001_x.sql", "SET my.id = 'first';\nBEGIN; INSERT INTO log VALUES ('once'); INSERT INTO slow VALUES (1); "
         "SET LOCAL my.id = 'second'; COMMIT;\nINSERT INTO log VALUES (current_setting('my.id'));\nVACUUM;",
     )  # fmt: skip
-    with closing(database.connect()) as slow, closing(database.connect()) as row:
-        commit, lock = slow.cursor(), row.cursor()
+    with closing(database.connect()) as slow, closing(database.connect()) as history:
+        commit, lock = slow.cursor(), history.cursor()
         commit.execute("SELECT pg_advisory_lock(7)")
 
-        def take_the_row() -> None:
+        def take_the_history() -> None:
             wait_until(lambda: is_blocked(database))
-            with concurrently(lambda: lock.execute("BEGIN; SELECT FROM db_setup.history FOR UPDATE")):
-                wait_until(lambda: len(database.query("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype <> 'tuple'")) > 1)
+            with concurrently(lambda: lock.execute("BEGIN; LOCK TABLE db_setup.history IN SHARE MODE")):
+                wait_until(lambda: len(database.query("SELECT 1 FROM pg_locks WHERE NOT granted")) > 1)
                 commit.execute("SELECT pg_advisory_unlock(7)")
 
-        with concurrently(take_the_row), pytest.raises(MigrationFailed):
+        with concurrently(take_the_history), pytest.raises(MigrationFailed):
             invoke(LOCK_TIMEOUT="1s", MIGRATION_TIMEOUT="3")
     with pytest.raises(StepUndecided, match=r"001_x.sql:2:1  .*not known \(my.id\)"):
         invoke()

@@ -19,7 +19,7 @@ from migrator.errors import InvalidIndex, ServerError
 from migrator.formatting import quoted
 from migrator.sql import without_comments
 
-NAME = r'(?:"(?:[^"]|"")+"|[^\s".()]+)'
+NAME = r'(?:"(?:[^"]|"")+"|[^\s".();,=*\']+)'
 _BUILD = re.compile(
     rf"\s*create\s+(?P<unique>unique\s+)?index\s+concurrently\s+"
     rf"(?:(?:if\s+not\s+exists\s+)?(?!on\s)(?P<name>{NAME})\s*)?"
