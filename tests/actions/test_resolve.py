@@ -127,6 +127,16 @@ def test_block_that_has_committed_nothing_is_tried_again(invoke: Invoke, folder:
     assert total(tables) == 2
 
 
+def test_idempotent_block(invoke: Invoke, folder: Folder, tables: Database) -> None:
+    """A file that says that its blocks may be run again is asked about by nobody: after a lock, and in the next run."""
+    text = "-- db_setup: idempotent\nDO $$ BEGIN UPDATE acc SET n = 1 WHERE n = 0; COMMIT; LOCK TABLE hot; COMMIT; END $$;"
+    folder.write("001_x.sql", text)
+    with held(tables), pytest.raises(LockTimeout):
+        invoke(**BRIEF)
+    invoke()
+    assert total(tables) == 1
+
+
 def test_block_with_a_handler(invoke: Invoke, folder: Folder, tables: Database) -> None:
     """Subtransactions, which a block with EXCEPTION makes, are no transactions that it has ended."""
     text = "DO $$ BEGIN BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN UPDATE acc SET n = n + 1; END; {} COMMIT; END $$;"

@@ -16,7 +16,7 @@ from migrator.sql import Statement, without_comments
 
 _NONE = "none"
 _PATH = rf"{NAME}(?:\s*\.\s*{NAME})*"
-_REPEATABLE = frozenset({
+_REPEATABLE_WORDS = frozenset({
     ("vacuum",), ("cluster",), ("reindex",), ("discard",), ("analyze",), ("alter", "system"), ("alter", "database"),
     ("alter", "subscription"),
 })  # fmt: skip
@@ -58,7 +58,7 @@ class Evidence(ABC):
         return False
 
 
-class _Nothing(Evidence):
+class _Repeatable(Evidence):
     """Of a statement that may be run again."""
 
     def note_sql(self, _connection: Connection) -> str:
@@ -66,6 +66,9 @@ class _Nothing(Evidence):
 
     def was_done(self, _connection: Connection, _note: str) -> bool | None:
         return False
+
+
+REPEATABLE = _Repeatable()
 
 
 class _Object(Evidence):
@@ -143,8 +146,8 @@ _PENDING = (  # PostgreSQL 12 and 13 have no such column, and no such statement
 
 def evidence_of(statement: Statement) -> Evidence | None:
     """Return how it is found out whether a statement was done, None where nothing shows it."""
-    if not {statement.words[:1], statement.words[:2]}.isdisjoint(_REPEATABLE):
-        return _Nothing()
+    if not {statement.words[:1], statement.words[:2]}.isdisjoint(_REPEATABLE_WORDS):
+        return REPEATABLE
     text = without_comments(statement.text)
     if found := _DROP_INDEX.match(text):
         named = "oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({})::pg_catalog.oid"

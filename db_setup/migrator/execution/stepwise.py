@@ -21,7 +21,7 @@ from psycopg2 import errorcodes
 from migrator.database import Connection
 from migrator.errors import ChangedSteps, ConnectionLost, LostSession, ServerError
 from migrator.execution import indexes
-from migrator.execution.outside import Evidence, evidence_of, transactions_begun
+from migrator.execution.outside import REPEATABLE, Evidence, evidence_of, transactions_begun
 from migrator.execution.session import Remembered, SessionJournal, may_end_with_transaction
 from migrator.execution.transaction import Transaction, run_statement
 from migrator.formatting import cut, mask_passwords
@@ -244,7 +244,7 @@ class StepwiseRun:
     def _run_bare(self, statement: Statement) -> None:
         """Run a statement outside any transaction, announced before and recorded after."""
         build = indexes.IndexBuild.parse(statement.text)
-        evidence = None if build else evidence_of(statement)
+        evidence = None if build else self._evidence_of(statement)
         begun = self._done.step_begun == self._step
         if build is not None:
             self._build_index(statement, build, begun)
@@ -260,9 +260,12 @@ class StepwiseRun:
         """Return the SQL, a text, for what is noted before a statement outside any transaction begins."""
         if build := indexes.IndexBuild.parse(statement.text):
             return build.note_sql(self._connection)
-        if evidence := evidence_of(statement):
+        if evidence := self._evidence_of(statement):
             return evidence.note_sql(self._connection)
         return self._connection.literal(self._question(statement, _COMMITS))
+
+    def _evidence_of(self, statement: Statement) -> Evidence | None:
+        return evidence_of(statement) or (REPEATABLE if self._script.idempotent else None)
 
     def _announced(self, statement: Statement, begun: bool) -> str:
         """Return the note of a step, and record that it may begin; of one that was begun, the note it had."""

@@ -16,7 +16,7 @@ from migrator.formatting import Location
 
 _NAMES_SOME = re.compile(r"--[ \t]*db_setup:.*\benv=")
 _DIRECTIVE_PREFIX = "db_setup:"
-_KNOWN_DIRECTIVES = ("no-transaction",)
+_KNOWN_DIRECTIVES = ("no-transaction", "idempotent")
 
 
 class Directives(NamedTuple):
@@ -24,6 +24,7 @@ class Directives(NamedTuple):
 
     no_transaction: bool = False
     environments: tuple[str, ...] = ()
+    idempotent: bool = False
 
 
 def parse_directives(head: str, file_name: str) -> Directives:
@@ -44,7 +45,7 @@ def parse_directives(head: str, file_name: str) -> Directives:
             rest, named = _without_environments(comment.removeprefix(_DIRECTIVE_PREFIX))
             environments += named
             words += _words(rest, line, line_number, file_name) if rest.strip() or not named else []
-    return Directives("no-transaction" in words, tuple(environments))
+    return Directives("no-transaction" in words, tuple(environments), "idempotent" in words)
 
 
 def _without_environments(text: str) -> tuple[str, list[str]]:

@@ -116,7 +116,7 @@ class Record(ABC):
         )
 
     def progress(self, connection: Connection) -> StepProgress:
-        """Return how far this run has brought the file, whatever role that has set; raises RunLockLost without a row."""
+        """Return how far this run is, whatever role the file has set; raises RunLockLost without a row."""
         name, columns = connection.literal(self.name), ", ".join(StepProgress._fields)
         query = f"SELECT {columns} FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {name}"
         found = connection.rows(f"{AS_OWNER}{query}")
