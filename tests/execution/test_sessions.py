@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 from migrator.cli.local_server import LocalServer
-from migrator.errors import LostSession, MigrationFailed, StepUndecided
+from migrator.errors import LostSession, MigrationFailed, RunLockLost, StepUndecided
 from migrator.execution.session import own_parameters
 
 from tests.plugins.crashes import Runs
@@ -217,3 +217,35 @@ def test_session_that_could_not_be_read(invoke: Invoke, folder: Folder, database
 def test_parameters_are_found_in_the_text(text: str, names: set[str]) -> None:
     """The names of users' own parameters, which the server does not list, are found where they are set or read."""
     assert own_parameters(text) == names
+
+
+def test_steps_of_an_earlier_version(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Where an earlier version recorded no session, SET is made again, and nothing that may write is."""
+    text = "CREATE SCHEMA s;\nSET search_path = s, public;\nSELECT nextval('public.n'), set_config('my.id', 'x', false);\nSELECT broken;"
+    database.execute("CREATE SEQUENCE n")
+    folder.write("001_x.sql", f"{text}\nVACUUM;")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    database.execute("UPDATE db_setup.history SET step_session = NULL")
+    folder.write("001_x.sql", f"{text.replace('broken', '1')}\nVACUUM;\nCREATE TABLE made (i int);")
+    invoke()
+    assert database.query("SELECT to_regclass('s.made') IS NOT NULL, last_value FROM n") == [(True, 1)]
+
+
+def test_row_that_is_gone(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A file whose row somebody removes while it runs is not reported as applied, at a step or at its end."""
+    removal = "DO $$ BEGIN DELETE FROM db_setup.history WHERE name = '002_x.sql'; END $$;"
+    folder.write("001_a.sql", "SELECT 1;")
+    invoke()
+    for text in (f"VACUUM;\n{removal}\nVACUUM;", "VACUUM;\nCREATE TABLE made (i int);"):
+        folder.write("002_x.sql", text)
+        database.execute(
+            "CREATE OR REPLACE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+            "DROP TRIGGER IF EXISTS gone ON db_setup.history;"
+            "CREATE TRIGGER gone BEFORE UPDATE ON db_setup.history FOR EACH ROW WHEN (NEW.state = 'applied' AND OLD.state = 'running') "
+            "EXECUTE FUNCTION gone()"
+        )
+        with pytest.raises(RunLockLost):
+            invoke()
+    database.execute("DROP TRIGGER gone ON db_setup.history")
+    assert database.query("SELECT name FROM db_setup.history WHERE state = 'applied'") == [("001_a.sql",)]

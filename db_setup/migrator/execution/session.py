@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from migrator.database import Connection
@@ -47,7 +48,7 @@ _NOW = f"""pg_catalog.jsonb_build_object(
 _FUNCTIONS = """SELECT prosrc FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
     WHERE n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
-    AND pg_catalog.lower(prosrc) OPERATOR(pg_catalog.~) '(set_config|current_setting)'"""
+    AND pg_catalog.lower(prosrc) OPERATOR(pg_catalog.~) '(set_config|current_setting|local|listen)'"""
 _NAME = r'[a-z_][\w$]*(?:"?\."?[a-z_][\w$]*)+'
 _OWN_NAME = re.compile(
     rf"""(?:set_config|current_setting)"?\s*\(\s*e?'{{1,2}}({_NAME})'|\bset\s+(?:session\s+|local\s+)?"?({_NAME})""",
@@ -124,8 +125,12 @@ class SessionJournal:
 
     def __init__(self, connection: Connection, script: Script, reset: str) -> None:
         self._connection = connection
-        sources = (source for (source,) in connection.rows(f"{reset} {_FUNCTIONS}"))
-        names = {name for text in (*_texts(script), *sources) for name in own_parameters(text)}
+        sources = [source for (source,) in connection.rows(f"{reset} {_FUNCTIONS}")]
+        names: set[str] = set()
+        self._reads_again = False  # what nothing in the file or a function takes back is read once
+        for text in chain((statement.text for statement in script.read()), sources):
+            names |= own_parameters(text)
+            self._reads_again = self._reads_again or may_end_with_transaction(text)
         own = _OWN_SETTINGS.format(names=connection.literal(f"{{{','.join(sorted(names))}}}")) if names else ""
         self._now = _NOW.format(settings=_SETTINGS + own)
         found = connection.rows(f"{_KEPT_ROLE}SELECT {self._now}::pg_catalog.text")[0][0]
@@ -143,17 +148,25 @@ class SessionJournal:
 
     @property
     def inside(self) -> str:
-        """SQL for what the session holds, read in the transaction of a step: that it changes is a guess."""
+        """SQL for what the session holds, read in the transaction of a step: that it changes is a guess.
+
+        OFFSET 0 keeps the planner from having it read more than once.
+        """
         return (
             "(SELECT CASE WHEN now OPERATOR(pg_catalog.=) earlier "
             "THEN pg_catalog.jsonb_build_object('base', base, 'now', now) "
             "ELSE pg_catalog.jsonb_build_object('base', base, 'before', earlier, 'inside', now) END::pg_catalog.text "
             "FROM (SELECT base, now, coalesce(step_session::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'now', base) "
-            f"AS earlier FROM (SELECT {self._base} AS base, {self._now} AS now) s) s)"
+            f"AS earlier FROM (SELECT {self._base} AS base, {self._now} AS now OFFSET 0) s OFFSET 0) s)"
         )
 
     def again(self, record: Record, *, certain: bool) -> str:
-        """Return what reads the session once more, after a COMMIT: for certain, or where it seemed to have changed."""
+        """Return what reads the session once more, after a COMMIT: for certain, or where it seemed to have changed.
+
+        Nothing where no text can set what ends with its transaction.
+        """
+        if not certain and not self._reads_again:
+            return ""
         condition = "true" if certain else "step_session::pg_catalog.jsonb OPERATOR(pg_catalog.?) 'inside'"
         return record.session_sql(self._connection, self.before, self.exact, condition)
 
@@ -185,10 +198,6 @@ def _set(connection: Connection, name: str, value: str | None) -> str:
     return f"SELECT pg_catalog.set_config({connection.literals(name, value)}, false)"
 
 
-def _texts(script: Script) -> Iterator[str]:
-    return (statement.text for statement in script.read())
-
-
 def own_parameters(text: str) -> set[str]:
     """Return the names like ``app.user`` that a text sets or reads, which the server does not list."""
     if "." not in text or not _HINT.search(text):
@@ -197,6 +206,6 @@ def own_parameters(text: str) -> set[str]:
     return {(match[1] or match[2]).replace('"', "").lower() for match in found}
 
 
-def may_end_with_transaction(statement: Statement) -> bool:
-    """Return whether a statement may set what the end of its transaction takes back, or what only begins then."""
-    return _ENDS_WITH_TRANSACTION.search(statement.text) is not None
+def may_end_with_transaction(text: str) -> bool:
+    """Return whether a text may set what the end of its transaction takes back, or what only begins then."""
+    return _ENDS_WITH_TRANSACTION.search(text) is not None

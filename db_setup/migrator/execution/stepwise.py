@@ -186,7 +186,7 @@ class StepwiseRun:
             yield statement
 
     def _look_at(self, statement: Statement) -> None:
-        self._volatile = self._volatile or may_end_with_transaction(statement)
+        self._volatile = self._volatile or may_end_with_transaction(statement.text)
         if self._step > self._done.steps:
             self._refuse_lost(statement)
 
@@ -209,7 +209,8 @@ class StepwiseRun:
         if journal is None:
             return f"{self._record.step_sql(self._connection, self._step, checksum)}; COMMIT"
         recorded = self._record.step_sql(self._connection, self._step, checksum, journal.inside)
-        return f"{journal.before}{recorded}; COMMIT; {journal.again(self._record, certain=self._volatile)}"
+        again = journal.again(self._record, certain=self._volatile)
+        return f"{journal.before}{recorded}; COMMIT{'; ' * (again != '')}{again}"
 
     def _end_step(self) -> None:
         checksum, journal = self._digest.hexdigest(), self._journal
