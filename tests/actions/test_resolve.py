@@ -12,8 +12,8 @@ from migrator.errors import InvalidRequest, LockTimeout, MigrationFailed, StepUn
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, MakeDatabase
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Cli, Invoke
-from tests.plugins.waiting import concurrently, wait_until_given_way
+from tests.plugins.runs import Cli, Done, Invoke
+from tests.plugins.waiting import concurrently, is_blocked, wait_until, wait_until_given_way
 
 TABLES = (
     "CREATE TABLE acc (n int); INSERT INTO acc VALUES (0); CREATE TABLE hot (i int); "
@@ -160,7 +160,7 @@ def test_connection_lost_in_a_block(invoke: Invoke, folder: Folder, tables: Data
     """A block that loses its connection is not run again by another one; what the run had applied before is named."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("002_x.sql", "DO $$ BEGIN UPDATE acc SET n = n + 1; COMMIT; PERFORM pg_terminate_backend(pg_backend_pid()); END $$;")
-    with pytest.raises(StepUndecided, match=r"002_x.sql:1:1  a run ended in this statement") as caught:
+    with pytest.raises(StepUndecided, match=r"002_x.sql:1:1  this statement can commit by itself, and the run that began it has not said") as caught:
         invoke()
     assert total(tables) == 1
     assert caught.value.progress.applied == ("001_a.sql",)
@@ -174,6 +174,26 @@ def test_time_that_is_over_in_a_block(invoke: Invoke, folder: Folder, tables: Da
         invoke(MIGRATION_TIMEOUT="2")
     with pytest.raises(StepUndecided):
         invoke()
+    assert total(tables) == 1
+
+
+def test_block_that_is_at_work(folder: Folder, tables: Database, cli: Cli) -> None:
+    """Another deploy waits for the run that is in a block, and reports what that has done; nobody is asked."""
+    folder.write("001_x.sql", BLOCK)
+    ends: list[Done] = []
+
+    def deploy() -> None:
+        ends.append(cli("migrate", "--json", LOCK_TIMEOUT="30s"))
+
+    with closing(tables.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE hot")
+        with concurrently(deploy):
+            wait_until(lambda: is_blocked(tables))
+            with concurrently(deploy):
+                wait_until(lambda: tables.query("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_catalog.pg_try_advisory_lock'"))
+                cursor.execute("COMMIT")
+    assert [done.status for done in ends] == [0, 0], ends
+    assert "Done meanwhile" in ends[1].out
     assert total(tables) == 1
 
 

@@ -56,7 +56,7 @@ def migrate(context: RunContext) -> Report:
             users = ", and users are left as they are" if context.provisions_users else ""
             report = _nothing(context, folder, inspection)
             return report._replace(remark=f"AUTO_MIGRATE=false: nothing was applied{users}.")
-        inspection.plan.refuse_problems()
+        inspection.plan.refuse_problems(locked=False)
         if inspection.nothing_to_do and (inspection.plan.state == states.AHEAD or not context.provisions_users):
             left = (USERS_LEFT,) if context.provisions_users else users_summary(context, connection)[1]
             report = _nothing(context, folder, inspection, left)

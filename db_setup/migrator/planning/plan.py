@@ -15,6 +15,7 @@ from migrator.errors import (
     InconsistentHistory,
     OutOfOrder,
     PlanError,
+    StepUndecided,
     UnfinishedRollback,
     UnknownTarget,
 )
@@ -54,11 +55,15 @@ class Plan(NamedTuple):
     problems: tuple[PlanError, ...] = ()
     revision: str = ""
 
-    def refuse_problems(self) -> None:
-        """Raise the first problem, with the others named in it; nothing was run then."""
-        if not self.problems:
+    def refuse_problems(self, *, locked: bool = True) -> None:
+        """Raise the first problem, with the others named in it; nothing was run then.
+
+        A question about a step counts only under the run lock: without it, the run that can answer may be at work.
+        """
+        problems = [problem for problem in self.problems if locked or not isinstance(problem, StepUndecided)]
+        if not problems:
             return
-        first, *others = self.problems
+        first, *others = problems
         what = "; ".join([first.what, *(problem.cause for problem in others)])
         raise first.replace(what=what, applied="nothing was run")
 
