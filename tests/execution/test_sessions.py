@@ -232,6 +232,24 @@ def test_steps_of_an_earlier_version(invoke: Invoke, folder: Folder, database: D
     assert database.query("SELECT to_regclass('s.made') IS NOT NULL, last_value FROM n") == [(True, 1)]
 
 
+def test_history_that_is_locked(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A resumed file that cannot write its row at once is tried again, and meets its session all the same."""
+    folder.write("001_x.sql", "CREATE SCHEMA s;\nSET search_path = s;\nSELECT broken;")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    folder.write("001_x.sql", "CREATE SCHEMA s;\nSET search_path = s;\nCREATE TABLE made (i int);")
+    with closing(database.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE db_setup.history IN SHARE MODE")
+
+        def leave() -> None:
+            wait_until_given_way(database)
+            cursor.execute("COMMIT")
+
+        with concurrently(leave):
+            invoke(LOCK_TIMEOUT="50ms", MIGRATION_TIMEOUT="20")
+    assert database.query("SELECT to_regclass('s.made') IS NOT NULL") == [(True,)]
+
+
 def test_row_that_is_gone(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A file whose row somebody removes while it runs is not reported as applied, at a step or at its end."""
     removal = "DO $$ BEGIN DELETE FROM db_setup.history WHERE name = '002_x.sql'; END $$;"

@@ -173,6 +173,7 @@ class SessionJournal:
     def restore(self, remembered: Remembered, loads: Iterable[Statement], record: Record) -> None:
         """Make the session what the steps of an earlier run have left; ``loads`` are their LOAD statements."""
         connection, state = self._connection, remembered.state
+        connection.run("RESET SESSION AUTHORIZATION; RESET ROLE; DEALLOCATE ALL")  # of an attempt that failed half way
         sql = [statement.text.rstrip().rstrip(";") for statement in loads]
         changes = list(state.since(remembered.base))
         settings = [change for change in changes if change[0] not in {_ROLE, _AUTHORIZATION}]

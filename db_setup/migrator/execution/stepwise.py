@@ -56,6 +56,7 @@ class StepwiseRun:
         self._block_transaction = Transaction(connection, progress, self._was_refused)
         self._transaction = Transaction(connection, progress, self._was_refused_for_good)
         self._journal: SessionJournal | None = None
+        self._is_open = False  # whether the record is
         self._restores = False  # the session of an earlier run, once its steps are passed over
         self._loads: list[Statement] = []
         self._lost: list[str] = []  # what ended with that session
@@ -101,15 +102,17 @@ class StepwiseRun:
 
     def _begin(self, reset: str) -> None:
         """Find out how far the file is, in a new session, or in that of an attempt that has failed."""
-        again = self._journal is not None
+        again = self._is_open
         self._open_session(reset)
-        self._digest, self._step = hashlib.sha256(), 0
+        self._digest, self._step, self._loads = hashlib.sha256(), 0, []
         self._done = self._record.progress(self._connection) if again else self._record.open(self._connection)
+        self._is_open = True
         if self._done.has_question:
             self.in_doubt, self.resumes = True, "asks"
             raise self._done.undecided(self._record.name)
-        self._restores = not again and self._done.steps > 0
-        if again and self._journal is not None:
+        if not again:
+            self._restores = self._done.steps > 0
+        elif self._journal is not None and not self._restores:
             self._journal.take_back(self._done.step_session)
             if self._done.steps:
                 self._connection.run(self._journal.again(self._record, certain=True))
@@ -139,6 +142,7 @@ class StepwiseRun:
             raise self._changed()
         if self._restores and self._journal is not None and self._done.step_session is not None:
             self._restore(self._journal, statement, Remembered.parse(self._done.step_session))
+        self._restores = False
 
     def _note_session(self, statement: Statement) -> None:
         """Note what has to be made again; where an earlier version recorded no session, make its settings again."""
