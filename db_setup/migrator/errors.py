@@ -249,7 +249,7 @@ class StepUndecided(PlanError):
     code = "step_undecided"
     FIX = (
         "look what it has done, then say it: python db_setup resolve --step done --yes (the next run goes on behind "
-        "it), or --step repeat --yes (it is run again)"
+        "it), or --step repeat --yes (it is run again); add --function NAME where a function in AWS does it"
     )
 
 

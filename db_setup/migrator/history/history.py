@@ -20,8 +20,7 @@ from psycopg2 import errorcodes
 from migrator.database import SAFE_PATH_SQL, Connection
 from migrator.errors import InconsistentHistory, ServerError
 from migrator.formatting import quoted
-from migrator.history.questions import QUESTION, Question
-from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot
+from migrator.history.rows import QUESTION, SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -251,6 +250,8 @@ class History:
 
     def answer(self, row: AppliedMigration, *, done: bool) -> None:
         """Record what a person says of the step that a row has a question about; raises StepUndecided."""
+        from migrator.history.questions import Question  # noqa: PLC0415 - for files that wait for an answer
+
         question, literal = Question.parse(row.question), self._connection.literal
         if done:
             session = "step_session::pg_catalog.jsonb"

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from migrator.errors import StepUndecided
 from migrator.formatting import Location
+from migrator.history.rows import QUESTION
 
-QUESTION = "?"
-"""What the note of a step begins with that waits for an answer."""
 _NOTE = re.compile(r"\?(\d+):(\d+) (\S+) (.*)", re.DOTALL)
 
 

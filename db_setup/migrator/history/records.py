@@ -17,8 +17,8 @@ from migrator.database import Connection
 from migrator.errors import RunLockLost, ServerError, StepUndecided
 from migrator.files import REPEATABLE
 from migrator.formatting import Location
-from migrator.history.questions import QUESTION, Question, undecided
-from migrator.history.rows import SCHEMA, AppliedMigration
+from migrator.history.questions import Question, undecided
+from migrator.history.rows import QUESTION, SCHEMA, AppliedMigration
 from migrator.history.run_lock import RunLock
 from migrator.version import VERSION
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from migrator.errors import StepUndecided
 from migrator.files import Number, parse_number
-from migrator.history.questions import undecided
 
 SCHEMA = "db_setup"
+QUESTION = "?"
+"""What the note of a step begins with that waits for an answer."""
 
 
 class AppliedMigration(NamedTuple):
@@ -33,6 +34,8 @@ class AppliedMigration(NamedTuple):
     @property
     def undecided(self) -> StepUndecided:
         """The error of a row with a question."""
+        from migrator.history.questions import undecided  # noqa: PLC0415 - for files that wait for an answer
+
         return undecided(self.name, self.question)
 
 
