@@ -32,7 +32,7 @@ class Progress(NamedTuple):
 
     ``applied`` are the files it applied before, ``failed`` the one at work, ``steps`` how many of its steps are
     recorded as done, ``resumes`` what a re-run of it does then, and ``left`` the files that are not applied, where the
-    run ended because its time was over or it was interrupted.
+    run ended because its time was over or it was interrupted. ``in_doubt``: a part of one more step may be done.
     """
 
     applied: tuple[str, ...] = ()
@@ -40,6 +40,7 @@ class Progress(NamedTuple):
     steps: int = 0
     resumes: str = ""
     left: tuple[str, ...] = ()
+    in_doubt: bool = False
 
     def __str__(self) -> str:
         before = listed(self.applied)
@@ -47,9 +48,10 @@ class Progress(NamedTuple):
             return f"{before or 'nothing'} (applied in this run); left: {listed(self.left)}"
         head = f"{before} (applied before in this run); " if before else ""
         if not self.steps:
-            return f"{head}nothing of {self.failed}"
+            return f"{head}{'perhaps a part' if self.in_doubt else 'nothing'} of {self.failed}"
         steps = f"{self.steps} step{'s' * (self.steps > 1)}"
-        return f"{head}{steps} of {self.failed}, recorded; a re-run {self.resumes}"
+        more = ", and perhaps a part of the next" * self.in_doubt
+        return f"{head}{steps} of {self.failed}, recorded{more}; a re-run {self.resumes}"
 
 
 class DbSetupError(Exception):
@@ -263,6 +265,22 @@ class MisplacedFile(PlanError):
     """A pending file is repeatable, or a baseline, for another tool, and would be run once here, after all others."""
 
     code = "misplaced_file"
+
+
+class StepUndecided(PlanError):
+    """Nobody can know what became of a step of a file; a person has to say."""
+
+    code = "step_undecided"
+    FIX = (
+        "look what it has done, then say it: python db_setup resolve --step done --yes (the next run goes on behind "
+        "it), or --step repeat --yes (it is run again); add --function NAME where a function in AWS does it"
+    )
+
+
+class LostSession(PlanError):
+    """A half-applied file needs what ended with the session of the run that failed."""
+
+    code = "lost_session"
 
 
 class SecretError(DbSetupError):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from migrator.context import RunContext
     from migrator.planning import Inspection, Pending
 
-_AFFECTED = {"rollback": "rolled_back_migrations", "repair": "repaired_migrations"}
+_AFFECTED = {"rollback": "rolled_back_migrations", "repair": "repaired_migrations", "resolve": "resolved_migrations"}
 """Actions that are about some migrations, and the key that they answer with."""
 _REMARK_SAYS_IT = frozenset({"history", "verify", "adopt", "baseline"})
 _MOST_NAMED = 20  # in a sentence; an answer, which Lambda limits to 6 MB, has lists of all of them
@@ -138,7 +138,7 @@ def describe(context: RunContext, inspection: Inspection, warnings: tuple[str, .
         final_revision=plan.revision,
         target=context.request.target,
         warnings=(*warnings, *plan.warnings),
-        problems=tuple(problem.what for problem in plan.problems),
+        problems=tuple(problem.cause for problem in plan.problems),
         fixes=tuple(dict.fromkeys(problem.fix for problem in plan.problems)),
         duration_ms=context.elapsed_ms(),
         skipped=inspection.skipped,

@@ -20,11 +20,14 @@ KEYS_OF_ACTIONS = {
     "rotate": ("user",),
     "rollback": ("target_revision", "steps", "confirm"),
     "repair": ("confirm",),
+    "resolve": ("step", "confirm"),
 }
 """The keys that an action accepts, in addition to those of every action."""
 ACTIONS = tuple(KEYS_OF_ACTIONS)
+ANSWERS = ("done", "repeat")
+"""What a person can say of a step that nothing shows."""
 KEYS_OF_ALL = ("action", "secret_name")
-_REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user", "steps", "confirm")
+_REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user", "steps", "step", "confirm")
 
 
 class Request(NamedTuple):
@@ -37,6 +40,7 @@ class Request(NamedTuple):
     user: str = ""
     steps: int = 0
     confirm: bool = False
+    step: str = ""
 
     @classmethod
     def parse(cls, event: object) -> Request:
@@ -65,6 +69,7 @@ class Request(NamedTuple):
             user=_filled("user", event, fix=f"send one of: {', '.join(KINDS)}; or leave the key out for all of them"),
             steps=_steps(event),
             confirm=_boolean("confirm", event),
+            step=_step(event),
         )
         dry_run = _boolean("dry_run", event)
         _check_keys(request, dry_run)
@@ -75,7 +80,7 @@ def _check_keys(request: Request, dry_run: bool) -> None:
     """Raise InvalidRequest where a key has a value, other than its default, that the action would ignore."""
     values = {
         "target_revision": request.target, "dry_run": dry_run, "user": request.user, "steps": request.steps,
-        "confirm": request.confirm,
+        "confirm": request.confirm, "step": request.step,
     }  # fmt: skip
     accepted = KEYS_OF_ACTIONS[request.action]
     for key, value in values.items():
@@ -84,6 +89,8 @@ def _check_keys(request: Request, dry_run: bool) -> None:
             if key == "dry_run" and "confirm" in accepted:
                 fix = 'leave it out: without "confirm": true nothing is changed'
             raise InvalidRequest(f"{request.action} does not accept {key}", fix=fix)
+    if request.action == "resolve" and not request.step:
+        raise InvalidRequest("resolve without an answer", fix='send "step": "done" or "step": "repeat"')
     if request.steps and request.target:
         raise InvalidRequest("steps and target_revision are mutually exclusive", fix="send only one of them")
 
@@ -106,6 +113,13 @@ def _steps(event: Mapping[str, object]) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InvalidRequest(f'steps is "{value}"', fix="send a positive integer, without quotes")
     return value if "steps" in event else 0
+
+
+def _step(event: Mapping[str, object]) -> str:
+    value = event.get("step", "")
+    if value not in {"", *ANSWERS} or (not value and "step" in event):
+        raise InvalidRequest(f'step is "{value}"', fix='send "done", or "repeat" to have it run again')
+    return str(value)
 
 
 def _target(value: object) -> str:

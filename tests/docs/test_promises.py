@@ -10,7 +10,7 @@ PROMISES = {
     "Once.": ("test_killed_runner", "test_cut_connection"),
     "One at a time.": ("test_runners_started_at_once", "test_waiting_runner_reports_who_did_the_work"),
     "No half state to repair by hand.": (
-        "test_killed_runner", "test_resumes_at_the_failed_statement", "test_step_done_but_not_recorded",
+        "test_killed_runner", "test_resumes_at_the_failed_statement", "test_killed_step_is_examined",
     ),
     "No edited past.": ("test_edited_file", "test_missing_file", "test_line_ends_and_mark_are_no_edit"),
     "A stack rollback succeeds.": ("test_older_package_on_newer_database", "test_older_package_after_a_late_merge",

@@ -94,39 +94,6 @@ def test_invalid_index_of_another_session_is_rebuilt(invoke: Invoke, folder: Fol
     assert any("public.t_i" in warning and "dropped" in warning for warning in body["warnings"])
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "CREATE INDEX CONCURRENTLY t_i ON t (i)",
-        "CREATE INDEX CONCURRENTLY ON t (i)",
-        "DROP INDEX CONCURRENTLY old",
-        "CREATE DATABASE {name}_made",
-        "ALTER TABLE p DETACH PARTITION p1 CONCURRENTLY",
-    ],
-)
-def test_step_done_but_not_recorded(invoke: Invoke, folder: Folder, table: Database, statement: str) -> None:
-    """A step whose runner was killed between its end and its entry is found done, not run again."""
-    table.execute(
-        "CREATE INDEX old ON t (j); CREATE TABLE p (i int) PARTITION BY LIST (i); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)"
-    )
-    text = statement.format(name=table.name)
-    folder.write("001_x.sql", f"{text};")
-    try:
-        invoke()
-        before = table.query(INDEXES)
-        oids = [oid for (oid,) in table.query("SELECT indexrelid FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE relname = 'old'")]
-        table.execute(
-            "UPDATE db_setup.history SET state = 'running', steps = 0, steps_checksum = '', step_begun = 1, step_note = %s",
-            str(oids),
-        )
-        table.execute("UPDATE db_setup.runs SET outcome = 'running', history_head = NULL")
-        assert invoke()["applied_migrations"] == ["001_x.sql"]
-        assert table.query(INDEXES) == before
-        assert progress(table) == ("applied", 1)
-    finally:
-        table.execute(f"DROP DATABASE IF EXISTS {table.name}_made")
-
-
 def test_directive_forces_steps(invoke: Invoke, folder: Folder, database: Database) -> None:
     """-- db_setup: no-transaction on the first line leaves what came before a failure."""
     folder.write("001_x.sql", "-- db_setup: no-transaction\nCREATE TABLE u (i int);\nSELECT broken;")

@@ -27,13 +27,13 @@ HEAD = "SELECT history_head FROM db_setup.runs ORDER BY id DESC LIMIT 1"
 SEALED = "SELECT count(*) FROM db_setup.history WHERE chain IS NOT NULL"
 OLDER = (
     "ALTER TABLE db_setup.history DROP COLUMN evidence, DROP COLUMN down_sql, DROP COLUMN chain, DROP COLUMN previous, "
-    "DROP COLUMN earlier_checksums; ALTER TABLE db_setup.runs DROP COLUMN lock_report, DROP COLUMN history_head, DROP COLUMN removed, DROP COLUMN fence"
+    "DROP COLUMN earlier_checksums, DROP COLUMN step_session; ALTER TABLE db_setup.runs DROP COLUMN lock_report, DROP COLUMN history_head, DROP COLUMN removed, DROP COLUMN fence"
 )
 COLUMNS = (
     "SELECT count(*) FROM pg_attribute WHERE NOT attisdropped AND (attrelid, attname) IN ("
     "('db_setup.history'::regclass, 'evidence'), ('db_setup.history'::regclass, 'down_sql'), "
     "('db_setup.history'::regclass, 'chain'), ('db_setup.history'::regclass, 'previous'), "
-    "('db_setup.history'::regclass, 'earlier_checksums'), ('db_setup.runs'::regclass, 'lock_report'), "
+    "('db_setup.history'::regclass, 'earlier_checksums'), ('db_setup.history'::regclass, 'step_session'), ('db_setup.runs'::regclass, 'lock_report'), "
     "('db_setup.runs'::regclass, 'history_head'), ('db_setup.runs'::regclass, 'removed'), ('db_setup.runs'::regclass, 'fence'))"
 )
 
@@ -65,7 +65,7 @@ CHANGES = {
     "steps": "7", "steps_checksum": "'x'", "step_begun": "7", "step_note": "'x'",
     "applied_at": "applied_at + interval '1 microsecond'", "duration_ms": "duration_ms + 1", "run_id": "run_id + 1",
     "applied_by": "'somebody'", "package_version": "'9'", "evidence": "'x'", "down_sql": "down_sql || ' '", "chain": "'x'",
-    "previous": "'x'", "earlier_checksums": "'x'",
+    "previous": "'x'", "earlier_checksums": "'x'", "step_session": "'x'",
 }  # fmt: skip
 
 
@@ -301,7 +301,7 @@ def test_earlier_version(four: Database, folder: Folder, invoke: Invoke) -> None
     assert four.query(COLUMNS) == [(0,)]
     folder.write("005_e.sql", "CREATE TABLE e (i int);")
     assert invoke()["applied_migrations"] == ["005_e.sql"]
-    assert four.query(COLUMNS) == [(9,)]
+    assert four.query(COLUMNS) == [(10,)]
     assert_whole(invoke, four)
 
 

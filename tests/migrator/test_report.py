@@ -89,7 +89,7 @@ def test_migrations_are_counted_in_words(count: int, text: str) -> None:
     assert counted(count) == text
 
 
-@pytest.mark.parametrize(("action", "shown"), [("status", [C.entry()]), ("rollback", []), ("repair", [])])
+@pytest.mark.parametrize(("action", "shown"), [("status", [C.entry()]), ("rollback", []), ("repair", []), ("resolve", [])])
 def test_what_is_pending_is_not_shown_as_rolled_back(action: str, shown: list[object]) -> None:
     """Where nothing is rolled back or repaired, what is pending does not stand in that place."""
     body = Report(action, "pending_migrations", pending=(C,)).body()

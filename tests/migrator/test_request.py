@@ -104,20 +104,21 @@ def test_other_events_are_refused_by_name(event: object, named: str) -> None:
     assert caught.value.exit_status == 2
 
 
-VALUES = {"target_revision": "3", "dry_run": True, "user": "user", "steps": 1, "confirm": True}
+VALUES = {"target_revision": "3", "dry_run": True, "user": "user", "steps": 1, "step": "done", "confirm": True}
 ACCEPTED = {
     "migrate": {"target_revision", "dry_run"}, "plan": {"target_revision", "dry_run"}, "rehearse": {"target_revision"},
     "status": set(), "history": set(), "verify": set(), "adopt": {"target_revision", "confirm"},
     "baseline": {"target_revision", "confirm"}, "rotate": {"user"}, "repair": {"confirm"},
-    "rollback": {"target_revision", "steps", "confirm"},
+    "rollback": {"target_revision", "steps", "confirm"}, "resolve": {"step", "confirm"},
 }  # fmt: skip
+REQUIRED: dict[str, dict[str, object]] = {"baseline": {"target_revision": "head"}, "resolve": {"step": "done"}}
 
 
 @pytest.mark.parametrize("key", VALUES)
 @pytest.mark.parametrize("action", ACCEPTED)
 def test_key_that_the_action_would_ignore_is_refused(action: str, key: str) -> None:
     """Each action accepts the keys that mean something for it, and refuses every other by name."""
-    event = {"action": action, **({"target_revision": "head"} if action == "baseline" else {}), key: VALUES[key]}
+    event = {"action": action, **REQUIRED.get(action, {}), key: VALUES[key]}
     if key in ACCEPTED[action]:
         assert Request.parse(event).action == ("plan" if key == "dry_run" else action)
     else:

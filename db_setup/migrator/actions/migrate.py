@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from migrator.actions.summary import users_summary
 from migrator.context import RunContext
 from migrator.database import Connection
+from migrator.errors import PlanError, Progress, StepUndecided
 from migrator.files import Folder, parse_number
 from migrator.formatting import listed
 from migrator.planning import Inspection, inspect, states
@@ -55,7 +56,7 @@ def migrate(context: RunContext) -> Report:
             users = ", and users are left as they are" if context.provisions_users else ""
             report = _nothing(context, folder, inspection)
             return report._replace(remark=f"AUTO_MIGRATE=false: nothing was applied{users}.")
-        inspection.plan.refuse_problems()
+        inspection.plan.refuse_problems(locked=False)
         if inspection.nothing_to_do and (inspection.plan.state == states.AHEAD or not context.provisions_users):
             left = (USERS_LEFT,) if context.provisions_users else users_summary(context, connection)[1]
             report = _nothing(context, folder, inspection, left)
@@ -129,7 +130,7 @@ class _Deploy:
         with supervised(context, connection) as run:
             waited = run.lock()
             inspection = inspect(context, self._folder, connection, earlier=self._inspection)
-            inspection.plan.refuse_problems()
+            self._refuse_problems(run, inspection)
             nothing = inspection.nothing_to_do and not self._runs
             if nothing and (provisioner is None or inspection.plan.state == states.AHEAD):
                 remark = f"Done meanwhile by {run.history.last_run()}." if waited else ""
@@ -144,6 +145,17 @@ class _Deploy:
                 return self._provision_only(run, inspection)
             runner = self._apply(run, inspection)
         return self._report(inspection, runner)
+
+    def _refuse_problems(self, run: Supervision, inspection: Inspection) -> None:
+        """Raise the first problem; where earlier connections have applied files, it names them."""
+        try:
+            inspection.plan.refuse_problems()
+        except PlanError as error:
+            if not self._runs:
+                raise
+            applied = [name for _, name, *_ in run.history.applied_by(self._runs)]
+            progress = Progress(tuple(applied), error.where.file if error.where else "")
+            raise error.after(progress._replace(in_doubt=isinstance(error, StepUndecided))) from error
 
     def _provision_only(self, run: Supervision, inspection: Inspection) -> Report:
         """Provision the users where no migration is pending; the run is recorded if it changed something."""

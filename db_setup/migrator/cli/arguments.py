@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from migrator.errors import UsageError
 from migrator.formatting import mask_passwords
+from migrator.request import ANSWERS
 from migrator.version import VERSION
 
 _PROGRAM = "python db_setup"
@@ -35,10 +36,11 @@ ACTIONS = {
     "lint": "look for mistakes and dangerous statements in the files; needs no database",
     "rollback": "roll back what was applied last, by the .down.sql files; without --yes only shown",
     "repair": "show edited, missing and renamed files; with --yes the history accepts them as they are",
+    "resolve": "say what became of a step that nothing shows; without --yes only shown",
     "new": "make the next file",
     "number": "put numbers before the names of unnumbered files",
 }
-_SHOWN_FIRST = frozenset({"rollback", "repair"})
+_SHOWN_FIRST = frozenset({"rollback", "repair", "resolve"})
 _ON_FILES = frozenset({"lint", "new", "number"})
 
 
@@ -136,6 +138,9 @@ def _add_own(action: argparse.ArgumentParser, name: str) -> None:
         which = action.add_mutually_exclusive_group()
         which.add_argument("--target", default="head", metavar="N|NAME", help='what is to stay; "base" for nothing')
         which.add_argument("--steps", type=_count, metavar="N", help="how many migrations to roll back (default: 1)")
+    if name == "resolve":
+        help_text = "it has done its work; or run it again"
+        action.add_argument("--step", required=True, choices=ANSWERS, help=help_text)
     if name in _SHOWN_FIRST:
         action.add_argument("--yes", action="store_true", help="do it, instead of showing what would be done")
     if name == "new":

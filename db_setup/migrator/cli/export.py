@@ -14,7 +14,7 @@ from migrator.adoption import find_applied
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
-from migrator.execution import IndexBuild, StepwiseRun, rows_sql
+from migrator.execution import StepwiseRun, rows_sql
 from migrator.formatting import counted
 from migrator.history import SCHEMA, AppliedMigration, ApplyRecord, History, Record, RunLock
 from migrator.planning import Inspection, Pending, inspect
@@ -51,9 +51,6 @@ DO $$ BEGIN
 END $$;
 """
 _UNLOCK = f"DO $$ BEGIN PERFORM pg_catalog.pg_advisory_unlock({RunLock.KEY}); END $$;\n"
-_NOTE = """SELECT coalesce(pg_catalog.json_agg(indexrelid::int8)::text, '[]') AS db_setup_note
-    FROM pg_catalog.pg_index WHERE indrelid = pg_catalog.to_regclass({table}) \\gset
-"""
 _FOUND = """SELECT pg_catalog.set_config('db_setup.place', {place}, true) AS db_setup_place, pg_catalog.set_config(
     'db_setup.found', coalesce(pg_catalog.string_agg(found, ', '), ''), true) AS db_setup_found FROM (
 {query}
@@ -68,7 +65,7 @@ END $$;
 
 
 _PREFIX = "db_setup_"
-_ANSWER: Row = (0, "", 0, "")
+_ANSWER: Row = (0, "", 0, "", None)
 
 
 class Verbatim(str):
@@ -133,21 +130,21 @@ class _ScriptRun(StepwiseRun):
     """A stepwise file as a part of a script: what a run finds out from the server, psql has to."""
 
     def __init__(self, tape: Tape, script: Script, record: Record, ask: Callable[[Script], None]) -> None:
-        super().__init__(tape, script, record, lambda _: None, lambda _: None, None)
+        super().__init__(tape, script, record, lambda _: None, lambda _: None, lambda _: None, None)
         self._tape = tape
         self._ask_psql = ask
 
     def _run_bare(self, statement: Statement) -> None:
         """Write a step outside any transaction, announced before and recorded after, as a run does it."""
-        note = ""
-        if build := IndexBuild.parse(statement.text):
-            self._tape.write(_NOTE.format(table=self._tape.literal(build.table)))
-            note = Verbatim(":'db_setup_note'")
-        self._record.begin_step(self._tape, self._step, note)
+        self._tape.write(f"SELECT {self.note_sql(statement)} AS db_setup_note \\gset\n")
+        self._record.begin_step(self._tape, self._step, Verbatim(":'db_setup_note'"))
         self._tape.run("SET lock_timeout = 0")
         self._tape.write(f"{terminated(statement.text)}\n")
         self._tape.run(f"SET lock_timeout = {max(1, int(self._tape.lock_timeout * 1000))}")
         self._record.end_step(self._tape, self._step, self._digest.hexdigest())
+
+    def _open_session(self) -> None:
+        """A script records no session: what the steps have set is made again from the text."""
 
     def _ask(self, check: Script) -> None:
         self._tape.run("BEGIN")
@@ -165,6 +162,11 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
             History(connection).refuse_tampering()
         if inspection.imported and (refusal := find_applied(context, connection, inspection).refusal):
             raise refusal
+        if inspection.adoption_due and not inspection.imported:
+            raise NotExportable(
+                "the database has tables and no history, so nothing says which files are still to be run",
+                fix="run migrate, which finds it out; or record what you know with baseline, and export then",
+            )
         for item in inspection.plan.pending:
             if item.resumed:
                 raise NotExportable(

@@ -242,8 +242,10 @@ def _event(arguments: Namespace) -> dict[str, Any]:
     event: dict[str, Any] = {"action": action, "target_revision": getattr(arguments, "target", "head")}
     if user := getattr(arguments, "user", None):
         event["user"] = user
-    if action in {"adopt", "baseline", "rollback", "repair"} and arguments.yes:
+    if action in {"adopt", "baseline", "rollback", "repair", "resolve"} and arguments.yes:
         event["confirm"] = True
+    if action == "resolve":
+        event["step"] = arguments.step
     if getattr(arguments, "steps", None) is not None:
         event["steps"] = arguments.steps
     return {**event, "dry_run": True} if getattr(arguments, "dry_run", False) else event

@@ -18,6 +18,7 @@ from migrator.errors import (
     Progress,
     RunInterrupted,
     ServerError,
+    StepUndecided,
 )
 from migrator.events import Listener
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
@@ -153,10 +154,13 @@ class Runner:
             else:
                 return item.script.mode
         # Also where the server has asked for steps: nothing was committed, so the file starts again.
-        self._begin_session()
-        self._steps = StepwiseRun(
-            self._connection, item.script, item.record, self._progress, self._warn, self._assertion, self._fence(item)
-        )
+        # One that is tried again goes on in the session it has.
+        if self._steps is None:
+            self._begin_session()
+            self._steps = StepwiseRun(
+                self._connection, item.script, item.record, self._progress, self._warn, self._pause, self._assertion,
+                self._fence(item),
+            )  # fmt: skip
         self._steps.apply()
         return STEPWISE
 
@@ -226,11 +230,14 @@ class Runner:
     def _failed(self, error: DbSetupError, left: Sequence[Work]) -> DbSetupError:
         """Return the error of the whole run for one that a file has ended with: the only place that decides it."""
         name = left[0].name
-        steps = (self._steps.steps_done, self._steps.resumes) if self._steps else ()
-        progress = Progress(tuple(item.name for item in self.applied), name, *steps)
+        progress = Progress(tuple(item.name for item in self.applied), name)
+        if steps := self._steps:
+            progress = progress._replace(steps=steps.steps_done, resumes=steps.resumes, in_doubt=steps.in_doubt)
         if self._run.is_over(error):
             error = self._run.reason()
         if isinstance(error, DeadlineReached | RunInterrupted):
+            if progress.in_doubt:
+                error = error.replace(fix=StepUndecided.FIX)
             return error.after(progress._replace(left=tuple(item.name for item in left)))
         if isinstance(error, ServerError):
             error = lock_lost(name) if Record.is_fence(error) else migration_error(error, name, self._untracked)
@@ -248,6 +255,10 @@ class Runner:
         if now - self._reported > _PROGRESS_EVERY:
             self._reported = now
             self._listen("migration.progress", {"line": statement.line})
+
+    def _pause(self, seconds: float) -> None:
+        if not self._run.deadline.pause(seconds):
+            raise self._run.deadline.why_over()
 
     def _warn(self, text: str) -> None:
         self.warnings.append(text)

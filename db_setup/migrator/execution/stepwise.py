@@ -1,8 +1,11 @@
 """A file that is run step by step: each statement, or each transaction block of the file's own, is one step.
 
 A step that can run in a transaction commits together with its record, so it is done exactly once. A step
-that cannot (CREATE INDEX CONCURRENTLY, VACUUM) is announced first and recorded after; a re-run examines what has become
-of the announced step.
+that cannot (CREATE INDEX CONCURRENTLY, VACUUM) is announced first and recorded after. One that the server has refused
+is known not to be done; where the runner has died in it, a re-run examines what has become of it, and where nothing
+shows that, a person is asked.
+
+A step that is done is never run again. What it has left in the session is recorded with it, and made again.
 """
 
 from __future__ import annotations
@@ -10,56 +13,69 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from psycopg2 import errorcodes
 
 from migrator.database import Connection
-from migrator.errors import ChangedSteps, ServerError
+from migrator.errors import ChangedSteps, ConnectionLost, LostSession, ServerError
 from migrator.execution import indexes
+from migrator.execution.outside import REPEATABLE, Evidence, evidence_of, transactions_begun
+from migrator.execution.session import Remembered, SessionJournal, may_end_with_transaction
 from migrator.execution.transaction import ROLLBACK, Transaction, run_statement
+from migrator.formatting import cut, mask_passwords
 from migrator.history import Assertion, Record, StepProgress
-from migrator.scripts import ENDS, Script, terminated
-from migrator.sql import Kind, Statement
+from migrator.scripts import ENDS, Script, place, terminated
+from migrator.sql import Kind, Statement, first_code, without_comments
 
 if TYPE_CHECKING:
     from migrator.execution.fence import FileFence
 
-_BLOCKS_OF_CODE = {("do",), ("call",)}
 NEEDS_NO_TRANSACTION = (errorcodes.ACTIVE_SQL_TRANSACTION, errorcodes.INVALID_TRANSACTION_TERMINATION)
-_ALREADY_DONE = {
-    "create": (errorcodes.DUPLICATE_DATABASE, errorcodes.DUPLICATE_OBJECT, errorcodes.DUPLICATE_TABLE),
-    "drop": (errorcodes.INVALID_CATALOG_NAME, errorcodes.UNDEFINED_OBJECT, errorcodes.UNDEFINED_TABLE),
-}
 _CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
-_PENDING_DETACH, _NOT_A_PARTITION = errorcodes.OBJECT_NOT_IN_PREREQUISITE_STATE, errorcodes.UNDEFINED_TABLE
+_TEMPORARY = re.compile(r"\btemp(?:orary)?\b|\bpg_temp\b|\bwith\s+hold\b", re.IGNORECASE)
+_MOST_SHOWN = 80  # bytes of a statement in a question
+_COMMITS = "this statement can commit by itself, and the run that began it has not said what became of it: "
+_UNPROVEN = "a run ended in this statement, and nothing shows whether it is done: "
+_REFUSED = "this statement failed after it had ended a transaction of its own, so a part may be done: "
+_SETTINGS = "the run ended as this step was committed, so what it has left in the session is not known ({}): "
 
 
 class StepwiseRun:
-    """The run of one stepwise file, from where its record says it is."""
+    """The run of one stepwise file, from where its record says it is; ``apply`` again goes on in the same session."""
 
     def __init__(
         self, connection: Connection, script: Script, record: Record, progress: Callable[[Statement], None],
-        warn: Callable[[str], None], assertion: Assertion | None, fence: FileFence | None = None,
+        warn: Callable[[str], None], pause: Callable[[float], None], assertion: Assertion | None,
+        fence: FileFence | None = None,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._script = script
         self._record = record
-        self._assertion = assertion
         self._progress = progress
         self._warn = warn
+        self._pause = pause
+        self._assertion = assertion
         self._fence = fence
         self._done = StepProgress()
-        self._block_transaction = Transaction(connection, progress, _was_refused, assertion)
-        self._transaction = Transaction(connection, progress, _was_refused_for_good, assertion)
+        self._block_transaction = Transaction(connection, progress, self._was_refused, assertion)
+        self._transaction = Transaction(connection, progress, self._was_refused_for_good, assertion)
+        self._journal: SessionJournal | None = None
+        self._is_open = False  # whether the record is
+        self._restores = False  # the session of an earlier run, once its steps are passed over
+        self._loads: list[Statement] = []
+        self._lost: list[str] = []  # what ended with that session
         self._digest = hashlib.sha256()
         self._step = 0  # the number of the step at hand, from 1
         self._end: Statement  # of the block at hand, once it is read
+        self._volatile = False  # whether the step at hand may set what ends with its transaction
         self.resumes = ""
         """What a re-run does first, for people."""
+        self.in_doubt = False
+        """Whether a part of the step at hand may be done."""
 
     @property
     def steps_done(self) -> int:
@@ -67,10 +83,13 @@ class StepwiseRun:
         return max(self._done.steps, self._step - 1)
 
     def apply(self) -> None:
-        """Run what is not proven done; raises ServerError with its place, or ChangedSteps."""
+        """Run what is not proven done, in a session that is new the first time.
+
+        Raises ServerError with its place, ChangedSteps, StepUndecided or LostSession, and what the fence raises.
+        """
         if self._fence is not None:
             self._fence.refuse_unprovable(self._script)
-        self._done = self._record.open(self._connection)
+        self._begin()
         statements = iter(self._script.steps())
         for statement in statements:
             self._step += 1
@@ -91,6 +110,27 @@ class StepwiseRun:
             self._ask(self._script.check)
         self._record.close(self._connection)
 
+    def _begin(self) -> None:
+        """Find out how far the file is, in a new session, or in that of an attempt that has failed."""
+        again = self._is_open
+        self._open_session()
+        self._digest, self._step, self._loads = hashlib.sha256(), 0, []
+        self._done = self._record.progress(self._connection) if again else self._record.open(self._connection)
+        self._is_open = True
+        if self._done.has_question:
+            self.in_doubt, self.resumes = True, "asks"
+            raise self._done.undecided(self._record.name)
+        if not again:
+            self._restores = self._done.steps > 0
+        elif self._journal is not None and not self._restores:
+            self._journal.take_back(self._done.step_session)
+            if self._done.steps:
+                self._connection.run(self._journal.again(self._record, certain=True))
+
+    def _open_session(self) -> None:
+        if self._journal is None:
+            self._journal = SessionJournal(self._connection, self._script)
+
     def _ask(self, check: Script) -> None:
         from migrator.execution.checks import check_apart  # noqa: PLC0415 - for files that have one
 
@@ -99,13 +139,33 @@ class StepwiseRun:
     def _chain(self, statement: Statement) -> None:
         self._digest.update(f"{len(statement.text)}:{statement.text}".encode())
 
+    # ---- steps that are done
+
     def _pass_over(self, statement: Statement, statements: Iterator[Statement]) -> None:
-        """Skip a step that is done, but make its session settings again; compare the texts at the last one."""
+        """Skip a step that is done; at the last one compare the texts, and make the session what they have left."""
         for skipped in (statement, *self._block(statements)) if statement.kind is Kind.BEGIN else (statement,):
-            if skipped.kind is Kind.SESSION:
-                run_statement(self._connection, skipped)
-        if self._step == self._done.steps and self._digest.hexdigest() != self._done.steps_checksum:
+            if self._restores:
+                self._note_session(skipped)
+        if self._step < self._done.steps:
+            return
+        if self._digest.hexdigest() != self._done.steps_checksum:
             raise self._changed()
+        if self._restores and self._journal is not None and self._done.step_session is not None:
+            self._restore(self._journal, statement, Remembered.parse(self._done.step_session))
+        self._restores = False
+
+    def _note_session(self, statement: Statement) -> None:
+        """Note what has to be made again; where an earlier version recorded no session, make its settings again."""
+        if statement.words[:1] == ("load",):
+            self._loads.append(statement)
+        elif self._done.step_session is None and statement.kind is Kind.SESSION and statement.words:
+            run_statement(self._connection, statement)
+
+    def _restore(self, journal: SessionJournal, statement: Statement, remembered: Remembered) -> None:
+        if remembered.unknown:
+            self._ask_person(statement, _SETTINGS.format(", ".join(remembered.unknown)), step=self._done.steps)
+        journal.restore(remembered, self._loads, self._record)
+        self._lost = remembered.lost
 
     def _changed(self) -> ChangedSteps:
         name, steps = self._script.migration.name, self._done.steps
@@ -114,6 +174,21 @@ class StepwiseRun:
             fix="put these statements back as they were; what comes after them can be changed",
         )
 
+    def _refuse_lost(self, statement: Statement) -> None:
+        """Raise LostSession where a statement needs a temporary table of a session that has ended."""
+        for name in self._lost:
+            if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", statement.text, re.IGNORECASE) is None:
+                continue
+            if not _TEMPORARY.search(statement.text):
+                raise LostSession(
+                    f'"{name}", made by the steps that are done, ended with the session of the run that failed',
+                    where=place(statement, first_code(statement.text), self._script.migration.name),
+                    fix=f'make "{name}" again in a statement right before this one, then run again',
+                )
+            self._lost = [other for other in self._lost if other != name]
+
+    # ---- steps in a transaction
+
     def _block(self, statements: Iterator[Statement]) -> Iterator[Statement]:
         """Yield the statements of a block; ``_end`` holds how it ends."""
         for statement in statements:
@@ -121,9 +196,16 @@ class StepwiseRun:
             self._end = statement
             if statement.kind in ENDS:
                 return
+            self._look_at(statement)
             yield statement
 
+    def _look_at(self, statement: Statement) -> None:
+        self._volatile = self._volatile or may_end_with_transaction(statement.text)
+        if self._step > self._done.steps:
+            self._refuse_lost(statement)
+
     def _run_block(self, begin: Statement, statements: Iterator[Statement]) -> None:
+        self._volatile = False
         inside, opening = self._block(statements), [terminated(begin.text)]
         first = next(inside, None)
         while first is not None and first.kind is Kind.SET_TRANSACTION:  # before any query, and so before ours
@@ -133,7 +215,7 @@ class StepwiseRun:
         check = self._check_block if self._fence else None
         self._block_transaction.execute("\n".join(opening), body, self._closing, check)
         if self._end.kind is not Kind.COMMIT:
-            self._record.end_step(self._connection, self._step, self._digest.hexdigest())
+            self._end_step()
 
     def _check_block(self) -> None:
         if self._fence is not None and self._end.kind is not Kind.ROLLBACK:
@@ -148,9 +230,21 @@ class StepwiseRun:
         return self._commit()
 
     def _commit(self) -> str:
-        return f"{self._record.step_sql(self._connection, self._step, self._digest.hexdigest())}; COMMIT"
+        checksum, journal = self._digest.hexdigest(), self._journal
+        if journal is None:
+            return f"{self._record.step_sql(self._connection, self._step, checksum)}; COMMIT"
+        recorded = self._record.step_sql(self._connection, self._step, checksum, journal.inside)
+        again = journal.again(self._record, certain=self._volatile)
+        return f"{journal.before}{recorded}; COMMIT{'; ' * (again != '')}{again}"
+
+    def _end_step(self) -> None:
+        checksum, journal = self._digest.hexdigest(), self._journal
+        session = (journal.before, journal.exact) if journal else ()
+        self._record.end_step(self._connection, self._step, checksum, *session)
 
     def _run_single(self, statement: Statement) -> None:
+        self._volatile = False
+        self._look_at(statement)
         if statement.kind is Kind.OUTSIDE:
             self._run_bare(statement)
             return
@@ -163,60 +257,133 @@ class StepwiseRun:
                 raise
             self._run_bare(statement)
 
+    def _was_refused(self, error: ServerError, _seconds: float) -> bool:
+        """Return whether sending a step again in pieces says more about an error; not where it was committed."""
+        if error.sqlstate == errorcodes.QUERY_CANCELED:
+            return False
+        return not self._connection.idle or self._record.progress(self._connection).steps < self._step
+
+    def _was_refused_for_good(self, error: ServerError, seconds: float) -> bool:
+        """The same of a single statement, which may still be run without a transaction."""
+        return error.sqlstate not in NEEDS_NO_TRANSACTION and self._was_refused(error, seconds)
+
+    # ---- steps outside any transaction
+
     def _run_bare(self, statement: Statement) -> None:
         """Run a statement outside any transaction, announced before and recorded after."""
         if self._fence is not None:
             self._fence.check_bare(statement)
-        begun = self._done.step_begun == self._step
         build = indexes.IndexBuild.parse(statement.text)
-        note = self._done.step_note if begun else indexes.note(self._connection, build) if build else ""
-        self._record.begin_step(self._connection, self._step, note)
+        evidence = None if build else self._evidence_of(statement)
+        begun = self._done.step_begun == self._step
         if build is not None:
-            self._build_index(statement, build, note, begun)
+            self._build_index(statement, build, begun)
+        elif evidence is not None:
+            self._run_examined(statement, evidence, begun)
+        elif begun:
+            self._ask_person(statement, _UNPROVEN)
         else:
-            with self._assertion_across(statement):
-                self._run_idempotent(statement, begun)
-        self._record.end_step(self._connection, self._step, self._digest.hexdigest())
+            self._run_code(statement)
+        self._end_step()
 
-    def _build_index(self, statement: Statement, build: indexes.IndexBuild, note: str, begun: bool) -> None:
+    def note_sql(self, statement: Statement) -> str:
+        """Return the SQL, a text, for what is noted before a statement outside any transaction begins."""
+        if build := indexes.IndexBuild.parse(statement.text):
+            return build.note_sql(self._connection)
+        if evidence := self._evidence_of(statement):
+            return evidence.note_sql(self._connection)
+        return self._connection.literal(self._question(statement, _COMMITS))
+
+    def _evidence_of(self, statement: Statement) -> Evidence | None:
+        return evidence_of(statement) or (REPEATABLE if self._script.idempotent else None)
+
+    def _announced(self, statement: Statement, begun: bool) -> str:
+        """Return the note of a step, and record that it may begin; of one that was begun, the note it had."""
+        if begun:
+            return self._done.step_note
+        note = str(self._connection.rows(f"SELECT {self.note_sql(statement)}")[0][0])
+        self._record.begin_step(self._connection, self._step, note)
+        return note
+
+    def _build_index(self, statement: Statement, build: indexes.IndexBuild, begun: bool) -> None:
+        note = self._announced(statement, begun)
+        builder = indexes.Builder(self._connection, build, note, self._warn, self._pause)
         with self._without_lock_timeout():
-            indexes.drop_invalid(self._connection, build, note, self._warn)
-            if begun and indexes.was_built(self._connection, build, note):
+            was_built = builder.was_built() if begun else False
+            if was_built:
                 return
+            if was_built is None:
+                self._ask_person(statement, _UNPROVEN)
+            builder.drop_invalid()
             try:
                 run_statement(self._connection, statement)
             except ServerError:
-                indexes.drop_invalid(self._connection, build, note, self._warn)
+                builder.drop_invalid()
+                self._forget()
                 raise
-            indexes.check(self._connection, build, note)
+            builder.check()
 
-    def _assertion_across(self, statement: Statement) -> AbstractContextManager[None]:
-        """Compare the history before and after a block of code, which commits by itself."""
-        if self._assertion is None or statement.words[:1] not in _BLOCKS_OF_CODE:
-            return nullcontext()
-        return self._assertion.across()
+    def _run_examined(self, statement: Statement, evidence: Evidence, begun: bool) -> None:
+        note = self._announced(statement, begun)
+        concurrently = _CONCURRENTLY.search(without_comments(statement.text))
+        with self._without_lock_timeout() if concurrently else nullcontext():
+            was_done = evidence.was_done(self._connection, note) if begun else False
+            if was_done is None:
+                self._ask_person(statement, _UNPROVEN)
+            try:
+                if not was_done:
+                    run_statement(self._connection, statement)
+            except ServerError:
+                if not evidence.is_half_done(self._connection, note):
+                    self._forget()
+                raise
+            finally:
+                self._warn_of_leftovers(statement)
 
-    def _run_idempotent(self, statement: Statement, begun: bool) -> None:
-        """Run a statement that an earlier run may have brought to its end, or half way."""
+    def _warn_of_leftovers(self, statement: Statement) -> None:
+        if statement.words[:1] == ("reindex",):
+            with suppress(ConnectionLost):
+                for name in indexes.leftovers(self._connection):
+                    self._warn(f"the invalid index {name} is left of a REINDEX CONCURRENTLY that failed; drop it")
+
+    def _run_code(self, statement: Statement) -> None:
+        """Run what may commit by itself (DO, CALL): refused for certain only where it has ended no transaction."""
+        self._announced(statement, begun=False)
+        before = transactions_begun(self._connection)
+        self.in_doubt, self.resumes = True, "asks what became of that"
         try:
-            patient = self._without_lock_timeout() if statement.words[:1] not in _BLOCKS_OF_CODE else nullcontext()
-            with patient:
+            with self._assertion_across():
+                before = transactions_begun(self._connection)
                 run_statement(self._connection, statement)
         except ServerError as error:
-            if not (begun and self._was_done(statement, error)):
-                raise
-        if statement.words[:1] == ("reindex",):
-            for name in indexes.leftovers(self._connection):
-                self._warn(f"the invalid index {name} is left of a REINDEX CONCURRENTLY that failed; drop it")
+            if transactions_begun(self._connection) != before + 2:
+                self._ask_person(statement, f"{_REFUSED}{mask_passwords(error.what)}: ")
+            self.in_doubt, self.resumes = False, f"goes on at line {statement.line}"
+            self._forget()
+            raise
+        self.in_doubt = False
 
-    def _was_done(self, statement: Statement, error: ServerError) -> bool:
-        """Return whether an error says that an earlier run has done the step; finishes a detach that hangs."""
-        if "detach" in statement.words and error.sqlstate == _PENDING_DETACH:
-            self._connection.run(_CONCURRENTLY.sub("FINALIZE", statement.text))
-            return True
-        if "detach" in statement.words:
-            return error.sqlstate == _NOT_A_PARTITION
-        return error.sqlstate in _ALREADY_DONE.get(statement.words[0], ())
+    def _assertion_across(self) -> AbstractContextManager[None]:
+        """Compare the history before and after a block of code, which commits by itself."""
+        return nullcontext() if self._assertion is None else self._assertion.across()
+
+    def _forget(self) -> None:
+        """Record that the server has refused a step; where that fails, its note says what became of it."""
+        with suppress(ServerError, ConnectionLost):
+            self._record.forget_step(self._connection)
+            self._done = self._done._replace(step_begun=0)
+
+    def _question(self, statement: Statement, text: str) -> str:
+        shown = cut(mask_passwords(" ".join(without_comments(statement.text).split())), _MOST_SHOWN)
+        where = place(statement, first_code(statement.text))
+        return StepProgress.question(where, self._digest.hexdigest(), text + shown)
+
+    def _ask_person(self, statement: Statement, text: str, step: int = 0) -> NoReturn:
+        """Record a question about a step, and raise it."""
+        note = self._question(statement, text)
+        self.in_doubt, self.resumes = True, "asks what became of that"
+        self._record.begin_step(self._connection, step or self._step, note)
+        raise StepProgress(step_note=note).undecided(self._record.name)
 
     @contextmanager
     def _without_lock_timeout(self) -> Iterator[None]:
@@ -227,13 +394,3 @@ class StepwiseRun:
             yield
         finally:
             self._connection.run(f"SET lock_timeout = {earlier}")
-
-
-def _was_refused(error: ServerError, _seconds: float) -> bool:
-    """Return whether sending a block again in pieces says more about an error."""
-    return error.sqlstate != errorcodes.QUERY_CANCELED
-
-
-def _was_refused_for_good(error: ServerError, _seconds: float) -> bool:
-    """The same of a single statement, which may still be run without a transaction."""
-    return error.sqlstate not in {errorcodes.QUERY_CANCELED, *NEEDS_NO_TRANSACTION}

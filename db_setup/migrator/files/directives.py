@@ -19,7 +19,7 @@ from migrator.formatting import Location
 _NAMES_SOME = re.compile(r"--[ \t]*db_setup:.*\benv=")
 _DIRECTIVE_PREFIX = "db_setup:"
 _FORWARD_ONLY = "forward-only"
-_KNOWN_DIRECTIVES = ("no-transaction", _FORWARD_ONLY)
+_KNOWN_DIRECTIVES = ("no-transaction", "idempotent", _FORWARD_ONLY)
 
 
 class Directives(NamedTuple):
@@ -27,6 +27,7 @@ class Directives(NamedTuple):
 
     no_transaction: bool = False
     environments: tuple[str, ...] = ()
+    idempotent: bool = False
 
 
 def parse_directives(head: str, file_name: str) -> Directives:
@@ -50,7 +51,7 @@ def parse_directives(head: str, file_name: str) -> Directives:
             rest, named = _without_environments(comment.removeprefix(_DIRECTIVE_PREFIX))
             environments += named
             words += _words(rest, line, line_number, file_name) if rest.strip() or not named else []
-    return Directives("no-transaction" in words, tuple(environments))
+    return Directives("no-transaction" in words, tuple(environments), "idempotent" in words)
 
 
 @cache

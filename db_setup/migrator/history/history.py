@@ -21,7 +21,7 @@ from psycopg2 import errorcodes
 from migrator.database import SAFE_PATH_SQL, Connection
 from migrator.errors import DbSetupError, HistoryLocked, InconsistentHistory, ServerError
 from migrator.formatting import quoted
-from migrator.history.rows import SCHEMA, AppliedMigration, HistorySnapshot
+from migrator.history.rows import QUESTION, SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # A column that tables of an earlier version do not have is found in what stands before LATERAL.
 _MISSING = """(SELECT NULL::text AS history_head, NULL::text AS evidence, NULL::text AS down_sql,
-    NULL::text AS chain, NULL::text AS previous, NULL::text AS earlier_checksums) missing"""
+    NULL::text AS chain, NULL::text AS previous, NULL::text AS earlier_checksums, NULL::text AS step_session) missing"""
 _ROWS = f"""
 SELECT h.position, h.name, h.state, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(h.facts, 'UTF8')), 'hex'),
     h.duration_ms, h.chain, h.previous
@@ -41,7 +41,7 @@ FROM {_MISSING}, LATERAL (
         pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), run_id, applied_by,
         package_version, evidence,
         pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(down_sql, 'UTF8')), 'hex'))::text,
-        earlier_checksums) AS facts
+        earlier_checksums, step_session) AS facts
     FROM {SCHEMA}.history) h"""
 _HEAD = f"""
 SELECT NULL::bigint, r.package_version, '', '', NULL::integer, r.history_head, NULL::text
@@ -119,10 +119,11 @@ class History:
     def read(self, *, dates: bool = False) -> HistorySnapshot:
         """Return what is applied, in the order of application; reads only, whatever it finds."""
         when = "pg_catalog.to_char(h.applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')" if dates else "''"
+        question = f"CASE WHEN pg_catalog.starts_with(h.step_note, '{QUESTION}') THEN h.step_note ELSE '' END"
         query = (
-            f"SELECT h.name, h.number, h.checksum, h.state, {when}, coalesce(h.earlier_checksums, '') "
-            f"FROM {_MISSING}, LATERAL (SELECT name, number, checksum, state, applied_at, earlier_checksums, position "
-            f"FROM {SCHEMA}.history) h ORDER BY h.position"
+            f"SELECT h.name, h.number, h.checksum, h.state, {when}, coalesce(h.earlier_checksums, ''), {question} "
+            f"FROM {_MISSING}, LATERAL (SELECT name, number, checksum, state, applied_at, step_note, position, "
+            f"earlier_checksums FROM {SCHEMA}.history) h ORDER BY h.position"
         )
         query = f"SET row_security = off; {query}"  # with it on, and forced, rows would be hidden from their owner
         try:
@@ -347,6 +348,34 @@ class History:
         self._connection.run(
             f"UPDATE {SCHEMA}.history SET checksum = '' WHERE name OPERATOR(pg_catalog.=) ANY (ARRAY[{listed}])"
         )
+
+    def answer(self, row: AppliedMigration, *, done: bool) -> None:
+        """Record what a person says of the step that a row has a question about; raises StepUndecided."""
+        from migrator.history.questions import Question  # noqa: PLC0415 - for files that wait for an answer
+
+        question, literal = Question.parse(row.question), self._connection.literal
+        if done:
+            session = "step_session::pg_catalog.jsonb"
+            known = f"{session} OPERATOR(pg_catalog.->) 'base', 'now', {session} OPERATOR(pg_catalog.->) 'before'"
+            values = (
+                f"steps = step_begun, steps_checksum = {literal(question.checksum)}, step_session = "
+                f"CASE WHEN {session} OPERATOR(pg_catalog.?) 'before' "
+                f"THEN pg_catalog.jsonb_build_object('base', {known})::pg_catalog.text ELSE step_session END"
+            )
+        else:
+            values = "step_begun = 0"
+        changed = self._connection.rows(
+            f"UPDATE {SCHEMA}.history SET {values}, step_note = '' "
+            f"WHERE name OPERATOR(pg_catalog.=) {literal(row.name)} "
+            f"AND step_note OPERATOR(pg_catalog.=) {literal(row.question)}"
+            f"{'' if done else ' AND step_begun OPERATOR(pg_catalog.>) steps'} RETURNING 1"
+        )
+        if not changed:
+            raise row.undecided.replace(
+                what=f"this step is done and cannot be repeated: {question.text}",
+                fix="write SET statements for what the rest needs before the next one, then: "
+                "python db_setup resolve --step done --yes",
+            )
 
     def record_known(self, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int) -> None:
         """Record migrations that were applied before there was this history, each with its evidence; all or none."""

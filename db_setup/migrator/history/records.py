@@ -14,13 +14,18 @@ from typing import NamedTuple
 from psycopg2 import errorcodes
 
 from migrator.database import Connection
-from migrator.errors import RunLockLost, ServerError
+from migrator.errors import RunLockLost, ServerError, StepUndecided
 from migrator.files import REPEATABLE
-from migrator.history.rows import SCHEMA, AppliedMigration
+from migrator.formatting import Location
+from migrator.history.questions import Question, undecided
+from migrator.history.rows import QUESTION, SCHEMA, AppliedMigration
 from migrator.history.run_lock import RunLock
 from migrator.version import VERSION
 
 AS_OWNER = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
+_OPTIONS = "ISOLATION LEVEL READ COMMITTED READ WRITE"
+BEGIN = f"BEGIN {_OPTIONS}"
+"""Begins a transaction of ours, whatever a file has made the default."""
 _FENCE_STATES = {errorcodes.NOT_NULL_VIOLATION, errorcodes.UNIQUE_VIOLATION}
 _FENCE = f"state = CASE WHEN {RunLock.HELD_SQL} THEN state END"
 
@@ -28,13 +33,29 @@ _FENCE = f"state = CASE WHEN {RunLock.HELD_SQL} THEN state END"
 class StepProgress(NamedTuple):
     """How far a file has come: steps done, the checksum chained over their texts, and the step begun last.
 
-    ``step_note`` is what that step, which could not run in a transaction, found before it began.
+    ``step_note`` is what that step, which could not run in a transaction, found before it began, or a question that a
+    person has to answer. ``step_session`` is what the steps have left in the session, none where that was not recorded.
     """
 
     steps: int = 0
     steps_checksum: str = ""
     step_begun: int = 0
     step_note: str = ""
+    step_session: str | None = None
+
+    @property
+    def has_question(self) -> bool:
+        """Whether a person has to say what became of the step begun last."""
+        return self.step_note.startswith(QUESTION)
+
+    def undecided(self, name: str) -> StepUndecided:
+        """Return the error for the question about a step of a file."""
+        return undecided(name, self.step_note)
+
+    @staticmethod
+    def question(where: Location, checksum: str, text: str) -> str:
+        """Return the note that asks what became of the step at a place, up to which a checksum is chained."""
+        return Question(where.line, where.column, checksum, text).note
 
 
 class Record(ABC):
@@ -60,28 +81,67 @@ class Record(ABC):
         """Return whether an error is that of the fence: another runner has the lock, or has recorded the file."""
         return error.schema == SCHEMA and error.table == "history" and error.sqlstate in _FENCE_STATES
 
-    def step_sql(self, connection: Connection, steps: int, checksum: str) -> str:
-        """Return the statements that record the steps done so far, to be sent in the transaction of the last one."""
-        values = f"steps = {steps}, steps_checksum = '{checksum}', step_note = '', {_FENCE}"
+    def step_sql(self, connection: Connection, steps: int, checksum: str, session: str = "step_session") -> str:
+        """Return the statements that record the steps done so far, to be sent in the transaction of the last one.
+
+        ``session`` is the SQL for what they have left in the session.
+        """
+        values = f"steps = {steps}, steps_checksum = '{checksum}', step_note = '', step_session = {session}, {_FENCE}"
         return AS_OWNER + self._update(connection, values)
 
     def begin_step(self, connection: Connection, step: int, note: str) -> None:
         """Record, before a step outside any transaction begins, that it may have, and what it found."""
         values = f"step_begun = {step}, step_note = {connection.literal(note)}, {_FENCE}"
-        connection.run(f"BEGIN; {AS_OWNER}{self._update(connection, values)}; COMMIT")
+        connection.run(f"{BEGIN}; {AS_OWNER}{self._update(connection, values)}; COMMIT")
 
-    def end_step(self, connection: Connection, steps: int, checksum: str) -> None:
-        """Record a step after it has run outside any transaction."""
-        connection.run(f"BEGIN; {self.step_sql(connection, steps, checksum)}; COMMIT")
+    def forget_step(self, connection: Connection) -> None:
+        """Record that the step begun last is known not to be done."""
+        self.begin_step(connection, 0, "")
+
+    def end_step(
+        self, connection: Connection, steps: int, checksum: str, before: str = "", session: str = "step_session"
+    ) -> None:
+        """Record a step after it has run outside any transaction; ``before`` is sent as the role that the file has."""
+        connection.run(f"{BEGIN}; {before}{self.step_sql(connection, steps, checksum, session)}; COMMIT")
+
+    def session_sql(self, connection: Connection, before: str, session: str, condition: str) -> str:
+        """Return the statements that record the session once more where a condition holds, in a message's last part.
+
+        They are no block of their own: an error in them leaves the session outside any transaction.
+        """
+        name = connection.literal(self.name)
+        return (
+            f"SET TRANSACTION {_OPTIONS}; {before}{AS_OWNER}UPDATE {SCHEMA}.history SET step_session = {session} "
+            f"WHERE name OPERATOR(pg_catalog.=) {name} AND {condition}"
+        )
+
+    def progress(self, connection: Connection) -> StepProgress:
+        """Return how far this run is, whatever role the file has set; raises RunLockLost without a row."""
+        name, columns = connection.literal(self.name), ", ".join(StepProgress._fields)
+        query = f"SELECT {columns} FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {name}"
+        found = connection.rows(f"{AS_OWNER}{query}")
+        if not found:
+            fix = "put the row back: steps of this file are done, and without it they would be run again"
+            raise RunLockLost(f"the row of {self.name} in the history is gone", fix=fix)
+        return StepProgress._make(found[0])
 
     def _update(self, connection: Connection, values: str) -> str:
         """Return the statement that updates the row, and fails where it is gone; its INSERT adds none."""
         name = connection.literal(self.name)
-        return (
-            f"WITH done AS (UPDATE {SCHEMA}.history SET {values} WHERE name OPERATOR(pg_catalog.=) {name} RETURNING 1) "
-            f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, package_version) "
-            "SELECT '', '', '', NULL, '', '' WHERE NOT EXISTS (SELECT FROM done)"
-        )
+        change = f"UPDATE {SCHEMA}.history SET {values} WHERE name OPERATOR(pg_catalog.=) {name}"
+        return refused_by_fence(change, "NOT EXISTS (SELECT FROM changed)")
+
+
+def refused_by_fence(change: str, condition: str) -> str:
+    """Return the statement that changes a row and fails, as the fence does, where a condition on it holds.
+
+    The rows that it has changed are ``changed``; its INSERT adds none.
+    """
+    return (
+        f"WITH changed AS ({change} RETURNING 1) "
+        f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, package_version) "
+        f"SELECT '', '', '', NULL, '', '' WHERE {condition}"
+    )
 
 
 class ApplyRecord(Record):
@@ -106,16 +166,19 @@ class ApplyRecord(Record):
             f"{self._insert(connection, 'running', 'stepwise', old)} ON CONFLICT (name) DO UPDATE SET "
             f"checksum = excluded.checksum, run_id = {self._run_id}, mode = 'stepwise', "
             "package_version = excluded.package_version, down_sql = excluded.down_sql "
-            "WHERE h.state OPERATOR(pg_catalog.=) 'running' RETURNING steps, steps_checksum, step_begun, step_note"
+            f"WHERE h.state OPERATOR(pg_catalog.=) 'running' RETURNING {', '.join(StepProgress._fields)}"
         )
         if not found:
             raise RunLockLost(f"another runner has applied {self.name} meanwhile", fix="run it again")
         return StepProgress._make(found[0])
 
     def close(self, connection: Connection) -> None:
-        """Mark the row as applied."""
-        values = f"state = CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, applied_at = pg_catalog.clock_timestamp()"
-        connection.run(f"BEGIN; {AS_OWNER}{self._update(connection, values)}; COMMIT")
+        """Mark the row as applied; the session that its steps have left, which may hold secrets, is forgotten."""
+        values = (
+            f"state = CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, applied_at = pg_catalog.clock_timestamp(), "
+            "step_session = NULL"
+        )
+        connection.run(f"{BEGIN}; {AS_OWNER}{self._update(connection, values)}; COMMIT")
 
     def _insert(self, connection: Connection, state: str, mode: str, removed: str) -> str:
         """Return the INSERT; ``removed`` ends the DELETE that goes before it for a repeatable file."""

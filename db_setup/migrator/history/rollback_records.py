@@ -9,7 +9,7 @@ from migrator.database import Connection
 from migrator.errors import RunLockLost
 from migrator.files import REPEATABLE
 from migrator.history.history import History
-from migrator.history.records import AS_OWNER, Record, StepProgress
+from migrator.history.records import AS_OWNER, BEGIN, Record, StepProgress, refused_by_fence
 from migrator.history.rows import SCHEMA, Recorded
 from migrator.history.run_lock import RunLock
 
@@ -92,7 +92,8 @@ class RollbackRecord(Record):
     def open(self, connection: Connection) -> StepProgress:
         """Mark the row as being rolled back, or find how far an earlier run has come."""
         continued = "CASE WHEN h.state OPERATOR(pg_catalog.=) 'reverting' THEN h.{0} ELSE {1} END"
-        values = {"steps": "0", "steps_checksum": "''", "step_begun": "0", "step_note": "''"}
+        starts = ("0", "''", "0", "''", "NULL")
+        values = dict(zip(StepProgress._fields, starts, strict=True))
         progress = ", ".join(f"{name} = {continued.format(name, start)}" for name, start in values.items())
         found = connection.rows(
             f"UPDATE {SCHEMA}.history h SET state = CASE WHEN {RunLock.HELD_SQL} THEN 'reverting' END, "
@@ -105,13 +106,10 @@ class RollbackRecord(Record):
 
     def close(self, connection: Connection) -> None:
         """Remove the row of a migration whose down migration was stepwise."""
-        connection.run(f"BEGIN; {AS_OWNER}{self.sql(connection)}; COMMIT")
+        connection.run(f"{BEGIN}; {AS_OWNER}{self.sql(connection)}; COMMIT")
 
 
 def _removal(position: int) -> str:
-    """Return the statement that removes a row; its INSERT adds none, it fails where something is wrong."""
-    return (
-        f'WITH gone AS (DELETE FROM {SCHEMA}.history WHERE "position" OPERATOR(pg_catalog.=) {position} RETURNING 1) '
-        f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, package_version) "
-        f"SELECT '', '', '', NULL, '', '' WHERE NOT EXISTS (SELECT FROM gone) OR NOT {RunLock.HELD_SQL}"
-    )
+    """Return the statement that removes a row, and fails where it is gone or another has the run lock."""
+    removal = f'DELETE FROM {SCHEMA}.history WHERE "position" OPERATOR(pg_catalog.=) {position}'
+    return refused_by_fence(removal, f"NOT EXISTS (SELECT FROM changed) OR NOT {RunLock.HELD_SQL}")

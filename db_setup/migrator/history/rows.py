@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from migrator.errors import StepUndecided
 from migrator.files import Number, parse_number
 
 SCHEMA = "db_setup"
 NONE = "none"
 """The target of a baseline for which no file is applied."""
+QUESTION = "?"
+"""What the note of a step begins with that waits for an answer."""
 _DIGITS = 16  # of a checksum: enough to tell the texts of one file apart
 _MOST = 20  # texts that are kept of a file; a stack is rolled back by one package or two
 
@@ -18,7 +21,8 @@ class AppliedMigration(NamedTuple):
 
     ``state`` is ``applied``, ``running`` for a stepwise file that has not reached its end, or ``reverting`` for one
     whose stepwise down migration has not. ``earlier`` are the beginnings of the checksums that a repeatable file, or
-    an edited one that repair has accepted, had before, the oldest first.
+    an edited one that repair has accepted, had before, the oldest first. ``question`` is what a person has to answer
+    before it can go on.
     """
 
     name: str
@@ -27,6 +31,7 @@ class AppliedMigration(NamedTuple):
     state: str
     applied_at: str = ""  # read only when it is shown
     earlier: str = ""
+    question: str = ""
 
     @property
     def rank(self) -> Number:
@@ -45,6 +50,13 @@ class AppliedMigration(NamedTuple):
         texts = [*self.earlier.split(), *([self.checksum[:_DIGITS]] if self.checksum else [])]
         own = checksum[:_DIGITS]
         return " ".join(texts[: texts.index(own)] if own in texts else texts[-_MOST:])
+
+    @property
+    def undecided(self) -> StepUndecided:
+        """The error of a row with a question."""
+        from migrator.history.questions import undecided  # noqa: PLC0415 - for files that wait for an answer
+
+        return undecided(self.name, self.question)
 
 
 class HistorySnapshot(NamedTuple):

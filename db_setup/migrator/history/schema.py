@@ -44,7 +44,8 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.history (
     down_sql text,
     chain text,
     previous text,
-    earlier_checksums text
+    earlier_checksums text,
+    step_session text
 );
 REVOKE ALL ON SCHEMA {SCHEMA} FROM PUBLIC;
 REVOKE ALL ON {SCHEMA}.history, {SCHEMA}.runs FROM PUBLIC;
@@ -61,7 +62,6 @@ COMMENT ON COLUMN {SCHEMA}.history.run_id IS 'The id of its row in runs';
 COMMENT ON COLUMN {SCHEMA}.history.steps IS 'Stepwise: how many steps are proven done';
 COMMENT ON COLUMN {SCHEMA}.history.steps_checksum IS 'Stepwise: SHA-256 chained over the texts of these steps';
 COMMENT ON COLUMN {SCHEMA}.history.step_begun IS 'Stepwise: the step outside any transaction that was begun last';
-COMMENT ON COLUMN {SCHEMA}.history.step_note IS 'Stepwise: what that step found before it began';
 """
 """Harmless where they are already; comments on columns that came later are in UPGRADE."""
 
@@ -70,7 +70,7 @@ ALTER TABLE {SCHEMA}.runs ADD COLUMN IF NOT EXISTS lock_report jsonb, ADD COLUMN
     ADD COLUMN IF NOT EXISTS removed jsonb, ADD COLUMN IF NOT EXISTS fence jsonb;
 ALTER TABLE {SCHEMA}.history ADD COLUMN IF NOT EXISTS evidence text, ADD COLUMN IF NOT EXISTS down_sql text,
     ADD COLUMN IF NOT EXISTS chain text, ADD COLUMN IF NOT EXISTS previous text,
-    ADD COLUMN IF NOT EXISTS earlier_checksums text;
+    ADD COLUMN IF NOT EXISTS earlier_checksums text, ADD COLUMN IF NOT EXISTS step_session text;
 COMMENT ON COLUMN {SCHEMA}.runs.lock_report IS 'What each statement locked, where LOCK_REPORT asked for it';
 COMMENT ON COLUMN {SCHEMA}.runs.history_head IS
     'Number of rows in the chain, chain and name of the last one when the run ended; empty: the rows are not sealed';
@@ -79,6 +79,10 @@ COMMENT ON COLUMN {SCHEMA}.runs.fence IS
     'Of an adoption: the files that were pending, and what was there, which no file makes and they must not change';
 COMMENT ON COLUMN {SCHEMA}.history.state IS
     'applied; running: a stepwise file that is to be continued; reverting: its down migration is to be continued';
+COMMENT ON COLUMN {SCHEMA}.history.step_note IS
+    'Stepwise: what that step found before it began; after a question mark: what a person has to answer';
+COMMENT ON COLUMN {SCHEMA}.history.step_session IS
+    'Stepwise: settings, role and the like that the steps have left in the session; empty once the file is applied';
 COMMENT ON COLUMN {SCHEMA}.history.evidence IS 'How it is known that a file not run here is applied';
 COMMENT ON COLUMN {SCHEMA}.history.down_sql IS 'The text of its down migration, when it was applied';
 COMMENT ON COLUMN {SCHEMA}.history.chain IS 'SHA-256 over this row and the chain of the row before it';
@@ -87,12 +91,12 @@ COMMENT ON COLUMN {SCHEMA}.history.earlier_checksums IS
     'Beginnings of the checksums that a repeatable or edited file had before, the oldest first';
 """
 
-IS_NEWEST = f"""(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) 9 FROM pg_catalog.pg_attribute WHERE NOT attisdropped
-    AND (attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.runs'::pg_catalog.regclass::pg_catalog.oid
+IS_NEWEST = f"""(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) 10 FROM pg_catalog.pg_attribute
+    WHERE NOT attisdropped AND (attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.runs'::pg_catalog.regclass::pg_catalog.oid
         AND attname OPERATOR(pg_catalog.=) ANY ('{{lock_report,history_head,removed,fence}}'::pg_catalog.name[])
     OR attrelid OPERATOR(pg_catalog.=) '{SCHEMA}.history'::pg_catalog.regclass::pg_catalog.oid
         AND attname OPERATOR(pg_catalog.=) ANY (
-            '{{evidence,down_sql,chain,previous,earlier_checksums}}'::pg_catalog.name[]))
+            '{{evidence,down_sql,chain,previous,earlier_checksums,step_session}}'::pg_catalog.name[]))
     ) AS newest"""
 """True where the tables have every column; travels with the statement that records the beginning of a run."""
 

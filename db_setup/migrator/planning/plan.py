@@ -15,6 +15,7 @@ from migrator.errors import (
     InconsistentHistory,
     OutOfOrder,
     PlanError,
+    StepUndecided,
     UnfinishedRollback,
     UnknownTarget,
 )
@@ -83,12 +84,17 @@ class Plan(NamedTuple):
     revision_followed: str = ""
     gone: tuple[str, ...] = ()
 
-    def refuse_problems(self) -> None:
-        """Raise the first problem, with the others named in it; nothing was run then."""
-        if not self.problems:
+    def refuse_problems(self, *, locked: bool = True) -> None:
+        """Raise the first problem, with the others named in it; nothing was run then.
+
+        A question about a step counts only under the run lock: without it, the run that can answer may be at work.
+        """
+        problems = [problem for problem in self.problems if locked or not isinstance(problem, StepUndecided)]
+        if not problems:
             return
-        what = "; ".join(problem.what for problem in self.problems)
-        raise self.problems[0].replace(what=what, applied="nothing was run")
+        first, *others = problems
+        what = "; ".join([first.what, *(problem.cause for problem in others)])
+        raise first.replace(what=what, applied="nothing was run")
 
 
 class Policy(NamedTuple):
@@ -129,7 +135,8 @@ def make_plan(
     warnings, problems = _missing(found.missing, policy)
     accepted = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
     edited = [pair for pair in found.edited if pair not in accepted]
-    problems += [*_half_rolled_back(applied), *_edited(edited), *_duplicates(files, pending)]
+    problems += [*_undecided(applied), *_half_rolled_back(applied)]
+    problems += [*_edited(edited), *_duplicates(files, pending)]
     replacements: tuple[Pending, ...] = ()
     if applied and removed:
         replacements = tuple(item for item in pending if not item.resumed and removed.may_replace(item.migration))
@@ -202,12 +209,17 @@ def _missing(missing: list[AppliedMigration], policy: Policy) -> tuple[list[str]
     return [], [InconsistentHistory(texts[row], fix=fixes[row.state]) for row in left]
 
 
+def _undecided(applied: Sequence[AppliedMigration]) -> list[PlanError]:
+    """Return an error for each migration of which a person has to say what became of a step."""
+    return [row.undecided for row in applied if row.question]
+
+
 def _half_rolled_back(applied: Sequence[AppliedMigration]) -> list[PlanError]:
     """Return an error for each migration whose down migration has not reached its end."""
     return [
         UnfinishedRollback(f"{row.name} is rolled back in part", fix="run rollback again: it goes on where it stopped")
         for row in applied
-        if row.state == "reverting"
+        if row.state == "reverting" and not row.question
     ]
 
 

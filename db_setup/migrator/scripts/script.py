@@ -9,12 +9,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.errors import UnclosedTransaction
 from migrator.files import Migration
 from migrator.formatting import Location, mask_passwords
 from migrator.sql import Kind, Statement, read_text, sets_reading, split, split_chunks
+
+if TYPE_CHECKING:
+    from migrator.files.directives import Directives
 
 TRANSACTION = "transaction"
 STEPWISE = "stepwise"
@@ -32,7 +35,8 @@ class Script(NamedTuple):
 
     ``opening`` begins its transaction, with the file's own options for it (isolation level and the like). ``text`` is
     that of a file small enough to be kept, so that nobody opens it again; ``down`` the text of its down migration, as
-    the history stores it; ``check`` what is checked before its transaction is committed.
+    the history stores it; ``check`` what is checked before its transaction is committed. ``idempotent`` says that what
+    commits by itself may be run again.
     """
 
     migration: Migration
@@ -45,6 +49,7 @@ class Script(NamedTuple):
     down: str | None = None
     check: Script | None = None
     text: str | None = None
+    idempotent: bool = False
 
     def body(self) -> Iterable[Statement]:
         """Return what runs inside one transaction: all but the wrapper, and what the opening has taken over."""
@@ -129,7 +134,7 @@ def read_script(
     cut = partial(split, text or "", name, standard_conforming_strings=standard_strings)
     whole = None if text is None else (text, cut(), cut)
     head, first_pass, read = whole or _from_disk(migration, standard_strings)
-    no_transaction = "db_setup:" in head and _no_transaction(head, name)
+    directives = _directives(head, name) if "db_setup:" in head else None
     if keep:
         kept = list(first_pass)
         first_pass = iter(kept)
@@ -138,12 +143,13 @@ def read_script(
     outline = _Outline(first_pass, name)
     return Script(
         migration,
-        STEPWISE if no_transaction else outline.mode,
+        STEPWISE if directives and directives.no_transaction else outline.mode,
         outline.opening,
         read,
         sets_session=outline.sets_session,
         sets_defaults=outline.sets_defaults,
         text=text if keep else None,
+        idempotent=directives is not None and directives.idempotent,
     )
 
 
@@ -162,10 +168,10 @@ def _from_disk(
     return head, cut(chain([head], pieces)), read
 
 
-def _no_transaction(head: str, name: str) -> bool:
+def _directives(head: str, name: str) -> Directives:
     from migrator.files.directives import parse_directives  # noqa: PLC0415 - for files that have some
 
-    return parse_directives(head, name).no_transaction
+    return parse_directives(head, name)
 
 
 class _Outline:

@@ -1,0 +1,218 @@
+"""Steps outside any transaction: what the server refused is not done, and what a killed runner left is examined."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+
+import psycopg2
+import pytest
+from migrator.cli.local_server import LocalServer
+from migrator.errors import LockTimeout, MigrationFailed
+from migrator.execution.outside import evidence_of
+from migrator.sql import split
+
+from tests.plugins.crashes import Runs
+from tests.plugins.databases import Database, Dump, MakeDatabase
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Invoke, command
+from tests.plugins.waiting import PATIENCE, concurrently, is_blocked, wait_until
+
+TABLES = (
+    "CREATE TABLE t (i int, j int, s text); INSERT INTO t VALUES (1, 1), (1, 2); CREATE INDEX old ON t (j); "
+    "CREATE TABLE plain (i int); CREATE TABLE p (i int) PARTITION BY LIST (i); "
+    "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2);"
+)
+
+
+@pytest.fixture
+def tables(database: Database) -> Iterator[Database]:
+    """Return a database with tables, an index, partitions; the databases that a test makes go with it."""
+    database.execute(TABLES)
+    yield database
+    for name in ("made", "other"):
+        database.drop(f"{database.name}_{name}")
+
+
+@pytest.mark.parametrize(
+    ("statement", "state"),
+    [
+        ("DROP INDEX CONCURRENTLY nope", "42704"),
+        ("DROP INDEX CONCURRENTLY plain", "42809"),
+        ("ALTER TABLE p DETACH PARTITION plain CONCURRENTLY", "42P01"),
+        ("CREATE DATABASE {name}", "42P04"),
+        ("DROP DATABASE {name}_nope", "3D000"),
+        ("DROP TABLESPACE {name}_nope", "42704"),
+        ("COMMIT PREPARED '{name}_nope'", "42704"),
+        ("DROP SUBSCRIPTION nope", "42704"),
+        ("CREATE INDEX CONCURRENTLY old ON t (j)", "42P07"),
+        ("CREATE UNIQUE INDEX CONCURRENTLY ON t (i)", "23505"),
+        ("REINDEX INDEX CONCURRENTLY nope", "42P01"),
+        ("VACUUM nope", "42P01"),
+        ("DO $$ BEGIN PERFORM 1 / 0; COMMIT; END $$", "22012"),
+        ("CALL nope()", "42883"),
+    ],
+)
+def test_refused_step_is_refused_again(
+    invoke: Invoke, folder: Folder, tables: Database, statement: str, state: str
+) -> None:
+    """What the server has refused is refused by each run, with the same error, and is not recorded as done."""
+    folder.write("001_x.sql", f"SELECT 1;\n{statement.format(name=tables.name)};\nVACUUM;")
+    for _ in range(3):
+        with pytest.raises(MigrationFailed) as caught:
+            invoke()
+        assert (caught.value.sqlstate, caught.value.where is not None and caught.value.where.line) == (state, 2)
+        assert "1 step of 001_x.sql, recorded; a re-run goes on at line 2" in str(caught.value)
+        assert tables.query("SELECT steps, step_begun, step_note FROM db_setup.history") == [(1, 0, "")]
+
+
+def test_default_partition_is_named_each_time(invoke: Invoke, folder: Folder, tables: Database) -> None:
+    """A table with a default partition refuses to detach concurrently; the second error is the first."""
+    tables.execute("CREATE TABLE rest PARTITION OF p DEFAULT")
+    folder.write("001_x.sql", "ALTER TABLE p DETACH PARTITION p1 CONCURRENTLY;")
+    for _ in range(2):
+        with pytest.raises(MigrationFailed, match="default partition exists"):
+            invoke()
+    tables.execute("DROP TABLE rest")
+    invoke()
+    assert tables.query("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'p'::regclass") == [("p2",)]
+
+
+def test_detachment_that_was_refused_half_way_is_finished(
+    invoke: Invoke, folder: Folder, tables: Database
+) -> None:
+    """A detachment that ended while it waited is finished by the next run, without an error."""
+    folder.write("001_x.sql", "ALTER TABLE p DETACH PARTITION p1 CONCURRENTLY;")
+    with closing(tables.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; SELECT * FROM p")
+        with pytest.raises(MigrationFailed), concurrently(lambda: cancel_blocked(tables)):
+            invoke()
+    assert tables.query("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = 'p1'::regclass") == [(True,)]
+    invoke()
+    assert tables.query("SELECT 1 FROM pg_inherits WHERE inhrelid = 'p1'::regclass") == []
+
+
+def cancel_blocked(database: Database) -> None:
+    """Cancel the statement of whoever waits for a lock."""
+    wait_until(lambda: is_blocked(database))
+    database.execute("SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted")
+
+
+def test_only_concurrent_statements_wait_without_end(invoke: Invoke, folder: Folder, tables: Database) -> None:
+    """VACUUM FULL, which would queue the application behind it, waits no longer than LOCK_TIMEOUT for its lock."""
+    folder.write("001_x.sql", "VACUUM FULL t;")
+    with closing(tables.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE t IN ACCESS SHARE MODE")
+        with pytest.raises(LockTimeout):
+            invoke(LOCK_TIMEOUT="50ms", MIGRATION_TIMEOUT="2")
+
+
+KILLED: dict[str, tuple[list[str], str]] = {
+    "index": ([], "CREATE INDEX CONCURRENTLY t_i ON t (i)"),
+    "index without a name": (["CREATE INDEX t_j_idx ON t (j)"], "CREATE INDEX CONCURRENTLY ON t (j)"),
+    "index of an expression": ([], "CREATE UNIQUE INDEX CONCURRENTLY ON t (lower(s) DESC, j) INCLUDE (i) WHERE j > 0"),
+    "dropped index": ([], "DROP INDEX CONCURRENTLY old"),
+    "reindex": ([], "REINDEX INDEX CONCURRENTLY old"),
+    "detach": ([], "ALTER TABLE IF EXISTS public.p DETACH PARTITION public.p1 CONCURRENTLY"),
+    "database": ([], 'CREATE DATABASE "{name}_x"'),
+    "dropped database": (["CREATE DATABASE {name}_x"], "DROP DATABASE {name}_x"),
+    "prepared": (["BEGIN; CREATE TABLE u (i int); PREPARE TRANSACTION '{name}''s'"], "COMMIT PREPARED '{name}''s'"),
+    "tablespace": ([], "SET allow_in_place_tablespaces = on; CREATE TABLESPACE {name}_x LOCATION ''"),
+    "dropped tablespace": (
+        ["SET allow_in_place_tablespaces = on", "CREATE TABLESPACE {name}_x LOCATION ''"], "DROP TABLESPACE {name}_x",
+    ),
+    "subscription": ([], "CREATE SUBSCRIPTION {name}_x CONNECTION '' PUBLICATION p WITH (connect = false)"),
+}  # fmt: skip
+SHARED = "SELECT (SELECT count(*) FROM pg_database WHERE datname = '{0}_x'), (SELECT count(*) FROM pg_tablespace WHERE spcname = '{0}_x')"
+POINTS = int(os.environ.get("FAULT_POINTS", "16")) // 2
+_LAST = 18  # things that a run asks for from the announcement of its second step on, and some before
+
+
+@pytest.mark.parametrize(("before", "statement"), KILLED.values(), ids=list(KILLED))
+def test_killed_step_is_examined(
+    make_database: MakeDatabase, folder: Folder, runs: Runs, pg_dump: Dump, before: list[str], statement: str
+) -> None:
+    """Killed before or after anything it asks, the next run goes on by itself, to the same end."""
+
+    def end(point: int, *, strikes_before: bool) -> tuple[int, str, object]:
+        """Return what a run has asked for, and what there is after it, and another one where it was killed."""
+        target = make_database()
+        with closing(target.connect()) as connection, connection.cursor() as cursor:
+            for message in (TABLES, *before):
+                cursor.execute(message.format(name=target.name))
+        folder.write("001_x.sql", f"SELECT 1;\n{statement.format(name=target.name)};\nCREATE TABLE last (i int);")
+        environ = {"DATABASE_URL": target.url, "MIGRATIONS_DIR": str(folder.path)}
+        done = runs.run(environ, point=point, before=strikes_before)
+        again = runs.run(environ)
+        assert not again.error, (point, strikes_before, again)
+        found = pg_dump(target, "--exclude-schema=db_setup", "--inserts"), target.query(SHARED.format(target.name))
+        clean_up(target)
+        return done.asked, found[0].replace(target.name, "database"), found[1]
+
+    asked, *wanted = end(0, strikes_before=False)
+    everything = [(point, strikes) for point in range(asked - _LAST, asked + 1) for strikes in (True, False)]
+    for point, strikes in random.Random(statement).sample(everything, min(POINTS, len(everything))):  # noqa: S311
+        assert [*end(point, strikes_before=strikes)[1:]] == wanted, (point, strikes)
+
+
+def killed(database: Database, folder: Folder, when: Callable[[], object]) -> None:
+    """Start a run in a process of its own, and kill it as soon as a condition holds."""
+    words = command("migrate", "--database-url", database.url, "--migrations", str(folder.path))
+    runner = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(when)
+    runner.kill()
+    runner.wait(PATIENCE)
+
+
+def clean_up(database: Database) -> None:
+    """Remove what a test has made outside its database, or what keeps that from being dropped."""
+    name = database.name
+    database.drop(f"{name}_x")
+    for sql in (
+        f"DROP TABLESPACE {name}_x", f"ROLLBACK PREPARED '{name}''s'", f"ALTER SUBSCRIPTION {name}_x DISABLE",
+        f"ALTER SUBSCRIPTION {name}_x SET (slot_name = NONE)", f"DROP SUBSCRIPTION {name}_x",
+    ):  # fmt: skip
+        with suppress(psycopg2.Error):
+            database.execute(sql)
+
+
+def test_database_that_somebody_else_has_made(invoke: Invoke, folder: Folder, tables: Database, server: LocalServer) -> None:
+    """A runner that died in the step leaves no doubt: the database of another owner that has come since is not its own."""
+    made, begun = f"{tables.name}_made", "SELECT 1 FROM db_setup.history WHERE step_begun = 1"
+    folder.write("001_x.sql", "SELECT 1;")
+    invoke()
+    folder.write("002_y.sql", f"CREATE DATABASE {made};")
+    with closing(Database(server, "template1").connect()):  # which is copied, and so has to be without sessions
+        killed(tables, folder, lambda: tables.query(begun))
+        wait_until(lambda: not tables.query("SELECT 1 FROM pg_stat_activity WHERE query ~ '^CREATE DATABASE'"))
+    tables.execute(f"CREATE ROLE {made}_owner")
+    tables.execute(f"CREATE DATABASE {made} OWNER {made}_owner")
+    try:
+        for _ in range(2):
+            with pytest.raises(MigrationFailed, match="already exists"):
+                invoke()
+    finally:
+        tables.drop(made)
+        tables.execute(f"DROP ROLE {made}_owner")
+    invoke()
+    tables.drop(made)
+
+
+@pytest.mark.parametrize(
+    ("text", "shows"),
+    [
+        ("VACUUM t", True), ("ALTER SYSTEM SET work_mem = '4MB'", True), ("REINDEX SCHEMA s", True), ("CLUSTER", True),
+        ("DISCARD ALL", True), ("DROP INDEX CONCURRENTLY i", True), ("ROLLBACK PREPARED 'g'", True),
+        ("ALTER DATABASE d SET TABLESPACE s", True), ("CREATE DATABASE d", True), ("DROP TABLESPACE IF EXISTS s", True),
+        ("/* a */ DROP /* b */ INDEX CONCURRENTLY IF EXISTS s.i -- c", True), ("DROP SUBSCRIPTION s", True),
+        ("ALTER TABLE ONLY s.t DETACH PARTITION s.p CONCURRENTLY", True), ("ALTER SUBSCRIPTION s REFRESH PUBLICATION", True),
+        ("DO $$ BEGIN COMMIT; END $$", False), ("CALL p()", False), ("SELECT f()", False),
+    ],
+)  # fmt: skip
+def test_what_shows_whether_a_statement_was_done(text: str, shows: bool) -> None:
+    """Each statement that needs no transaction is repeated, or examined; of what may commit by itself nothing shows it."""
+    (statement,) = split(text)
+    assert (evidence_of(statement) is not None) is shows
