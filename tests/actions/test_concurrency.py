@@ -222,9 +222,13 @@ def lock_taken(database: Database) -> Iterator[list[str]]:
             yield seen
 
 
+# A file that names the function has the lock again before its COMMIT.
+UNLOCK = "DO $$ BEGIN EXECUTE 'SELECT pg_advi' || 'sory_unlock_all()'; END $$; SELECT pg_sleep(0.6);"
+
+
 def test_lock_lost_to_another(invoke: Invoke, folder: Folder, database: Database) -> None:
     """When another session takes the lock that a file has dropped, the next file is not applied."""
-    folder.write("001_a.sql", "SELECT pg_advisory_unlock_all(); SELECT pg_sleep(0.6);")
+    folder.write("001_a.sql", UNLOCK)
     folder.write("002_b.sql", "CREATE TABLE b (i int);")
     with lock_taken(database) as seen, pytest.raises(Exception, match=r"002_b\.sql: the run lock was lost"):
         invoke()
@@ -249,7 +253,7 @@ def test_rollback_whose_lock_was_lost(invoke: Invoke, folder: Folder, database: 
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     folder.write("001_a.down.sql", down)
     folder.write("002_b.sql", "CREATE TABLE b (i int);")
-    folder.write("002_b.down.sql", "DROP TABLE b; SELECT pg_advisory_unlock_all(); SELECT pg_sleep(0.6);")
+    folder.write("002_b.down.sql", f"DROP TABLE b; {UNLOCK}")
     invoke()
     with lock_taken(database), pytest.raises(Exception, match=r"001_a\.down\.sql: the run lock was lost"):
         invoke({"action": "rollback", "target_revision": "base", "confirm": True})

@@ -166,7 +166,7 @@ class Runner:
 
     def _in_transaction(self, item: Work, *, careful: bool) -> None:
         connection, script = self._connection, item.script
-        opening = f"{self._opening(script)}\n{item.record.sql(connection)};"
+        opening = f"{self._opening(script)}\n{item.record.prepared_sql(connection)};"
         run_statement = None
         if self._trace is not None:
             self._trace.begin_file(item.name)

@@ -98,8 +98,8 @@ class Transaction:
             if self._accepted(f"{opening}\n{begin}\n", batch, f"\n{tail}"):
                 return
             self._connection.rollback()
-            if self.prepared:  # no rollback takes away what a block of code has prepared besides
-                self._connection.run("DEALLOCATE ALL")
+            if self.prepared and self._assertion is not None:
+                self._connection.run(self._assertion.prepare)  # alone: no rollback takes away what a file has prepared
         self._open(opening)
         self._one_by_one(batch)
         self._close(closing)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from migrator.database import Connection, Row
 from migrator.errors import HistoryChanged, RunError, ServerError
-from migrator.history.records import AS_OWNER
+from migrator.history.records import AS_OWNER, ApplyRecord
 from migrator.history.rows import SCHEMA
 from migrator.history.run_lock import RunLock
 
@@ -144,14 +144,15 @@ class Assertion:
 
     @property
     def prepare(self) -> str:
-        """The statements that prepare ``begin`` and ``check``; a file that prepares others is found by the second."""
-        alone = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statement()) OPERATOR(pg_catalog.=) 3"
+        """The statements that prepare ``begin``, ``check`` and the record; a file that prepares others is found out."""
+        alone = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statement()) OPERATOR(pg_catalog.=) 4"
         prepared = {
             _BEGIN: self.begin,
             _CHECK: self._checked(alone),
             _CHECK_ALL: self._checked(alone, *self._thorough),
         }
-        return "; ".join(["DEALLOCATE ALL", *(f"PREPARE {name} AS {sql}" for name, sql in prepared.items())])
+        statements = (f"PREPARE {name} AS {sql}" for name, sql in prepared.items())
+        return "; ".join(["DEALLOCATE ALL", ApplyRecord.PREPARE, *statements])
 
     def _checked(self, *also: str) -> str:
         written = f"({self._counters})::pg_catalog.text OPERATOR(pg_catalog.=) "

@@ -26,6 +26,7 @@ AS_OWNER = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
 _OPTIONS = "ISOLATION LEVEL READ COMMITTED READ WRITE"
 BEGIN = f"BEGIN {_OPTIONS}"
 """Begins a transaction of ours, whatever a file has made the default."""
+_PREPARED = "db_setup_record"
 _FENCE_STATES = {errorcodes.NOT_NULL_VIOLATION, errorcodes.UNIQUE_VIOLATION}
 _FENCE = f"state = CASE WHEN {RunLock.HELD_SQL} THEN state END"
 
@@ -67,6 +68,10 @@ class Record(ABC):
     @abstractmethod
     def sql(self, connection: Connection) -> str:
         """Return the statement that records the file inside its transaction."""
+
+    def prepared_sql(self, connection: Connection) -> str:
+        """Return the same for a session in which ``ApplyRecord.PREPARE`` was sent."""
+        return self.sql(connection)
 
     @abstractmethod
     def open(self, connection: Connection) -> StepProgress:
@@ -147,6 +152,13 @@ def refused_by_fence(change: str, condition: str) -> str:
 class ApplyRecord(Record):
     """The row of a file that is applied, with the text of its down migration."""
 
+    PREPARE = (
+        f"PREPARE {_PREPARED} (text, text, text, text, bigint, text) AS INSERT INTO {SCHEMA}.history "
+        "(name, number, checksum, state, mode, run_id, package_version, down_sql) VALUES "
+        f"($1, $2, $3, CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, $4, $5, '{VERSION}', $6)"
+    )
+    """Prepares what adds a row: the server takes as long to read the statement as to carry it out."""
+
     def __init__(self, row: AppliedMigration, mode: str, run_id: int, down: str | None = None) -> None:
         super().__init__(row.name)
         self._row = row
@@ -157,6 +169,13 @@ class ApplyRecord(Record):
     def sql(self, connection: Connection) -> str:
         """Return the statement that adds the row."""
         return self._insert(connection, "applied", self._mode, "; ")
+
+    def prepared_sql(self, connection: Connection) -> str:
+        """Return what adds the row by the prepared statement, unless there was a row of that name before."""
+        if self.name.startswith(REPEATABLE) or self._row.earlier:
+            return self.sql(connection)
+        row = (self.name, self._row.number, self._row.checksum, self._mode, self._run_id, self._down)
+        return f"EXECUTE {_PREPARED} ({connection.literals(*row)})"
 
     def open(self, connection: Connection) -> StepProgress:
         """Add the row, or find how far an earlier run has come; raises RunLockLost where the file is applied."""
