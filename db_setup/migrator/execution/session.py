@@ -46,7 +46,8 @@ _NOW = f"""pg_catalog.jsonb_build_object(
             AND relkind OPERATOR(pg_catalog.<>) 'i') END,
     'cursors', (SELECT pg_catalog.jsonb_agg(name ORDER BY name) FROM pg_catalog.pg_cursors WHERE is_holdable))"""
 _FUNCTIONS = """SELECT source FROM (
-    SELECT CASE prosrc WHEN '' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE prosrc END AS source
+    SELECT CASE WHEN prosrc OPERATOR(pg_catalog.=) '' THEN pg_catalog.pg_get_functiondef(p.oid)
+        ELSE prosrc END AS source
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
     WHERE n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
     AND p.prokind OPERATOR(pg_catalog.<>) 'a') s
