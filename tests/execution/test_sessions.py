@@ -18,7 +18,7 @@ from tests.plugins.runs import Invoke
 from tests.plugins.waiting import concurrently, is_blocked, wait_until, wait_until_given_way
 
 SHOWN = (
-    "INSERT INTO seen SELECT current_setting('search_path') || ' ' || current_user || ' ' || current_setting('work_mem') "
+    "INSERT INTO public.seen SELECT current_setting('search_path') || ' ' || current_user || ' ' || current_setting('work_mem') "
     "|| ' ' || coalesce(current_setting('my.id', true), '-')"
 )
 SCHEMA = (
@@ -27,6 +27,7 @@ SCHEMA = (
     "GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}; "
     "CREATE FUNCTION sets(text) RETURNS text LANGUAGE sql AS $$ SELECT set_config('my.id', $1, false) $$"
 )
+WITHOUT_FUNCTIONS = SCHEMA.partition("CREATE FUNCTION")[0]
 STEPS = {
     "query": "WITH n AS (INSERT INTO log (t) VALUES ('once') RETURNING id) SELECT set_config('my.id', id::text, false) FROM n",
     "set": "SET search_path = s2, public; SET my.id = 'it''s'; SET \"MY\".Other TO 1",
@@ -103,14 +104,20 @@ KILLED = (
 )
 
 
-@pytest.mark.parametrize("before", [True, False])
+KILLED_PLAIN = (
+    f"SET search_path = s2, public;\n{SHOWN};\nVACUUM public.a;\nRESET search_path;\nSET work_mem = '9MB';\n"
+    f"CREATE TEMP TABLE of_this_session (i int);\nSET ROLE {{role}};\n{SHOWN};\nRESET ROLE;\nCREATE TABLE y (i int);\n"
+)
+
+
+@pytest.mark.parametrize(("text", "before"), [(KILLED, True), (KILLED, False), (KILLED_PLAIN, True), (KILLED_PLAIN, False)])
 def test_killed_runs_meet_the_session_again(
-    role: str, make_database: MakeDatabase, folder: Folder, runs: Runs, pg_dump: Dump, before: bool
+    role: str, make_database: MakeDatabase, folder: Folder, runs: Runs, pg_dump: Dump, text: str, before: bool
 ) -> None:
     """Killed before or after anything it asks, a file ends as one that was not, and nobody is asked anything."""
     template = make_database()
-    template.execute(SCHEMA.format(role=role))
-    folder.write("001_x.sql", KILLED)
+    template.execute(SCHEMA.format(role=role) if text == KILLED else WITHOUT_FUNCTIONS.format(role=role))
+    folder.write("001_x.sql", text.format(role=role))
     wanted = ""
     for point in (0, *range(8 + before, 90, 2)):
         target = make_database(f"TEMPLATE {template.name}")

@@ -45,17 +45,22 @@ _NOW = f"""pg_catalog.jsonb_build_object(
         WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
             AND relkind OPERATOR(pg_catalog.<>) 'i') END,
     'cursors', (SELECT pg_catalog.jsonb_agg(name ORDER BY name) FROM pg_catalog.pg_cursors WHERE is_holdable))"""
-_FUNCTIONS = """SELECT prosrc FROM pg_catalog.pg_proc p
-    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+_FUNCTIONS = """SELECT source FROM (
+    SELECT CASE WHEN prosrc OPERATOR(pg_catalog.=) '' THEN pg_catalog.pg_get_functiondef(p.oid)
+        ELSE prosrc END AS source
+    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
     WHERE n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
-    AND pg_catalog.lower(prosrc) OPERATOR(pg_catalog.~) '(set_config|current_setting|local|listen)'"""
+    AND p.prokind OPERATOR(pg_catalog.<>) 'a') s
+    WHERE pg_catalog.lower(source) OPERATOR(pg_catalog.~) '(set_config|current_setting|local|listen|commit|cursor)'"""
 _NAME = r'[a-z_][\w$]*(?:"?\."?[a-z_][\w$]*)+'
 _OWN_NAME = re.compile(
     rf"""(?:set_config|current_setting)"?\s*\(\s*e?'{{1,2}}({_NAME})'|\bset\s+(?:session\s+|local\s+)?"?({_NAME})""",
     re.IGNORECASE,
 )
 _HINT = re.compile(r"\bset\b|set_config|current_setting", re.IGNORECASE)
-_ENDS_WITH_TRANSACTION = re.compile(r"\blocal\b|set_config|\blisten\b", re.IGNORECASE)
+_ENDS_WITH_TRANSACTION = re.compile(
+    r"\blocal\b|set_config|\blisten\b|\bcommit\s+drop\b|\bcursor\b", re.IGNORECASE
+)
 
 
 class _State(NamedTuple):
@@ -148,10 +153,13 @@ class SessionJournal:
 
     @property
     def inside(self) -> str:
-        """SQL for what the session holds, read in the transaction of a step: that it changes is a guess.
+        """SQL for what the session holds, read in the transaction of a step.
 
+        Where a text can set what ends with the transaction, that it has changed is a guess.
         OFFSET 0 keeps the planner from having it read more than once.
         """
+        if not self._reads_again:
+            return self.exact
         return (
             "(SELECT CASE WHEN now OPERATOR(pg_catalog.=) earlier "
             "THEN pg_catalog.jsonb_build_object('base', base, 'now', now) "
