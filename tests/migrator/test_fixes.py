@@ -24,6 +24,7 @@ ALLOWED = {
     "move it above everything but comment lines with --, or remove it": "of the text of the reader's file",
     "run it again: it is dropped and built anew": "says what the run does: an invalid index has nothing that a new one has not",
     "run it again; files must not call pg_advisory_unlock_all or DISCARD ALL": "says what not to do",
+    "'); in place of DROP OWNED and REASSIGN OWNED, name the objects": "says what not to do",
     "the secret may be scheduled for deletion, or have no value yet": "says what may be",
     "put the file back as it was (its change is still in the database), or have repair forget it: what it made stays, "
     "and a file of that name would be run again; ALLOW_MISSING=true is for development databases that branches share":

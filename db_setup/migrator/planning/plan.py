@@ -47,6 +47,10 @@ _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
 _NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
 
 
+Edit = tuple[Migration, AppliedMigration]
+"""An applied file whose text has changed, and its row."""
+
+
 class Pending(NamedTuple):
     """A file that is to be applied, with the number it has or is given.
 
@@ -111,21 +115,15 @@ class Policy(NamedTuple):
 
 
 def make_plan(
-    files: Sequence[Migration],
-    applied: Sequence[AppliedMigration],
-    has_tables: bool,
-    policy: Policy,
-    repeatable: Sequence[Migration] = (),
-    others: Sequence[Migration] = (),
-    removed: Removed | None = None,
-) -> Plan:
+    files: Sequence[Migration], applied: Sequence[AppliedMigration], has_tables: bool, policy: Policy,
+    repeatable: Sequence[Migration] = (), others: Sequence[Migration] = (), removed: Removed | None = None,
+) -> Plan:  # fmt: skip
     """Return the plan; raises UnknownTarget. What else is wrong stands in ``problems``.
 
     ``others`` are the files for other environments, which are never pending.
     """
     found = match(files, applied, others)
-    elsewhere = {row.name for row in found.elsewhere.values()}
-    here = [row for row in applied if row.name not in elsewhere]
+    here = [row for row in applied if row not in found.elsewhere.values()]
     revision = _revision(here)
     older = removed is not None and removed.knows(found.new)  # what stands for them is missing here
     if found.missing and (older or (not found.new and come_after(found.missing, applied, found.rows))):
@@ -133,14 +131,10 @@ def make_plan(
         return Plan(states.AHEAD, warnings=_ahead_warnings(found, applied, repeatable, others), revision=revision)
     pending = _pending(found, files, others, applied, removed)
     warnings, problems = _missing(found.missing, policy)
-    accepted = [(file, row) for file, row in found.edited if row.had_before(file.checksum)]
-    edited = [pair for pair in found.edited if pair not in accepted]
-    problems += [*_undecided(applied), *_half_rolled_back(applied)]
-    problems += [*_edited(edited), *_duplicates(files, pending)]
-    replacements: tuple[Pending, ...] = ()
-    if applied and removed:
-        replacements = tuple(item for item in pending if not item.resumed and removed.may_replace(item.migration))
-        problems += removed.problems([item.migration.name for item in replacements])
+    accepted, edited = _split_edits(found.edited)
+    problems += [*_undecided(applied), *_half_rolled_back(applied), *_edited(edited), *_duplicates(files, pending)]
+    replacements, replacement_problems = _replacements(pending, removed if applied else None)
+    problems += replacement_problems
     late_warnings, late_problems = _late([item for item in pending if item not in replacements], policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
     again, going_back = _repeatable(repeatable, applied)
@@ -166,6 +160,22 @@ def make_plan(
         revision_followed=_revision(_followed(here, found.renames)),
         gone=left.gone,
     )
+
+
+def _split_edits(edited: Sequence[Edit]) -> tuple[list[Edit], list[Edit]]:
+    """Return the edits of which the text is an earlier one, before repair has accepted another, and the others."""
+    accepted = [(file, row) for file, row in edited if row.had_before(file.checksum)]
+    return accepted, [pair for pair in edited if pair not in accepted]
+
+
+def _replacements(
+    pending: Sequence[Pending], removed: Removed | None
+) -> tuple[tuple[Pending, ...], Sequence[PlanError]]:  # fmt: skip
+    """Return the new files that may stand for what repair has forgotten, and what is said of them."""
+    if removed is None:
+        return (), ()
+    found = tuple(item for item in pending if not item.resumed and removed.may_replace(item.migration))
+    return found, removed.problems([item.migration.name for item in found])
 
 
 def _revision(applied: Sequence[AppliedMigration]) -> str:
