@@ -12,7 +12,7 @@ from migrator.errors import InvalidRequest, LockTimeout, MigrationFailed, StepUn
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, MakeDatabase
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Cli, Done, Invoke
+from tests.plugins.runs import Cli, Done, Invoke, Outside
 from tests.plugins.waiting import concurrently, is_blocked, wait_until, wait_until_given_way
 
 TABLES = (
@@ -26,9 +26,9 @@ BRIEF = {"LOCK_TIMEOUT": "50ms", "MIGRATION_TIMEOUT": "3"}
 
 
 @pytest.fixture
-def tables(database: Database) -> Database:
+def tables(database: Database, outside: Outside) -> Database:
     """Return a database with what the blocks change and lock."""
-    database.execute(TABLES)
+    outside(TABLES)
     return database
 
 
@@ -214,13 +214,13 @@ def test_down_migration(invoke: Invoke, folder: Folder, tables: Database) -> Non
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_killed_runner(make_database: MakeDatabase, folder: Folder, runs: Runs, invoke: Invoke, before: bool) -> None:
+def test_killed_runner(make_database: MakeDatabase, folder: Folder, runs: Runs, outside: Outside, before: bool) -> None:
     """Killed at any point, the block is never done twice: the next run does it once, finds it recorded, or asks."""
     folder.write("001_x.sql", f"{BLOCK}\nUPDATE acc SET n = n + 10;")
     asked = 0
     for point in range(20 + before, 90, 2):
         target = make_database()
-        target.execute(TABLES)
+        outside(TABLES, target)
         environ = {"DATABASE_URL": target.url, "MIGRATIONS_DIR": str(folder.path)}
         killed = runs.run(environ, point=point, before=before).killed
         again = runs.run(environ)

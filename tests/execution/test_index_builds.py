@@ -11,16 +11,16 @@ from migrator.errors import MigrationFailed, ObjectExists, StepUndecided
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Invoke, command
+from tests.plugins.runs import Invoke, Outside, command
 from tests.plugins.waiting import PATIENCE, concurrently, is_blocked, wait_until
 
 INDEXES = "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = 'a'::regclass ORDER BY 1"
 
 
 @pytest.fixture
-def table(database: Database) -> Database:
+def table(database: Database, outside: Outside) -> Database:
     """Return a database with a table of which one value stands twice."""
-    database.execute("CREATE TABLE a (e int, z int, s text); INSERT INTO a VALUES (1, 1), (1, 2)")
+    outside("CREATE TABLE a (e int, z int, s text); INSERT INTO a VALUES (1, 1), (1, 2)")
     return database
 
 

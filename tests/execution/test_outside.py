@@ -18,7 +18,7 @@ from migrator.sql import split
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Invoke, command
+from tests.plugins.runs import Invoke, Outside, command
 from tests.plugins.waiting import PATIENCE, concurrently, is_blocked, wait_until
 
 TABLES = (
@@ -29,9 +29,9 @@ TABLES = (
 
 
 @pytest.fixture
-def tables(database: Database) -> Iterator[Database]:
+def tables(database: Database, outside: Outside) -> Iterator[Database]:
     """Return a database with tables, an index, partitions; the databases that a test makes go with it."""
-    database.execute(TABLES)
+    outside(TABLES)
     yield database
     for name in ("made", "other"):
         database.drop(f"{database.name}_{name}")
@@ -133,7 +133,7 @@ _LAST = 18  # things that a run asks for from the announcement of its second ste
 
 @pytest.mark.parametrize(("before", "statement"), KILLED.values(), ids=list(KILLED))
 def test_killed_step_is_examined(
-    make_database: MakeDatabase, folder: Folder, runs: Runs, pg_dump: Dump, before: list[str], statement: str
+    make_database: MakeDatabase, folder: Folder, runs: Runs, pg_dump: Dump, before: list[str], statement: str, outside: Outside
 ) -> None:
     """Killed before or after anything it asks, the next run goes on by itself, to the same end."""
 
@@ -143,6 +143,7 @@ def test_killed_step_is_examined(
         with closing(target.connect()) as connection, connection.cursor() as cursor:
             for message in (TABLES, *before):
                 cursor.execute(message.format(name=target.name))
+        outside("SELECT 1", target)
         folder.write("001_x.sql", f"SELECT 1;\n{statement.format(name=target.name)};\nCREATE TABLE last (i int);")
         environ = {"DATABASE_URL": target.url, "MIGRATIONS_DIR": str(folder.path)}
         done = runs.run(environ, point=point, before=strikes_before)

@@ -8,13 +8,17 @@ from contextlib import closing
 
 import pytest
 from migrator.cli.local_server import LocalServer
-from migrator.errors import LostSession, MigrationFailed, RunLockLost, StepUndecided
+from migrator.database.connection import connect
+from migrator.database.credentials import from_url
+from migrator.database.deadline import Deadline
+from migrator.errors import LostSession, MigrationFailed, RunLockLost, ServerError, StepUndecided
 from migrator.execution.session import own_parameters
+from migrator.history import AppliedMigration, ApplyRecord, History, Record
 
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.folders import Folder
-from tests.plugins.runs import Invoke
+from tests.plugins.runs import Invoke, Outside
 from tests.plugins.waiting import concurrently, is_blocked, wait_until, wait_until_given_way
 
 SHOWN = (
@@ -65,11 +69,11 @@ def end(steps: str) -> str:
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=list(STEPS))
 def test_session_is_what_an_undisturbed_run_has(
-    role: str, make_database: MakeDatabase, invoke: Invoke, folder: Folder, pg_dump: Dump, steps: str
+    role: str, make_database: MakeDatabase, invoke: Invoke, folder: Folder, pg_dump: Dump, outside: Outside, steps: str
 ) -> None:
     """A step that met a lock, or failed, is tried again by this run or the next one: nothing done is done again, or forgotten."""
     clean = make_database()
-    clean.execute(SCHEMA.format(role=role))
+    outside(SCHEMA.format(role=role), clean)
     waited, resumed = make_database(f"TEMPLATE {clean.name}"), make_database(f"TEMPLATE {clean.name}")
     folder.write("001_x.sql", end(steps.format(role=role)))
     invoke(DATABASE_URL=clean.url)
@@ -112,11 +116,12 @@ KILLED_PLAIN = (
 
 @pytest.mark.parametrize(("text", "before"), [(KILLED, True), (KILLED, False), (KILLED_PLAIN, True), (KILLED_PLAIN, False)])
 def test_killed_runs_meet_the_session_again(
-    role: str, make_database: MakeDatabase, folder: Folder, runs: Runs, pg_dump: Dump, text: str, before: bool
-) -> None:
+    role: str, make_database: MakeDatabase, folder: Folder, runs: Runs, pg_dump: Dump, outside: Outside, text: str,
+    before: bool,
+) -> None:  # fmt: skip
     """Killed before or after anything it asks, a file ends as one that was not, and nobody is asked anything."""
     template = make_database()
-    template.execute(SCHEMA.format(role=role) if text == KILLED else WITHOUT_FUNCTIONS.format(role=role))
+    outside((SCHEMA if text == KILLED else WITHOUT_FUNCTIONS).format(role=role), template)
     folder.write("001_x.sql", text.format(role=role))
     wanted = ""
     for point in (0, *range(8 + before, 90, 2)):
@@ -133,11 +138,11 @@ def test_killed_runs_meet_the_session_again(
         pytest.fail("the run asks for more than was tried")
 
 
-def test_temporary_tables_end_with_their_session(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_temporary_tables_end_with_their_session(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """A file that needs a temporary table of a run that failed is refused where it does, and goes on once it is made again."""
     text = "CREATE TEMP TABLE kept AS SELECT 7 AS i;\nVACUUM;\nSELECT broken;\nCREATE TABLE u AS SELECT i FROM kept;\n"
     folder.write("001_x.sql", text)
-    database.execute("CREATE TABLE kept (i int); INSERT INTO kept VALUES (8)")
+    outside("CREATE TABLE kept (i int); INSERT INTO kept VALUES (8)")
     with pytest.raises(MigrationFailed):
         invoke()
     folder.write("001_x.sql", text.replace("SELECT broken", "SELECT 1"))
@@ -150,9 +155,9 @@ def test_temporary_tables_end_with_their_session(invoke: Invoke, folder: Folder,
     assert database.query("SELECT i FROM u") == [(9,)]
 
 
-def test_temporary_tables_stay_while_a_step_waits(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_temporary_tables_stay_while_a_step_waits(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """A step that is tried again meets the temporary tables, prepared statements and sequences of its session."""
-    database.execute("CREATE TABLE hot (i serial)")
+    outside("CREATE TABLE hot (i serial)")
     folder.write(
         "001_x.sql", "CREATE TEMP TABLE kept AS SELECT 7 AS i;\nSELECT nextval('hot_i_seq');\nVACUUM;\n"
         "BEGIN; PREPARE p AS INSERT INTO hot SELECT i + currval('hot_i_seq') FROM kept; EXECUTE p; LOCK TABLE hot; COMMIT;",
@@ -169,32 +174,25 @@ def test_temporary_tables_stay_while_a_step_waits(invoke: Invoke, folder: Folder
     assert database.query("SELECT i FROM hot") == [(8,)]
 
 
-DEFERRED = """
-CREATE TABLE slow (i int); CREATE TABLE log (t text);
-CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
-CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION waits();
+UNREAD = """
+UPDATE db_setup.history SET step_session = jsonb_build_object('base', s -> 'base', 'before', s -> 'now',
+    'inside', jsonb_set(s -> 'now', '{settings,my.id}', '"second"'))::text
+FROM (SELECT step_session::jsonb AS s FROM db_setup.history) recorded
 """
+"""What a server that ends right after the COMMIT of a step leaves: what that saw inside its transaction."""
 
 
 def test_session_that_could_not_be_read(invoke: Invoke, folder: Folder, database: Database) -> None:
     """Where what a step left could not be read after its COMMIT, the step is not repeated, and a person is asked."""
-    database.execute(DEFERRED)
-    folder.write(
-        "001_x.sql", "SET my.id = 'first';\nBEGIN; INSERT INTO log VALUES ('once'); INSERT INTO slow VALUES (1); "
-        "SET LOCAL my.id = 'second'; COMMIT;\nINSERT INTO log VALUES (current_setting('my.id'));\nVACUUM;",
-    )  # fmt: skip
-    with closing(database.connect()) as slow, closing(database.connect()) as history:
-        commit, lock = slow.cursor(), history.cursor()
-        commit.execute("SELECT pg_advisory_lock(7)")
-
-        def take_the_history() -> None:
-            wait_until(lambda: is_blocked(database))
-            with concurrently(lambda: lock.execute("BEGIN; LOCK TABLE db_setup.history IN SHARE MODE")):
-                wait_until(lambda: len(database.query("SELECT 1 FROM pg_locks WHERE NOT granted")) > 1)
-                commit.execute("SELECT pg_advisory_unlock(7)")
-
-        with concurrently(take_the_history), pytest.raises(MigrationFailed):
-            invoke(LOCK_TIMEOUT="1s", MIGRATION_TIMEOUT="3")
+    begin = (
+        "CREATE TABLE log (t text); SET my.id = 'first';\n"
+        "BEGIN; INSERT INTO log VALUES ('once'); SET LOCAL my.id = 'second'; COMMIT;\n"
+    )
+    folder.write("001_x.sql", f"{begin}SELECT 1 / 0;\nVACUUM;")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    database.execute(UNREAD)
+    folder.write("001_x.sql", f"{begin}INSERT INTO log VALUES (current_setting('my.id'));\nVACUUM;")
     with pytest.raises(StepUndecided, match=r"001_x.sql:2:1  .*not known \(my.id\)"):
         invoke()
     problem, = invoke({"action": "status"})["problems"]
@@ -226,10 +224,10 @@ def test_parameters_are_found_in_the_text(text: str, names: set[str]) -> None:
     assert own_parameters(text) == names
 
 
-def test_steps_of_an_earlier_version(invoke: Invoke, folder: Folder, database: Database) -> None:
+def test_steps_of_an_earlier_version(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """Where an earlier version recorded no session, SET is made again, and nothing that may write is."""
     text = "CREATE SCHEMA s;\nSET search_path = s, public;\nSELECT nextval('public.n'), set_config('my.id', 'x', false);\nSELECT broken;"
-    database.execute("CREATE SEQUENCE n")
+    outside("CREATE SEQUENCE n")
     folder.write("001_x.sql", f"{text}\nVACUUM;")
     with pytest.raises(MigrationFailed):
         invoke()
@@ -257,20 +255,16 @@ def test_history_that_is_locked(invoke: Invoke, folder: Folder, database: Databa
     assert database.query("SELECT to_regclass('s.made') IS NOT NULL") == [(True,)]
 
 
-def test_row_that_is_gone(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A file whose row somebody removes while it runs is not reported as applied, at a step or at its end."""
-    removal = "DO $$ BEGIN DELETE FROM db_setup.history WHERE name = '002_x.sql'; END $$;"
-    folder.write("001_a.sql", "SELECT 1;")
-    invoke()
-    for text in (f"VACUUM;\n{removal}\nVACUUM;", "VACUUM;\nCREATE TABLE made (i int);"):
-        folder.write("002_x.sql", text)
-        database.execute(
-            "CREATE OR REPLACE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
-            "DROP TRIGGER IF EXISTS gone ON db_setup.history;"
-            "CREATE TRIGGER gone BEFORE UPDATE ON db_setup.history FOR EACH ROW WHEN (NEW.state = 'applied' AND OLD.state = 'running') "
-            "EXECUTE FUNCTION gone()"
-        )
+def test_row_that_is_gone(database: Database) -> None:
+    """A file whose row somebody removes while it runs is not recorded as applied: its record fails, as the fence does."""
+    with closing(connect(from_url(database.url), 1, Deadline(None))) as connection:
+        History(connection).create()
+        record = ApplyRecord(AppliedMigration("001_a.sql", "001", "x", "applied"), "stepwise", 1)
+        record.open(connection)
+        database.execute("DELETE FROM db_setup.history")
+        with pytest.raises(ServerError) as caught:
+            record.close(connection)
+        assert Record.is_fence(caught.value)
+        connection.rollback()
         with pytest.raises(RunLockLost):
-            invoke()
-    database.execute("DROP TRIGGER gone ON db_setup.history")
-    assert database.query("SELECT name FROM db_setup.history WHERE state = 'applied'") == [("001_a.sql",)]
+            record.progress(connection)

@@ -74,16 +74,16 @@ class Done(NamedTuple):
 
 
 Cli = Callable[..., Done]
-Outside = Callable[[str], None]
+Outside = Callable[..., None]
 
 
 @pytest.fixture
 def outside(invoke: Invoke, database: Database) -> Outside:
-    """Execute SQL as somebody else would, and say that no file is applied to what it makes."""
+    """Execute SQL as somebody else would, in this database or another, and say that no file is applied to what it makes."""
 
-    def execute(sql: str) -> None:
-        database.execute(sql)
-        invoke({"action": "baseline", "target_revision": "none", "confirm": True})
+    def execute(sql: str, target: Database = database) -> None:
+        target.execute(sql)
+        invoke({"action": "baseline", "target_revision": "none", "confirm": True}, DATABASE_URL=target.url)
 
     return execute
 
