@@ -33,11 +33,11 @@ ONE = {"action": "rollback", "confirm": True}
 @pytest.fixture
 def three(folder: Folder, database: Database, invoke: Invoke) -> Database:
     """Return a database with three applied migrations that have down migrations, which say when they ran."""
-    database.execute("CREATE SCHEMA log; CREATE TABLE log.downs (i int GENERATED ALWAYS AS IDENTITY, t text)")
     for number, name in enumerate("abc", 1):
         folder.write(f"00{number}_{name}.sql", f"CREATE TABLE {name} (i int);")
         folder.write(f"00{number}_{name}.down.sql", f"INSERT INTO log.downs (t) VALUES ('{name}'); DROP TABLE {name};")
     invoke()
+    database.execute("CREATE SCHEMA log; CREATE TABLE log.downs (i int GENERATED ALWAYS AS IDENTITY, t text)")
     return database
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from migrator.errors import HistoryChanged, HistoryLocked, ScratchFailed
+from migrator.errors import HistoryChanged, HistoryLocked, ScratchFailed, StepUndecided
 from migrator.history import RunLock
 
 from tests.plugins.databases import Database
@@ -193,6 +193,9 @@ def test_block_that_commits(
     assert database.query(contents) == before
     folder.write("002_x.sql", "DO $$ BEGIN UPDATE a SET s = 'b'; COMMIT; END $$;")
     folder.write("003_y.sql", "CREATE TABLE c (i int);")
+    with pytest.raises(StepUndecided):  # what else the block has done stays, so a person is asked
+        invoke(DATABASE_URL=admin)
+    invoke({"action": "resolve", "step": "repeat", "confirm": True}, DATABASE_URL=admin)
     assert invoke(DATABASE_URL=admin)["applied_migrations"] == ["002_x.sql", "003_y.sql"]
     assert invoke(DATABASE_URL=admin)["state"] == "up_to_date"
 

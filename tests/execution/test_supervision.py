@@ -15,7 +15,7 @@ from tests.plugins.proxy import FRONTEND, Proxy
 from tests.plugins.runs import Invoke, command
 
 SILENCE = 60  # seconds, longer than any bound
-RUN_LOCK, BEGIN, END = 5, 8, 10  # messages of a run that applies one file
+RUN_LOCK, BEGIN, END = 5, 8, 11  # messages of a run that applies one file
 
 
 @pytest.mark.parametrize(

@@ -331,7 +331,7 @@ REFUSALS: list[tuple[str, Any, dict[str, str], type[DbSetupError], str]] = [
     ("two names", None, {"DB_PROXY": "a", "DB_TABLE_CREATOR_SECRET_NAME": "b"}, InvalidSetting, "name two secrets"),
     ("superuser", sql("CREATE ROLE {n}_user SUPERUSER"), {}, UserRefused, '_user" already exists, and may do more'),
     ("CREATEROLE", sql("CREATE ROLE {n}_readwrite CREATEROLE"), {}, UserRefused, '_readwrite" already exists, and may do more'),
-    ("owner", sql("CREATE ROLE {n}_user; CREATE TABLE x (); ALTER TABLE x OWNER TO {n}_user"), {}, UserRefused, "owns objects"),
+    ("owner", sql("CREATE ROLE {n}_user; CREATE SCHEMA x AUTHORIZATION {n}_user"), {}, UserRefused, "owns objects"),
     ("login as group", sql("CREATE ROLE {n}_readwrite LOGIN"), {}, UserRefused, "can log in"),
     ("in a powerful role", sql("CREATE ROLE {n}_user LOGIN; GRANT pg_execute_server_program TO {n}_user"), {}, UserRefused, 'is a member of "pg_execute'),
     ("group in a role", sql("CREATE ROLE {n}_readonly; CREATE ROLE {n}_big CREATEROLE; GRANT {n}_big TO {n}_readonly"), {}, UserRefused, 'is a member of "'),
