@@ -137,8 +137,11 @@ class Contents(NamedTuple):
 
     @property
     def names(self) -> frozenset[Name]:
-        """The names, of schemas only where there is something in them: an empty schema is as good as none."""
-        filled = {item.name.schema for item in self.objects if item.name.kind != SCHEMA}
+        """The names, of schemas only where there is something in them: an empty schema is as good as none.
+
+        Every database has the schema public, whose name says nothing.
+        """
+        filled = {item.name.schema for item in self.objects if item.name.kind != SCHEMA} - {"public"}
         return frozenset(item.name for item in self.objects if item.name.kind != SCHEMA or item.name.schema in filled)
 
     def counts(self, without: Collection[Name] = ()) -> Counts:

@@ -9,8 +9,9 @@
    is a candidate, if it has left anything that could be equal.
 4. Only schemas, extensions and grants that the files have to do with are compared. Later files can add to these, so the
    last candidate that is still equal at the end is the result.
-5. What no file ever gives a name to is somebody else's, and not compared. Where there is such a thing, or a catalog was
-   left out in step 3 after a file behind the result, all files are built once more with every catalog read.
+5. What no file ever gives a name to is somebody else's, and not compared. Where there is such a thing, all files are
+   built once more without it; and so they are, with every catalog read, if one was left out in step 3 after a file
+   behind the result.
 6. If nothing was found, and the database has objects of the names that the files give to theirs, the files are built
    again up to each of those with the closest counts, to find the one after which the fewest objects differ.
 
@@ -98,9 +99,11 @@ def search(context: RunContext, live: Connection, items: Sequence[Pending]) -> S
     contents = read_contents(live)
     first = last = build_once(context, live, contents, lambda found: found.build_all(items, _MAX_READS))
     others = contents.names - first.made
-    if others or first.last_unread > first.applied:
-        built = items[: first.failure.place] if first.failure else items
-        last = build_again(context, first, others, lambda found: found.build_all(built, len(items)))
+    built = items[: first.failure.place] if first.failure else items
+    if others:
+        last = build_again(context, first, others, lambda found: found.build_all(built, _MAX_READS))
+    if last.last_unread > last.applied:
+        last = build_again(context, first, others, lambda found: found.build_all(built, len(built)))
     related = others != contents.names
     nearest, differences = 0, list[Difference]()
     if not last.applied and related:
