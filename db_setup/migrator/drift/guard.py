@@ -14,6 +14,8 @@ from migrator.sql.effects import effect_outside, mentions_shared_objects, rebuil
 
 CHANGES_GLOBAL_OBJECTS = "DBS01"
 """The SQLSTATE with which the guard refuses a transaction."""
+_NEAR = 10**7
+"""Transactions that are asked about: savepoints follow their transaction, and a row frozen long ago seems to be ahead."""
 _GLOBAL_CATALOGS = ", ".join(
     f"'pg_catalog.{name}'::regclass"
     for name in (
@@ -78,7 +80,7 @@ BEGIN
             AND l.relation IN ({_GLOBAL_CATALOGS})
             AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareUpdateExclusiveLock'))
         OR EXISTS (SELECT FROM (SELECT age(xmin) FROM pg_database UNION ALL SELECT age(xmin) FROM pg_tablespace) r(age)
-            WHERE CASE WHEN r.age <= 0 THEN txid_status(txid_current() - r.age) = 'in progress' END)
+            WHERE CASE WHEN r.age BETWEEN -{_NEAR} AND 0 THEN txid_status(txid_current() - r.age) = 'in progress' END)
     THEN
         RAISE EXCEPTION 'this changes global objects: roles, databases or tablespaces'
             USING ERRCODE = '{CHANGES_GLOBAL_OBJECTS}';
