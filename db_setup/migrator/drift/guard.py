@@ -15,7 +15,7 @@ from migrator.sql.effects import effect_outside, mentions_shared_objects, rebuil
 CHANGES_GLOBAL_OBJECTS = "DBS01"
 """The SQLSTATE with which the guard refuses a transaction."""
 _NEAR = 10**7
-"""Transactions that are asked about: savepoints follow their transaction, and a row frozen long ago seems to be ahead."""
+"""How far ahead a transaction is asked about: savepoints follow theirs, and a row frozen long ago seems to be ahead."""
 _GLOBAL_CATALOGS = ", ".join(
     f"'pg_catalog.{name}'::regclass"
     for name in (
