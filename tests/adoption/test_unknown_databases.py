@@ -64,6 +64,11 @@ STATES = {
         BY_PSQL.format("CREATE SCHEMA app; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app', current_database()); END $$", "app.", "text", "app."),
         ("001_accounts.sql",), mentions="000_schema.sql",
     ),
+    "search_path of the database, with public behind": State(
+        {"001_accounts.sql": REMAKES["001_accounts.sql"].format("text")},
+        BY_PSQL.format("CREATE SCHEMA app; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app, public', current_database()); END $$", "app.", "text", "app."),
+        ("001_accounts.sql",), mentions="000_schema.sql",
+    ),
     "search_path of the user in the database": State(
         {"001_accounts.sql": REMAKES["001_accounts.sql"].format("text")},
         BY_PSQL.format("CREATE SCHEMA app; DO $$ BEGIN EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET search_path = app', current_database()); END $$", "app.", "text", "app."),
