@@ -64,6 +64,11 @@ STATES = {
         BY_PSQL.format("CREATE SCHEMA app; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app', current_database()); END $$", "app.", "text", "app."),
         ("001_accounts.sql",), mentions="000_schema.sql",
     ),
+    "search_path of the database, with public behind": State(
+        {"001_accounts.sql": REMAKES["001_accounts.sql"].format("text")},
+        BY_PSQL.format("CREATE SCHEMA app; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app, public', current_database()); END $$", "app.", "text", "app."),
+        ("001_accounts.sql",), mentions="000_schema.sql",
+    ),
     "search_path of the user in the database": State(
         {"001_accounts.sql": REMAKES["001_accounts.sql"].format("text")},
         BY_PSQL.format("CREATE SCHEMA app; DO $$ BEGIN EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET search_path = app', current_database()); END $$", "app.", "text", "app."),
@@ -327,6 +332,32 @@ def test_word_of_a_person_lifts_the_fence(invoke: Invoke, folder: Folder, databa
     invoke({"action": "baseline", "target_revision": "none", "confirm": True})
     assert invoke()["applied_migrations"] == ["001_b.sql"]
     assert database.query("SELECT to_regclass('orders'), to_regclass('crm.leads')::text") == [(None, "crm.leads")]
+
+
+def test_word_of_a_person_keeps_what_is_proven(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The baseline that the error offers lifts the fence, and runs no file again that was proven to be applied."""
+    folder.write("001_a.sql", "DROP TABLE IF EXISTS a; CREATE TABLE a (i int);")
+    folder.write("002_b.sql", "CREATE TABLE b (i int);")
+    folder.write("003_all.sql", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC;")
+    database.execute(f"{KEPT}; CREATE TABLE a (i int); INSERT INTO a VALUES (1)")
+    with pytest.raises(DbSetupError) as caught:
+        invoke()
+    assert "baseline --target 001_a.sql; 003_all.sql may then change table public.orders" in caught.value.fix
+    invoke({"action": "baseline", "target_revision": "001_a.sql", "confirm": True})
+    assert invoke()["applied_migrations"] == ["003_all.sql"]
+    assert database.query("SELECT i FROM a") == [(1,)]
+
+
+def test_word_of_a_person_after_a_file_has_run(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """The baseline that the error offers lifts the fence also where a fenced file has run before the one that failed."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write("002_all.sql", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC;")
+    database.execute(KEPT)
+    with pytest.raises(DbSetupError) as caught:
+        invoke()
+    assert "baseline --target none; 002_all.sql may then" in caught.value.fix
+    invoke({"action": "baseline", "target_revision": "none", "confirm": True})
+    assert invoke()["applied_migrations"] == ["002_all.sql"]
 
 
 def test_fence_lets_the_files_work_together(invoke: Invoke, folder: Folder, database: Database) -> None:

@@ -246,6 +246,11 @@ def _rows(files: Iterable[AdoptedFile]) -> tuple[tuple[AppliedMigration, str], .
     )
 
 
+def _lifts_fence(adoption: Adoption) -> bool:
+    """Return whether a person has said that the files that are left are to run, and nothing else."""
+    return adoption.target == NONE or (adoption.mode == BASELINE and not adoption.rows and not adoption.forgotten)
+
+
 def record_adoption(context: RunContext, connection: Connection, adoption: Adoption) -> None:
     """Record an adoption, in the transaction that creates the history.
 
@@ -261,7 +266,7 @@ def record_adoption(context: RunContext, connection: Connection, adoption: Adopt
         history.record_known(adoption.rows, adoption.mode, run_id)
         if adoption.fence is not None:
             history.record_fence(run_id, adoption.fence)
-        elif adoption.target == NONE and history.fence is not None:
+        elif history.fence is not None and _lifts_fence(adoption):
             history.lift_fence(run_id)
         history.end_run(run_id, "succeeded", adoption.target, {})
         connection.run("COMMIT")

@@ -1,7 +1,8 @@
 """Baselines: what a person says is applied, recorded without reading the database; and a wrong one put right.
 
 Rows of migrations that were not run here (adopted, imported, of an earlier baseline) rest on somebody's word or on a
-comparison, and give way to a later word. What has run here stays.
+comparison, and give way to a later word. What has run here stays. A word that changes no row is about the files
+that are left: they are to run, and no fence holds them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def baseline(context: RunContext, folder: Folder, connection: Connection, inspec
     rows = tuple((_row(item), _EVIDENCE) for item in wanted if item.migration.name in unknown)
     forgotten = tuple(name for name in known if name in beyond)
     nothing_said = target == NONE and not inspection.history.applied and not inspection.history.none_applied
-    return Adoption(BASELINE, rows, forgotten, target) if rows or forgotten or nothing_said else None
+    fenced = inspection.history.exists and history.read_fence() is not None
+    return Adoption(BASELINE, rows, forgotten, target) if rows or forgotten or nothing_said or fenced else None
 
 
 def _row(item: Pending) -> AppliedMigration:

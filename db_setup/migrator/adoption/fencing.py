@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from migrator.adoption.fingerprint import Name
 from migrator.database import Connection
 from migrator.execution import read_foreign
-from migrator.files import Migration
-from migrator.history import AppliedMigration, Fence, ForeignObject
+from migrator.files import REPEATABLE, Migration
+from migrator.history import NONE, AppliedMigration, Fence, ForeignObject
 from migrator.planning import Pending
 from migrator.sql import read_text, without_comments
 
@@ -32,7 +32,9 @@ def fence_around(
     if not any(map(_is_somebody_s, foreign)):
         return None
     rows = (AppliedMigration(item.migration.name, item.number, item.migration.checksum, "applied") for item in left)
-    return Fence.around(rows, foreign)
+    applied = [item.migration.name for item in items if item not in left]
+    numbered = [name for name in applied if not name.startswith(REPEATABLE)]
+    return Fence.around(rows, foreign, numbered[-1] if numbered else NONE)
 
 
 def _is_somebody_s(found: ForeignObject) -> bool:

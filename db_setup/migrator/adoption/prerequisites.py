@@ -19,12 +19,19 @@ from migrator.formatting import quoted
 
 _ACTS_OUTSIDE = re.compile(r"dblink|.*_fdw|aws_.*|http|pg_cron|pg_net|plpython.*|plperlu|pltclu|adminpack")
 """Extensions that reach beyond their database: a scratch build does without them."""
+_IN_EVERY_DATABASE = frozenset({"public", "pg_catalog", "information_schema"})
 _EXISTS_ALREADY = {errorcodes.DUPLICATE_OBJECT, errorcodes.DUPLICATE_SCHEMA}
 _FIND_EXTENSIONS = """SELECT e.extname::text, n.nspname::text, e.extversion FROM pg_extension e
 JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql' ORDER BY e.oid"""
 _FIND_SCHEMAS = f"""SELECT n.nspname::text FROM pg_namespace n WHERE n.nspname !~ '^pg_'
 AND n.nspname NOT IN ('information_schema', 'public', 'db_setup') AND NOT {is_member("pg_namespace", "n.oid")}
 ORDER BY n.oid"""
+
+# What a session begins with: ours has set another path.
+_FIND_FIRST_OF_PATH = """SELECT n.nspname::text FROM pg_settings s
+CROSS JOIN LATERAL unnest(string_to_array(s.reset_val, ',')) WITH ORDINALITY p (name, place)
+JOIN pg_namespace n ON n.nspname = replace(btrim(p.name, ' "'), '$user', CURRENT_USER)
+WHERE s.name = 'search_path' AND has_schema_privilege(n.oid, 'USAGE') ORDER BY p.place LIMIT 1"""
 
 
 class Extension(NamedTuple):
@@ -47,6 +54,12 @@ class Prerequisites(NamedTuple):
         found = map(Extension._make, query_catalog(live, _FIND_EXTENSIONS))
         extensions = tuple(item for item in found if not _ACTS_OUTSIDE.fullmatch(item.name))
         return cls(extensions, tuple(name for (name,) in query_catalog(live, _FIND_SCHEMAS)))
+
+    @classmethod
+    def of_path(cls, live: Connection) -> Prerequisites:
+        """Return the schema in which names without one are made, by the settings of the database or the role."""
+        names = tuple(name for (name,) in query_catalog(live, _FIND_FIRST_OF_PATH) if name not in _IN_EVERY_DATABASE)
+        return cls((), names)
 
     @property
     def statements(self) -> list[str]:

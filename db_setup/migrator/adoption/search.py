@@ -16,6 +16,7 @@
    again up to each of those with the closest counts, to find the one after which the fewest objects differ.
 
 A file that cannot be built is built again in a scratch database with the extensions and schemas that the live one has.
+So are all files where the live one makes tables in another schema than public, by its settings, and no file makes that.
 """
 
 from __future__ import annotations
@@ -122,10 +123,11 @@ def build_once(context: RunContext, live: Connection, contents: Contents, work: 
             found = Search(live, build, contents, prerequisites)
             work(found)
         if found.failure is None:
-            return found
-        more = prerequisites.after(found.failure.error)
-        if not any(prerequisites):
-            more = Prerequisites.read(live).without(found.scope.extensions, found.scope.schemas)
+            more = prerequisites if any(prerequisites) else Prerequisites.of_path(live).without((), found.scope.schemas)
+        else:
+            more = prerequisites.after(found.failure.error)
+            if not any(prerequisites):
+                more = Prerequisites.read(live).without(found.scope.extensions, found.scope.schemas)
         if more == prerequisites:
             return found
         prerequisites = more

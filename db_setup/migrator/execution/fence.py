@@ -31,8 +31,8 @@ _SAFELY = f"{SAFE_PATH_SQL.replace('SET', 'SET LOCAL')}; SET LOCAL jit = off"
 _MOST_NAMED = 12
 _NO_FILE_MAKES = "which no file makes"
 _FIX = (
-    "change {file}, so that it leaves alone what is not its own; or, if that is what it is for, record that all files "
-    "are to run: baseline --target none; {file} may then change {what}"
+    "change {file}, so that it leaves alone what is not its own; or, if that is what it is for, record that the "
+    "files are to run: baseline --target {after}; {file} may then change {what}"
 )
 
 _RESERVED = r"(?:full|freeze|verbose|analyze|analyse|only|concurrently)\b"  # no name of a table, unless in quotes
@@ -73,6 +73,7 @@ class FileFence:
     def __init__(self, connection: Connection, fence: Fence, file: str) -> None:
         self._connection = connection
         self._file = file
+        self._after = fence.after
         self._objects = located(connection, fence)
 
     def check_end(self, statements: Iterable[Statement] = ()) -> None:
@@ -140,7 +141,7 @@ class FileFence:
     def _refuse(self, text: str, example: str, statement: Statement | None = None) -> NoReturn:
         raise ChangesForeignObject(
             text,
-            fix=_FIX.format(file=self._file, what=example),
+            fix=_FIX.format(file=self._file, what=example, after=self._after),
             where=place(statement, first_code(statement.text), self._file) if statement else None,
         )
 

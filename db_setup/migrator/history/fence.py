@@ -37,17 +37,20 @@ class ForeignObject(NamedTuple):
 class Fence(NamedTuple):
     """The files that are fenced, and what they may not change.
 
-    ``oids_hold`` is false where the database is not, or no longer, the one in which the OIDs were read.
+    ``oids_hold`` is false where the database is not, or no longer, the one in which the OIDs were read. ``after`` is
+    the last file that was applied, by which a person can say that the fenced ones are to run; "none" where none was.
     """
 
     files: tuple[FencedFile, ...] = ()
     foreign: tuple[ForeignObject, ...] = ()
     oids_hold: bool = True
+    after: str = "none"
 
     @classmethod
-    def around(cls, pending: Iterable[AppliedMigration], foreign: Iterable[ForeignObject]) -> Self:
+    def around(cls, pending: Iterable[AppliedMigration], foreign: Iterable[ForeignObject], after: str = "none") -> Self:
         """Return the fence around files that are pending, given as the rows that they would have in the history."""
-        return cls(tuple(FencedFile(row.name, row.number, row.checksum) for row in pending), tuple(foreign))
+        files = tuple(FencedFile(row.name, row.number, row.checksum) for row in pending)
+        return cls(files, tuple(foreign), after=after)
 
     def covers(self, name: str, number: str, checksum: str) -> bool:
         """Return whether a pending file is one of the fenced ones, or may be.
@@ -69,10 +72,11 @@ class Fence(NamedTuple):
         objects: dict[str, list[tuple[int, str]]] = {}
         for item in self.foreign:
             objects.setdefault(item.catalog, []).append((item.oid, item.identity))
-        return json.dumps({"files": self.files, "foreign": objects}, ensure_ascii=False)
+        return json.dumps({"files": self.files, "foreign": objects, "after": self.after}, ensure_ascii=False)
 
     @classmethod
     def of_json(cls, stored: Mapping[str, Any], *, oids_hold: bool) -> Self:
         """Return a fence that was stored."""
         foreign = [ForeignObject(catalog, *item) for catalog, items in stored["foreign"].items() for item in items]
-        return cls(tuple(FencedFile(*file) for file in stored["files"]), tuple(foreign), oids_hold)
+        files = tuple(FencedFile(*file) for file in stored["files"])
+        return cls(files, tuple(foreign), oids_hold=oids_hold, after=stored.get("after", "none"))
