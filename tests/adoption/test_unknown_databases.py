@@ -77,6 +77,10 @@ STATES = {
     "a first file with a SET only": State({"001_set.sql": "SET search_path = public;", "002_accounts.sql": REMAKES["001_accounts.sql"].format("text")}, BY_PSQL.format("SELECT 1", "", "text", ""), ("001_set.sql", "002_accounts.sql")),
     "a SET only, and other tables": State({"001_set.sql": "SET search_path = public;", "002_b.sql": B}, "CREATE TABLE other (i int)", mentions="table public.other"),
     "rows only at the end": State({"001_a.sql": A, "002_rows.sql": "INSERT INTO a VALUES (1);"}, A, ("001_a.sql", "002_rows.sql"), mentions="check whether the data is there"),
+    "rows only in the middle": State(
+        {"001_a.sql": A, "002_rows.sql": "INSERT INTO a VALUES (1);", "003_c.sql": C}, A,
+        ("001_a.sql", "002_rows.sql"), "nothing_proven", "002_rows.sql changes no object", "002_rows.sql", ("003_c.sql",),
+    ),
     "an older extension": State({"001_x.sql": "CREATE EXTENSION pg_trgm; CREATE TABLE a (i int);"}, "CREATE EXTENSION pg_trgm VERSION '1.3'; CREATE TABLE a (i int)", ("001_x.sql",)),
     "members of extensions only": State(THREE, "CREATE EXTENSION citext"),
     "other tables only": State(THREE, "CREATE TABLE other (i int)", mentions="table public.other"),
@@ -358,6 +362,14 @@ def test_word_of_a_person_after_a_file_has_run(invoke: Invoke, folder: Folder, d
     assert "baseline --target none; 002_all.sql may then" in caught.value.fix
     invoke({"action": "baseline", "target_revision": "none", "confirm": True})
     assert invoke()["applied_migrations"] == ["002_all.sql"]
+
+
+def test_fence_without_anybody(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Where nobody else has anything, or not in public, the files may change public, and their own default privileges."""
+    folder.write("001_a.sql", A)
+    folder.write("002_p.sql", "REVOKE ALL ON SCHEMA public FROM PUBLIC; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;")
+    database.execute(f"{A} CREATE SCHEMA spare")
+    assert invoke()["applied_migrations"] == ["002_p.sql"]
 
 
 def test_fence_lets_the_files_work_together(invoke: Invoke, folder: Folder, database: Database) -> None:

@@ -201,13 +201,29 @@ def _refusal(found: SearchResult, items: Sequence[Pending]) -> PlanError | None:
     """Return why the files that are not proven to be applied may not run either, if they may not."""
     if found.failure is not None:
         return not_buildable(found.failure, items, items[: found.applied])
-    if found.applied or not found.related:
+    applied, left = items[: found.applied], _numbered(items[found.applied :])
+    if found.unchanging and left:
+        return _unseen(applied, found.unchanging, left)
+    if applied or not found.related:
         return None
     nearest = f"up to {items[found.nearest - 1].migration.name}" if found.nearest else "before the first"
     return NothingProven(
         "the database has tables and no history, and it is not what these files build, up to whichever of them; "
         f"closest is {nearest}: {in_words(found.differences)}",
         fix=_WAYS_OUT,
+        applied=_NOTHING_DONE,
+    )
+
+
+def _unseen(applied: Sequence[Pending], unchanging: int, left: Sequence[Pending]) -> PlanError:
+    """Return the refusal where files of rows come before files that are to be run, and may need the rows."""
+    names = [item.migration.name for item in applied]
+    proven, unseen = names[:-unchanging], names[-unchanging:]
+    return NothingProven(
+        f"{_range(proven)} proven to be applied; {listed(unseen)} changes no object, so whether it is applied does not "
+        f"show, and {left[0].migration.name} comes after it",
+        fix=f"look whether its rows are there; then baseline --target {unseen[-1]} if it is applied, "
+        f"baseline --target {proven[-1]} if it is not",
         applied=_NOTHING_DONE,
     )
 

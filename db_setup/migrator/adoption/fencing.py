@@ -14,7 +14,8 @@ from migrator.planning import Pending
 from migrator.sql import read_text, without_comments
 
 _NEW_ROLE = re.compile(r'\bcreate\s+(?:role|user|group)\s+("(?:[^"]|"")+"|[^\s;("%]+)', re.IGNORECASE)
-_IN_EVERY_DATABASE = frozenset({"pg_authid", "pg_default_acl", "pg_extension"})
+_NOBODY_S = frozenset({"pg_authid", "pg_default_acl", "pg_extension", "pg_namespace"})
+"""Catalogs of what every server has, and of schemas, which are nothing without something in them."""
 _PUBLIC = "schema public"
 
 
@@ -31,6 +32,8 @@ def fence_around(
     foreign = read_foreign(connection, names)
     if not any(map(_is_somebody_s, foreign)):
         return None
+    if not any(" public." in item.identity for item in foreign):
+        foreign = [item for item in foreign if item.identity != _PUBLIC]  # nobody else is in it
     rows = (AppliedMigration(item.migration.name, item.number, item.migration.checksum, "applied") for item in left)
     applied = [item.migration.name for item in items if item not in left]
     numbered = [name for name in applied if not name.startswith(REPEATABLE)]
@@ -39,7 +42,7 @@ def fence_around(
 
 def _is_somebody_s(found: ForeignObject) -> bool:
     """Return whether an object is that of another application, rather than something that every server has."""
-    return found.catalog not in _IN_EVERY_DATABASE and found.identity != _PUBLIC
+    return found.catalog not in _NOBODY_S
 
 
 def roles_made(items: Iterable[Pending]) -> Iterator[str]:

@@ -149,7 +149,8 @@ class Build:
         left_out = f"; {self._suspect}, which is left out there, may make what it needs" if self._suspect else ""
         return ScratchFailed(
             f"{item.migration.name} cannot be built in a scratch database: {error.what}{left_out}",
-            fix="a file that needs data, or a role, which it does not make itself, cannot be verified",
+            fix="a file that needs data, or a role, which it does not make itself, cannot be verified; an extension or "
+            "a schema is made by a first file, such as 000_extensions.sql",
             where=error.where,
             sqlstate=error.sqlstate,
         ).replace(progress=error.progress)
