@@ -12,7 +12,7 @@ from migrator.files import parse_number
 
 from tests.walk.files import LOG, File, file_of
 from tests.walk.not_yet import Step, avoided
-from tests.walk.world import DOWN, FORGET, RECORD, UP, Outcome, World
+from tests.walk.world import BY_A_PERSON, DOWN, FORGET, RECORD, UNDO, UP, Outcome, World
 
 Words = Step
 BASE = "base"
@@ -135,6 +135,8 @@ def choose_rename(world: World, rng: Random) -> Words | None:
 def rename(world: World, name: str, new: str) -> None:
     """Rename a file, its down migration with it."""
     need(name in world.files and new not in world.files)
+    if name.rpartition("/")[0] != new.rpartition("/")[0]:
+        world.is_plain = False  # applied here, and it builds other databases
     world.files[new] = world.files.pop(name)
 
 
@@ -311,7 +313,7 @@ def kill(world: World, action: str, point: int, before: int) -> None:
     """Kill a run with SIGKILL."""
     if action == "repair":
         world.turn += 1
-        world.killed({"action": "repair", "confirm": True}, {FORGET}, point, before=bool(before))
+        world.killed({"action": "repair", "confirm": True}, {FORGET, RECORD}, point, before=bool(before))
     else:
         world.killed(None, {UP, RECORD}, point, before=bool(before))
 
@@ -368,11 +370,12 @@ def repair(world: World) -> Outcome:
     """Have the history take the files as they are."""
     world.turn += 1
     world.is_plain = False
-    outcome = world.run({"action": "repair", "confirm": True}, {FORGET})
+    outcome = world.run({"action": "repair", "confirm": True}, {FORGET, RECORD})
     if outcome.body and (found := outcome.body["repaired_migrations"]):
         again, _ = world.look({"action": "repair"})
         assert again is not None
-        assert not again["migrations"], f"repair has left {again['migrations']} after {found}"
+        left = [found for found in again["migrations"] if found["mode"] != "recorded"]  # what may stand for what is gone now
+        assert not left, f"repair has left {left} after {found}"
     return outcome
 
 
@@ -418,14 +421,15 @@ def lose_history(world: World) -> None:
 
 
 def choose_baseline(world: World, rng: Random) -> Words | None:
-    """Any file, or none, where nothing is recorded."""
+    """Any file, or none, where nothing is recorded, or something that was not run."""
     names = [name for name in world.here() if not name.startswith("repeatable/")]
-    return (rng.choice(["none", "head", *names]),) if not world.rows else None
+    possible = not world.rows or any(row.mode in BY_A_PERSON for row in world.rows.values())
+    return (rng.choice(["none", "head", *names]),) if possible else None
 
 
 def baseline(world: World, target: str) -> None:
     """Record files up to one as applied, as a person says, or none; what is not recorded is to be run."""
-    outcome = world.run({"action": "baseline", "target_revision": target, "confirm": True}, {RECORD})
+    outcome = world.run({"action": "baseline", "target_revision": target, "confirm": True}, {RECORD, UNDO})
     if outcome.body:
         for file in set(world.lives) - set(world.rows):
             world.gave_up(file)

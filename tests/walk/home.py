@@ -103,6 +103,9 @@ def put_back(world: World, row: Row) -> None:
 
 def _history(going: _Home, error: DbSetupError) -> None:
     world, what = going.world, error.what
+    if new := [name for name in world.here() if f"{name} is new, and repair has forgotten" in what]:
+        _forgotten(going, new)
+        return
     rows = [row for row in world.rows.values() if f"{row.name} is applied" in what or f"{row.name} was edited" in what]
     by_hand = "by hand" in what
     if not rows and not by_hand:
@@ -125,6 +128,22 @@ def _history(going: _Home, error: DbSetupError) -> None:
             put_back(world, row)
 
 
+def _forgotten(going: _Home, new: list[str]) -> None:
+    """Record what may be there as applied, or have it run as a new file."""
+    if going.way == "repair":
+        repair(going.world)
+        return
+    for name in new:
+        to_the_end(going.world, name)
+
+
+def to_the_end(world: World, name: str) -> None:
+    """Give a file the next free number."""
+    place, slash, _ = name.rpartition("/")
+    new = f"{place}{slash}{named(world, next_number(world), f'f{file_of(name)}')}"
+    world.files[new] = world.files.pop(name)
+
+
 def _duplicate(going: _Home, error: DbSetupError) -> None:
     """Give the pending files whose number is taken the next free ones."""
     world = going.world
@@ -135,8 +154,7 @@ def _duplicate(going: _Home, error: DbSetupError) -> None:
         if not number_of(name) or file_of(name) in world.rows:
             continue
         if number_of(name) in taken:
-            place, slash, _ = name.rpartition("/")
-            world.files[f"{place}{slash}{named(world, next_number(world), f'f{file_of(name)}')}"] = world.files.pop(name)
+            to_the_end(world, name)
             moved = True
         taken.add(number_of(name))
     if not moved:
@@ -151,7 +169,7 @@ def _failed(going: _Home, error: DbSetupError) -> None:
         return
     file = world.files[name]
     exists = error.sqlstate == "42P07"
-    if exists and file.form == "strict" and not world.life(file.file).up:
+    if exists and file.form == "strict" and (file.file in world.forgotten or not world.life(file.file).up):
         world.files[name] = file._replace(form="lenient")
     elif file.broken >= 0 and not exists:
         world.files[name] = file._replace(broken=-1)
@@ -208,6 +226,16 @@ def _changed_steps(going: _Home, error: DbSetupError) -> None:
     raise DeadEnd(f"no step that is done was changed:\n{error}")
 
 
+def _not_buildable(going: _Home, error: DbSetupError) -> None:
+    """Correct the statement that fails; what cannot be known is said."""
+    name = error.where.file if error.where else ""
+    file = going.world.files.get(name)
+    if file and file.broken >= 0:
+        going.world.files[name] = file._replace(broken=-1)
+    else:
+        _say_what_is_applied(going, error)
+
+
 def _say_what_is_applied(going: _Home, error: DbSetupError) -> None:
     """Record what a person knows to be applied; what is not goes behind it."""
     world = going.world
@@ -218,8 +246,7 @@ def _say_what_is_applied(going: _Home, error: DbSetupError) -> None:
     done = [name for name in names if world.life(file_of(name)).up]
     for name in names[: names.index(done[-1])] if done else ():
         if name not in done:
-            place, slash, _ = name.rpartition("/")
-            world.files[f"{place}{slash}{named(world, next_number(world), f'f{file_of(name)}')}"] = world.files.pop(name)
+            to_the_end(world, name)
     world.write()
     baseline(world, done[-1] if done else "none")
 
@@ -234,5 +261,5 @@ _FIXES: dict[str, Callable[[_Home, DbSetupError], None]] = {
     "unknown_target": _cannot_stay,
     "changed_steps": _changed_steps,
     "nothing_proven": _say_what_is_applied,
-    "scratch_failed": _say_what_is_applied,
+    "not_buildable": _not_buildable,
 }
