@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from migrator.errors import DbSetupError
 
-from tests.walk.actions import BASE, baseline, migrate, named, next_number, number_of, repair, rollback
+from tests.walk.actions import BASE, baseline, migrate, named, next_number, number_of, repair, resolve, rollback
 from tests.walk.files import down_of, file_of
 from tests.walk.world import Row, World
 
@@ -76,12 +76,22 @@ def home(world: World, way: str) -> None:
 def _not_ahead(going: _Home) -> None:
     """Take the newer files, or roll back what is newer."""
     rows = going.world.missing()
-    assert rows, "the database is said to be ahead of the files, and no file is missing"
+    if not rows:  # a text that the history has had before
+        names = going.world.newer_texts()
+        assert names, "the database is said to be ahead of the files, and no file is missing, no text an earlier one"
+        for name in names:
+            file = going.world.files[name]
+            going.world.files[name] = file._replace(tail=file.tail + 1 + max(_tails(going.world, file.file)))
+        return
     if going.way == "back":
         _back_below(going, rows[0])
     else:
         for row in rows:
             put_back(going.world, row)
+
+
+def _tails(world: World, file: int) -> list[int]:
+    return [text.tail for text in world.texts.values() if text.file == file]
 
 
 def _back_below(going: _Home, row: Row) -> None:
@@ -106,6 +116,10 @@ def _history(going: _Home, error: DbSetupError) -> None:
     if new := [name for name in world.here() if f"{name} is new, and repair has forgotten" in what]:
         _forgotten(going, new)
         return
+    half = [row for row in world.rows.values() if f"{row.name} is applied in part, and is for another environment" in what]
+    if half:
+        _for_another_environment(going, half[0])
+        return
     rows = [row for row in world.rows.values() if f"{row.name} is applied" in what or f"{row.name} was edited" in what]
     by_hand = "by hand" in what
     if not rows and not by_hand:
@@ -126,6 +140,18 @@ def _history(going: _Home, error: DbSetupError) -> None:
     else:
         for row in rows:
             put_back(world, row)
+
+
+def _for_another_environment(going: _Home, row: Row) -> None:
+    """Have a file brought to its end in its own environment, or roll it back."""
+    world, file = going.world, going.world.files[row.name]
+    if going.way == "back":
+        _back_below(going, row)
+        return
+    own = world.environment
+    world.environment = file.environment or row.name.split("/")[1]
+    home(world, going.way)
+    world.environment = own
 
 
 def _forgotten(going: _Home, new: list[str]) -> None:
@@ -236,6 +262,21 @@ def _not_buildable(going: _Home, error: DbSetupError) -> None:
         _say_what_is_applied(going, error)
 
 
+def _not_its_own(going: _Home, error: DbSetupError) -> None:
+    """Change the statement that nothing can watch."""
+    name = error.where.file if error.where else ""
+    file = going.world.files.get(name)
+    if file is None or file.form != "asked":
+        raise DeadEnd(f"changes nothing that is not its own:\n{error}")
+    going.world.files[name] = file._replace(form="marked")
+
+
+def _undecided(going: _Home, error: DbSetupError) -> None:
+    """Say what the step has done."""
+    if not resolve(going.world):
+        raise DeadEnd(f"no step can be answered for:\n{error}")
+
+
 def _say_what_is_applied(going: _Home, error: DbSetupError) -> None:
     """Record what a person knows to be applied; what is not goes behind it."""
     world = going.world
@@ -262,4 +303,6 @@ _FIXES: dict[str, Callable[[_Home, DbSetupError], None]] = {
     "changed_steps": _changed_steps,
     "nothing_proven": _say_what_is_applied,
     "not_buildable": _not_buildable,
+    "step_undecided": _undecided,
+    "changes_foreign_object": _not_its_own,
 }
