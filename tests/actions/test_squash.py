@@ -143,6 +143,23 @@ def test_forgotten_file_that_comes_back(invoke: Invoke, two: Folder, database: D
     assert (invoke()["applied_migrations"], rows(database)) == ([], [(1,), (2,)])
 
 
+def test_forgotten_file_that_comes_back_after_another(invoke: Invoke, two: Folder, database: Database) -> None:
+    """It is not run either where repair has recorded another file in its place meanwhile."""
+    text = (two.path / "002_b.sql").read_text()
+    two.write("003_c.sql", "CREATE TABLE c (i int);")
+    invoke()
+    (two.path / "002_b.sql").unlink()
+    invoke(REPAIR)
+    two.write("002_other.sql", "CREATE TABLE other (i int);")
+    assert invoke(REPAIR)["repaired_migrations"] == ["002_other.sql"]
+    two.write("002_b.sql", f"DROP TABLE IF EXISTS b;\n{text}")
+    (two.path / "002_other.sql").rename(two.path / "004_other.sql")
+    with pytest.raises(InconsistentHistory, match=r"002_b\.sql is new, and repair has forgotten 002_b\.sql"):
+        invoke()
+    assert rows(database) == [(1,), (2,)]
+    assert invoke(REPAIR)["state"] == "up_to_date"
+
+
 def test_history_of_a_failed_first_run(invoke: Invoke, folder: Folder, database: Database) -> None:
     """The empty tables that a failed first run leaves are no history: the next one compares as the first did."""
     folder.write("001_a.sql", "SELECT 1 / 0;")

@@ -21,6 +21,7 @@ def row(name: str, number: str = "") -> AppliedMigration:
 
 BACK, FORGET = "rollback", "repair"
 SQUASHED = (FORGET, {"001_a.sql": "001", "002_b.sql": "002"})
+SETTLED = (FORGET, {"001_a.sql": None, "002_b.sql": None})
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ SQUASHED = (FORGET, {"001_a.sql": "001", "002_b.sql": "002"})
         ([(FORGET, {"a.sql": "001"}), (BACK, {"a.sql": "002"})], {"a.sql": "002"}, {}),
         ([(BACK, {"a.sql": "001"}), (FORGET, {"a.sql": "002"})], {}, {"a.sql": "002"}),
         ([(BACK, {"a.sql": "001"}), (BACK, {"a.sql": "003"})], {"a.sql": "003"}, {}),
-        ([SQUASHED, (FORGET, {"001_a.sql": None, "002_b.sql": None})], {}, {}),
+        ([SQUASHED, SETTLED], {}, {}),
         ([(BACK, {"here.sql": "001"}), (FORGET, {"here.sql": "001"})], {}, {}),
     ],
 )  # fmt: skip
@@ -52,6 +53,8 @@ def test_last_removal_counts(runs: Removals, rolled_back: dict[str, str], forgot
         (["all.sql"], [SQUASHED], []),
         (["a.sql"], [(FORGET, {"a.sql": "001"})], ["a.sql"]),
         (["001_all.sql"], [(BACK, {"001_a.sql": "001"})], []),
+        (["001_a.sql", "001.5_new.sql"], [SQUASHED, SETTLED], ["001_a.sql"]),
+        (["001_a.sql"], [SQUASHED, SETTLED, (BACK, {"001_a.sql": "001"})], []),
         (["001_all.sql"], [SQUASHED, (BACK, {"001_all.sql": "001"})], []),
     ],
 )  # fmt: skip

@@ -38,7 +38,7 @@ class File(NamedTuple):
     @property
     def is_stepwise(self) -> bool:
         """Whether it is run step by step."""
-        return self.form in {"steps", "marked", "views"}
+        return self.form in {"steps", "marked", "views", "asked"}
 
     @property
     def notes(self) -> tuple[int, ...]:
@@ -51,7 +51,7 @@ class File(NamedTuple):
         pieces = self._pieces()
         if self.broken >= 0:
             pieces.insert(min(self.broken, len(pieces)), _FAILS)
-        directives = ["-- db_setup: no-transaction"] if self.form in {"marked", "views"} else []
+        directives = ["-- db_setup: no-transaction"] if self.form in {"marked", "views", "asked"} else []
         directives += [f"-- db_setup: env={self.environment}"] if self.environment else []
         return "\n".join([*directives, *pieces, f"-- tail {self.tail}", ""])
 
@@ -70,12 +70,16 @@ class File(NamedTuple):
         """What the history has of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def notes_of(self, steps: int) -> set[int]:
-        """Return the notes that the first steps of a stepwise file leave."""
+    def notes_of(self, steps: int) -> list[set[int]]:
+        """Return the notes that the first steps of a stepwise file leave, also with a next one that commits by itself."""
         pieces = self._pieces()
         if self.broken >= 0:
             pieces.insert(min(self.broken, len(pieces)), _FAILS)
-        return {note for note in self.notes if any(f"'+{self.file}.{note}'" in piece for piece in pieces[:steps])}
+        lengths = [steps, *([steps + 1] if pieces[steps : steps + 1] and pieces[steps].startswith("DO") else [])]
+        return [
+            {note for note in self.notes if any(f"'+{self.file}.{note}'" in piece for piece in pieces[:length])}
+            for length in lengths
+        ]
 
     def _pieces(self) -> list[str]:
         table, head = f"t{self.file}", f"/* head {self.head} */"
@@ -94,9 +98,13 @@ class File(NamedTuple):
             "steps": f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {table}_who ON {table} (who);",
             "marked": f"ANALYZE {table};",
             "views": "VACUUM walk_log;",
+            "asked": f"ANALYZE {table};",
         }[self.form]
         block = f"BEGIN; {_note(f'+{self.file}.2')} ANALYZE walk_log; COMMIT;"
-        return [create, _note(f"+{self.file}.0"), middle, _note(f"+{self.file}.1"), block, "VACUUM walk_log;"]
+        second = _note(f"+{self.file}.1")
+        if self.form == "asked":  # nothing but the note shows a person whether it has committed
+            second = f"DO $$ BEGIN {second} COMMIT; END $$;"
+        return [create, _note(f"+{self.file}.0"), middle, second, block, "VACUUM walk_log;"]
 
     @property
     def down_text(self) -> str:

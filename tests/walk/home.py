@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from migrator.errors import DbSetupError
 
-from tests.walk.actions import BASE, baseline, migrate, named, next_number, number_of, repair, rollback
+from tests.walk.actions import BASE, baseline, migrate, named, next_number, number_of, repair, resolve, rollback
 from tests.walk.files import down_of, file_of
 from tests.walk.world import Row, World
 
@@ -76,12 +76,22 @@ def home(world: World, way: str) -> None:
 def _not_ahead(going: _Home) -> None:
     """Take the newer files, or roll back what is newer."""
     rows = going.world.missing()
-    assert rows, "the database is said to be ahead of the files, and no file is missing"
+    if not rows:  # a text that the history has had before
+        names = going.world.newer_texts()
+        assert names, "the database is said to be ahead of the files, and no file is missing, no text an earlier one"
+        for name in names:
+            file = going.world.files[name]
+            going.world.files[name] = file._replace(tail=file.tail + 1 + max(_tails(going.world, file.file)))
+        return
     if going.way == "back":
         _back_below(going, rows[0])
     else:
         for row in rows:
             put_back(going.world, row)
+
+
+def _tails(world: World, file: int) -> list[int]:
+    return [text.tail for text in world.texts.values() if text.file == file]
 
 
 def _back_below(going: _Home, row: Row) -> None:
@@ -103,6 +113,13 @@ def put_back(world: World, row: Row) -> None:
 
 def _history(going: _Home, error: DbSetupError) -> None:
     world, what = going.world, error.what
+    if new := [name for name in world.here() if f"{name} is new, and repair has forgotten" in what]:
+        _forgotten(going, new)
+        return
+    half = [row for row in world.rows.values() if f"{row.name} is applied in part, and is for another environment" in what]
+    if half:
+        _for_another_environment(going, half[0])
+        return
     rows = [row for row in world.rows.values() if f"{row.name} is applied" in what or f"{row.name} was edited" in what]
     by_hand = "by hand" in what
     if not rows and not by_hand:
@@ -125,6 +142,34 @@ def _history(going: _Home, error: DbSetupError) -> None:
             put_back(world, row)
 
 
+def _for_another_environment(going: _Home, row: Row) -> None:
+    """Have a file brought to its end in its own environment, or roll it back."""
+    world, file = going.world, going.world.files[row.name]
+    if going.way == "back":
+        _back_below(going, row)
+        return
+    own = world.environment
+    world.environment = file.environment or row.name.split("/")[1]
+    home(world, going.way)
+    world.environment = own
+
+
+def _forgotten(going: _Home, new: list[str]) -> None:
+    """Record what may be there as applied, or have it run as a new file."""
+    if going.way == "repair":
+        repair(going.world)
+        return
+    for name in new:
+        to_the_end(going.world, name)
+
+
+def to_the_end(world: World, name: str) -> None:
+    """Give a file the next free number."""
+    place, slash, _ = name.rpartition("/")
+    new = f"{place}{slash}{named(world, next_number(world), f'f{file_of(name)}')}"
+    world.files[new] = world.files.pop(name)
+
+
 def _duplicate(going: _Home, error: DbSetupError) -> None:
     """Give the pending files whose number is taken the next free ones."""
     world = going.world
@@ -135,8 +180,7 @@ def _duplicate(going: _Home, error: DbSetupError) -> None:
         if not number_of(name) or file_of(name) in world.rows:
             continue
         if number_of(name) in taken:
-            place, slash, _ = name.rpartition("/")
-            world.files[f"{place}{slash}{named(world, next_number(world), f'f{file_of(name)}')}"] = world.files.pop(name)
+            to_the_end(world, name)
             moved = True
         taken.add(number_of(name))
     if not moved:
@@ -151,7 +195,7 @@ def _failed(going: _Home, error: DbSetupError) -> None:
         return
     file = world.files[name]
     exists = error.sqlstate == "42P07"
-    if exists and file.form == "strict" and not world.life(file.file).up:
+    if exists and file.form == "strict" and (file.file in world.forgotten or not world.life(file.file).up):
         world.files[name] = file._replace(form="lenient")
     elif file.broken >= 0 and not exists:
         world.files[name] = file._replace(broken=-1)
@@ -208,6 +252,31 @@ def _changed_steps(going: _Home, error: DbSetupError) -> None:
     raise DeadEnd(f"no step that is done was changed:\n{error}")
 
 
+def _not_buildable(going: _Home, error: DbSetupError) -> None:
+    """Correct the statement that fails; what cannot be known is said."""
+    name = error.where.file if error.where else ""
+    file = going.world.files.get(name)
+    if file and file.broken >= 0:
+        going.world.files[name] = file._replace(broken=-1)
+    else:
+        _say_what_is_applied(going, error)
+
+
+def _not_its_own(going: _Home, error: DbSetupError) -> None:
+    """Change the statement that nothing can watch."""
+    name = error.where.file if error.where else ""
+    file = going.world.files.get(name)
+    if file is None or file.form != "asked":
+        raise DeadEnd(f"changes nothing that is not its own:\n{error}")
+    going.world.files[name] = file._replace(form="marked")
+
+
+def _undecided(going: _Home, error: DbSetupError) -> None:
+    """Say what the step has done."""
+    if not resolve(going.world):
+        raise DeadEnd(f"no step can be answered for:\n{error}")
+
+
 def _say_what_is_applied(going: _Home, error: DbSetupError) -> None:
     """Record what a person knows to be applied; what is not goes behind it."""
     world = going.world
@@ -218,8 +287,7 @@ def _say_what_is_applied(going: _Home, error: DbSetupError) -> None:
     done = [name for name in names if world.life(file_of(name)).up]
     for name in names[: names.index(done[-1])] if done else ():
         if name not in done:
-            place, slash, _ = name.rpartition("/")
-            world.files[f"{place}{slash}{named(world, next_number(world), f'f{file_of(name)}')}"] = world.files.pop(name)
+            to_the_end(world, name)
     world.write()
     baseline(world, done[-1] if done else "none")
 
@@ -234,5 +302,7 @@ _FIXES: dict[str, Callable[[_Home, DbSetupError], None]] = {
     "unknown_target": _cannot_stay,
     "changed_steps": _changed_steps,
     "nothing_proven": _say_what_is_applied,
-    "scratch_failed": _say_what_is_applied,
+    "not_buildable": _not_buildable,
+    "step_undecided": _undecided,
+    "changes_foreign_object": _not_its_own,
 }

@@ -23,12 +23,13 @@ from tests.plugins.crashes import Run, Runs
 from tests.plugins.databases import Database
 from tests.plugins.runs import Body, Invoke
 from tests.plugins.waiting import wait_until
-from tests.walk.files import File, file_of, names_in, runs_in, write
+from tests.walk.files import LOG, File, file_of, names_in, runs_in, write
 
 BY_A_PERSON = {"adopted", "baseline", "imported"}
 """The modes of rows for files that were not run by the run that recorded them."""
-UP, DOWN, RECORD, FORGET = "up", "down", "record", "forget"
-"""What an action may do: run files, roll them back, record what it has not run, forget what is recorded."""
+UP, DOWN, RECORD, FORGET, UNDO = "up", "down", "record", "forget", "undo"
+"""What an action may do: run files, roll them back, record what it has not run, forget files that are gone, or what was
+recorded before without being run."""
 _ROWS = "SELECT name, number, checksum, state, mode, steps, run_id FROM db_setup.history ORDER BY position"
 _NOTES = "SELECT id, note FROM walk_log WHERE id > %s ORDER BY id"
 _OTHERS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -95,6 +96,8 @@ class World:
         self.notes: dict[int, set[int]] = {}
         self.environment = ""
         self.lives: dict[int, Life] = {}
+        self.forgotten: dict[int, Row] = {}
+        """What repair has forgotten, and no run has settled: such a file comes back under the next free number only."""
         self.customers: dict[int, set[str]] = {}
         self.rows: dict[int, Row] = {}
         self.packages: list[Package] = []
@@ -185,9 +188,15 @@ class World:
         rows = (row for row in self.rows.values() if not row.name.startswith("repeatable/"))
         return [row for row in rows if row.file not in here and row.name not in self.files]
 
+    def newer_texts(self) -> list[str]:
+        """Return the repeatable files that the history knows with another text than these have."""
+        here = self.here()
+        return [row.name for row in self.rows.values() if row.name in here and row.name.startswith("repeatable/") and row.checksum != here[row.name].checksum]
+
     def left_out(self) -> list[str]:
-        """Return the files that are applied, and that an edit has made files of another environment."""
-        applied = {name: self.texts.get(self.rows[file.file].checksum) for name, file in self.files.items() if file.file in self.rows}
+        """Return the numbered files that are applied, and that an edit has made files of another environment."""
+        rows = ((name, self.rows[file.file]) for name, file in self.files.items() if file.file in self.rows and not file.is_repeatable)
+        applied = {name: self.texts.get(row.checksum) for name, row in rows}
         here = self.here()
         return [name for name, text in applied.items() if text and name not in here and runs_in(name, text, self.environment)]
 
@@ -217,12 +226,11 @@ class World:
             there = {who for (who,) in self.query(f"SELECT who FROM t{file}")}
             assert expected <= there, f"rows of customers are lost from t{file}: {sorted(expected - there)}"
 
-    def gave_up(self, file: int, form: str = "anew") -> None:
+    def gave_up(self, file: int) -> None:
         """Note that a person lets a file run again: nothing counts that it has done."""
         self.is_plain = False
         self.lives.pop(file, None)
-        if form == "anew":
-            self.customers.pop(file, None)
+        self.customers.pop(file, None)
 
     # ---- runs
 
@@ -311,6 +319,9 @@ class _Step:
         life, before, after = self._world.life(self._file), self._before, self._after
         if self._begins_anew():
             life.up.clear()
+        if ups and self._file in self._world.forgotten:
+            self._runs_again()
+            life = self._world.life(self._file)
         self._add(life.up, ups, UP, allowed)
         self._add(life.down, downs, DOWN, allowed)
         if life.down:
@@ -321,7 +332,7 @@ class _Step:
             self._has_gone(life, allowed)
         elif before is None or (before.state, before.run_id) != (after.state, after.run_id):
             self._is_there(life, after, allowed)
-        if ups and after and after.state == "running":
+        if after and after.state == "running" and (ups or before is None or before.steps != after.steps):
             life.text = self._text
         if before and after and (before.name != after.name or after.state == "reverting"):
             self._world.turn += 1
@@ -332,6 +343,14 @@ class _Step:
         if not self._name.startswith("repeatable/") or (after and after.mode in BY_A_PERSON):
             return False
         return before is None or after is None or before.checksum != after.checksum
+
+    def _runs_again(self) -> None:
+        """Fail where a file that repair has forgotten is run again, unless a person has given it a higher number."""
+        world = self._world
+        row = world.forgotten.pop(self._file)
+        if not row.name.startswith("repeatable/"):
+            assert self._name != row.name, f"{self._name} was forgotten by repair, and has run again"
+        world.gave_up(self._file)
 
     def _add(self, done: set[int], notes: list[int], what: str, allowed: AbstractSet[str]) -> None:
         assert not notes or what in allowed, f"{self._name} was run {what}, and nobody has asked for it"
@@ -348,23 +367,28 @@ class _Step:
             assert life.down == world.notes[self._file], f"{before.name} counts as rolled back, and only {life.down} of it was"
             world.lives.pop(self._file)
             return
+        if UNDO in allowed and before.mode in BY_A_PERSON:
+            world.gave_up(self._file)
+            return
         assert FORGET in allowed, f"the row of {before.name} is lost"
         assert self._text is None or world.name_of(self._file) != before.name, f"the row of {before.name} is lost, its file is there"
-        world.gave_up(self._file)
+        world.forgotten[self._file] = before
+        world.is_plain = False
 
     def _is_there(self, life: Life, after: Row, allowed: AbstractSet[str]) -> None:
         world, notes = self._world, self._world.notes[self._file]
         if after.state == "applied" and after.mode in BY_A_PERSON and (self._before is None):
             assert RECORD in allowed, f"{after.name} was recorded, and nobody has asked for it"
             world.turn += 1
-            if after.mode == "baseline":
+            if after.mode == "baseline" or self._file == LOG:  # that its table is there is all that it leaves
                 life.up |= notes
-                world.is_plain = False
+                world.is_plain = world.is_plain and after.mode != "baseline"
+            world.forgotten.pop(self._file, None)
             assert life.up == notes, f"{after.name} was recorded as {after.mode}, and has not run"
         elif after.state == "applied":
             assert life.up == notes, f"{after.name} is recorded as applied, and only {sorted(life.up)} of it have run"
         elif after.state == "running" and self._text:
-            assert life.up == self._text.notes_of(after.steps), f"{after.name}: {after.steps} steps recorded, {life.up} have run"
+            assert life.up in self._text.notes_of(after.steps), f"{after.name}: {after.steps} steps recorded, {life.up} have run"
 
 
 def _compare(said: Sequence[str], applied: Sequence[str], answer: str) -> None:

@@ -40,15 +40,19 @@ class Removed(NamedTuple):
         return {name: number for name, number in numbers if number and number not in taken}
 
     def may_replace(self, file: Migration) -> bool:
-        """Return whether a new file may stand for what is forgotten: it is that, or has no higher number."""
-        if not self.forgotten or file.name in self.rolled_back:
+        """Return whether a new file may stand for what is forgotten: it is that, or has no higher number.
+
+        It is that also where another file has taken the place of all that is forgotten: what it made is still there.
+        """
+        if file.name in self.rolled_back:
             return False
-        highest = max(map(parse_number, self.forgotten.values()))
-        return file.name in self.forgotten or (file.number is not None and file.number <= highest)
+        highest = max(map(parse_number, self.forgotten.values()), default=())
+        return file.name in self.replaced or (file.number is not None and file.number <= highest)
 
     def problems(self, names: list[str]) -> list[InconsistentHistory]:
         """Return an error for each new file that may stand for what is forgotten."""
-        forgotten = sorted(self.forgotten, key=lambda name: parse_number(self.forgotten[name]))
+        again = [name for name in names if name in self.replaced and name not in self.forgotten]
+        forgotten = sorted(self.forgotten, key=lambda name: parse_number(self.forgotten[name])) + again
         fix = (
             "if it is to be run, give it the next free number; if it stands for what was forgotten, as after a "
             "squash, repair records it as applied"
