@@ -112,6 +112,7 @@ def put_back(world: World, row: Row) -> None:
 
 
 def _history(going: _Home, error: DbSetupError) -> None:
+    """Do what is said of files that repair has forgotten, of those of another environment, or of all others."""
     world, what = going.world, error.what
     if new := [name for name in world.here() if f"{name} is new, and repair has forgotten" in what]:
         _forgotten(going, new)
@@ -120,6 +121,11 @@ def _history(going: _Home, error: DbSetupError) -> None:
     if half:
         _for_another_environment(going, half[0])
         return
+    _edited_or_missing(going, error)
+
+
+def _edited_or_missing(going: _Home, error: DbSetupError) -> None:
+    world, what = going.world, error.what
     rows = [row for row in world.rows.values() if f"{row.name} is applied" in what or f"{row.name} was edited" in what]
     by_hand = "by hand" in what
     if not rows and not by_hand:

@@ -64,10 +64,10 @@ def goes_too_far(original: Function) -> Function:
 @pytest.mark.parametrize(
     ("place", "name", "plant", "first", "found"),
     [
-        (ApplyRecord, "open", begins_anew, 3, "was run up twice"),
-        (migrator.execution, "work_of", runs_no_late_file, 1, "is recorded as applied, and only [] of it have run"),
-        (migrator.actions.repair, "_changes", loses_a_row, 28, "_f0_log.sql is lost"),
-        (migrator.actions.rollback, "plan_rollback", goes_too_far, 6, "rolled back too much"),
+        (ApplyRecord, "open", begins_anew, 12, "was run up twice"),
+        (migrator.execution, "work_of", runs_no_late_file, 3, "is recorded as applied, and only [] of it have run"),
+        (migrator.actions.repair, "_changes", loses_a_row, 29, "_f0_log.sql is lost"),
+        (migrator.actions.rollback, "plan_rollback", goes_too_far, 14, "rolled back too much"),
     ],
 )
 def test_planted_fault_is_found(
