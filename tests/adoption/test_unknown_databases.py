@@ -82,6 +82,9 @@ STATES = {
         ("001_a.sql", "002_rows.sql"), "nothing_proven", "002_rows.sql changes no object", "002_rows.sql", ("003_c.sql",),
     ),
     "an older extension": State({"001_x.sql": "CREATE EXTENSION pg_trgm; CREATE TABLE a (i int);"}, "CREATE EXTENSION pg_trgm VERSION '1.3'; CREATE TABLE a (i int)", ("001_x.sql",)),
+    "extension that a later file asks for": State(
+        {"001_a.sql": A, "002_x.sql": "CREATE EXTENSION IF NOT EXISTS citext; CREATE TABLE b (i citext);"}, f"CREATE EXTENSION citext; {A}", ("001_a.sql",),
+    ),
     "members of extensions only": State(THREE, "CREATE EXTENSION citext"),
     "other tables only": State(THREE, "CREATE TABLE other (i int)", mentions="table public.other"),
     "later file not buildable": State(
@@ -184,6 +187,19 @@ def test_way_out_of_a_missing_extension(invoke: Invoke, folder: Folder, database
     assert invoke({"action": "verify"})["state"] == "up_to_date"
     assert invoke(DATABASE_URL=make_database().url)["applied_migrations"] == ["000_extensions.sql", "001_a.sql"]
     assert rows(database) == [("Ada",)]
+
+
+def test_way_out_of_a_schema_of_the_path(invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase) -> None:
+    """The same for the schema that the settings of the database name first: it is applied after the files that need it."""
+    state = STATES["search_path of the database, with public behind"]
+    folder.write("001_accounts.sql", state.files["001_accounts.sql"])
+    database.execute(state.database)
+    (warning,) = [text for text in invoke()["warnings"] if "000_schema.sql" in text]
+    folder.write("000_schema.sql", warning.partition("add 000_schema.sql: ")[2])
+    assert invoke()["applied_migrations"] == ["000_schema.sql"]
+    assert invoke({"action": "verify"})["state"] == "up_to_date"
+    database.execute("ALTER TABLE app.accounts ADD COLUMN drift int")
+    assert [item["kind"] for item in invoke({"action": "verify"})["differences"]] != []
 
 
 def test_file_that_makes_the_extension_itself(invoke: Invoke, folder: Folder, database: Database) -> None:

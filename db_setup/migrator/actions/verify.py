@@ -151,6 +151,10 @@ def _beyond(folder: Folder, inspection: Inspection) -> list[str]:
     ]
 
 
+_BuiltInOrder = tuple[Sequence[_Item], Build, Catalog, Catalog | None]
+"""An order of files, the build, its catalog, and that before the first file whose applied text is not known, if any."""
+
+
 class _Found(NamedTuple):
     """What a verification has found: the drift in a sentence, empty for none, and what a new database would do."""
 
@@ -175,6 +179,8 @@ class _Verification:
         """Build the files and compare."""
         order, build, built, known = self._build_first()
         differences = compare(built, live, known=known, unknown=build.unknown)
+        if differences and (other := self._equal_in_order_of_new(order, live)):
+            (order, build, built, known), differences = other, []
         differences, made_outside = made_by(differences, live, self._table_creators())
         _refuse_unknown(build, differences)
         count = f"{len(differences)} difference{'s' * (len(differences) > 1)}"
@@ -218,16 +224,32 @@ class _Verification:
             self._context, self._connection, items, built, own=self._own, others=others
         )
 
-    def _build_first(self) -> tuple[Sequence[_Item], Build, Catalog, Catalog | None]:
+    def _equal_in_order_of_new(self, order: Sequence[_Item], live: Catalog) -> _BuiltInOrder | None:
+        """Return the build in the order of a new database, where that is what there is.
+
+        In what order files were applied that were not run here is not known.
+        """
+        new = self._order_of_new()
+        if new == list(order) or not History(self._connection).not_run_here():
+            return None
+        try:
+            build, built, known = self._build(new)
+        except ScratchFailed:
+            return None  # then the differences of the other order are told
+        return None if compare(built, live, known=known, unknown=build.unknown) else (new, build, built, known)
+
+    def _order_of_new(self) -> list[_Item]:
+        by_name = {item.name: item for item in self._items}
+        order = new_database.order_of_new([item.pending for item in self._items])
+        return [by_name[pending.migration.name] for pending in order]
+
+    def _build_first(self) -> _BuiltInOrder:
         """Build the files in the first order in which they can be built; return the order, and what was built.
 
         A numbered file may need what a repeatable one makes, as it was there when it was applied. Raises ScratchFailed.
         """
-        by_name = {item.name: item for item in self._items}
-        order_of_new = new_database.order_of_new([item.pending for item in self._items])
-        new = [by_name[pending.migration.name] for pending in order_of_new]
         failed: ScratchFailed | None = None
-        for order in dict.fromkeys(map(tuple, (_repeatable_last(self._items), self._items, new))):
+        for order in dict.fromkeys(map(tuple, (_repeatable_last(self._items), self._items, self._order_of_new()))):
             try:
                 return order, *self._build(order)
             except ScratchFailed as error:

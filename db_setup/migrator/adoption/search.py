@@ -324,10 +324,10 @@ class Search:
         """Return the catalog of what was built so far."""
         return self._read_built()
 
-    def live_catalog(self, others: frozenset[Name], *built: Catalog) -> Catalog:
+    def live_catalog(self, others: frozenset[Name], built: Catalog, *later: Catalog) -> Catalog:
         """Return the live catalog, as far as the files have to do with it, without the objects of other names."""
         self.others = others
-        return self._read_live(*built)
+        return self._read_live(built, *later)
 
     def differences_of(self, built: Catalog) -> list[Difference]:
         """Return what differs between the catalog of some of the files and the live database."""
@@ -341,15 +341,20 @@ class Search:
             self._stamp, self._built = stamp, self._comparable(found)
         return self._built
 
-    def _read_live(self, *built: Catalog) -> Catalog:
-        """Return the live catalog, as far as the files have to do with it."""
+    def _read_live(self, built: Catalog, *later: Catalog) -> Catalog:
+        """Return the live catalog, as far as the files have to do with it, to be compared with what some have built.
+
+        ``later`` is what all have built. An extension that only a later file makes, or asks for, may be there before.
+        """
         hidden = tuple(sorted(self._counts.keys() - self.scope.schemas))
         if self._read_last[0] != hidden:
             found = read_catalog(self.live, self._own_roles(), owners=False, hidden=hidden)
             self._read_last = hidden, self._comparable(found)
-        grantees = {_grantee(line) for catalog in built for line in _grant_lines(catalog)} | {"PUBLIC", "nobody"}
+        lines = (line for catalog in (built, *later) for line in _grant_lines(catalog))
+        grantees = {"PUBLIC", "nobody", *map(_grantee, lines)}
         entries = (self._within_scope(entry, grantees) for entry in self._read_last[1].values())
-        return {entry.key: entry for entry in entries if entry is not None}
+        known = (entry for entry in entries if entry is not None)
+        return {entry.key: entry for entry in known if entry.kind != "extension" or entry.key in built}
 
     def _comparable(self, catalog: Catalog) -> Catalog:
         """Return a catalog without what no file makes, and without the versions of extensions, the server's choice."""
@@ -373,8 +378,6 @@ class Search:
         return parts is not None and Name(_plain(parts[1]), kind, _plain(parts[2])) in self.others
 
     def _within_scope(self, entry: CatalogObject, grantees: set[str]) -> CatalogObject | None:
-        if entry.kind == "extension" and _plain(entry.identity) not in self.scope.extensions:
-            return None
         if entry.kind not in _WITH_GRANTEES:
             return entry
         lines = [line for line in entry.definition.splitlines() if _grantee(line) in grantees]
