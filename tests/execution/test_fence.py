@@ -17,7 +17,8 @@ from migrator.database.credentials import from_url
 from migrator.errors import ChangesForeignObject
 from migrator.execution.fence import tables_of
 from migrator.execution.foreign import Name, read_foreign, read_names
-from migrator.history import AppliedMigration, Fence, FencedFile, History
+from migrator.history import AppliedMigration, Fence, History
+from migrator.history.fence import FencedFile
 from migrator.sql import split
 
 from tests.plugins.databases import Database, Dump

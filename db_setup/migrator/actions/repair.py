@@ -173,7 +173,7 @@ def _replacements(connection: Connection, inspection: Inspection) -> list[Change
     evidence = "recorded by repair in place of files that it has forgotten, not verified"
     return [
         Change(
-            AppliedMigration(item.migration.name, item.number, item.migration.checksum, "applied"), "recorded",
+            item.row, "recorded",
             f"{item.migration.name} is new, and may stand for what repair has forgotten: it counts as applied, and is "
             "not run",
             f"{history.record_sql(item.migration.name, item.number, item.migration.checksum, evidence)}; "

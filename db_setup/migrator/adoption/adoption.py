@@ -23,13 +23,11 @@ from migrator.planning import Inspection, Pending, up_to
 
 ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
 
-_FENCED = "the files that are not applied change nothing of it: a run in which one does is rolled back"
 _WAYS_OUT = (
     "adopt shows all differences; write a file that makes them, or change the database, so that it is what some of the "
     'files build; or record what you know: baseline --target N ("none": run all files)'
 )
 _UNCHANGING = "it changes no object, so whether it is applied does not show, and it is taken as applied"
-_BASELINED = "baselined, not verified"
 _NOTHING_DONE = "nothing was run, nothing was recorded"
 
 
@@ -67,7 +65,7 @@ def _unapplied(found: Sequence[UnappliedFile]) -> ContradictoryEvidence:
         f"public.schema_migrations names {names}, and the database has nothing of what is made there: {makes}",
         fix="repair takes over all other names, and the next migrate runs these files; or, if they have run, and what "
         "they made is gone on purpose: baseline --target head",
-        applied="nothing was run, nothing was recorded",
+        applied=_NOTHING_DONE,
     )
 
 
@@ -130,13 +128,7 @@ def _by_claim(
         context.warnings.append(
             f"the database is not what the files that {tool.name} has applied build: {in_words(found.differences)}"
         )
-    if any(found.prerequisites):
-        context.warnings.append(_first_file_missing(found.prerequisites))
-    details = {
-        "not_compared": list(found.not_compared),
-        "not_verifiable": list(found.not_verifiable),
-        **difference_fields(found.differences),
-    }
+    details = _details(context, found)
     rows = _rows(AdoptedFile(item, evidence[item.migration.name]) for item in found.applied)
     left = sorted((*found.unapplied, *rest), key=lambda item: item.order)
     fence = fence_around(connection, items, left, found.made)
@@ -171,16 +163,21 @@ def _by_search(context: RunContext, connection: Connection, items: Sequence[Pend
     unchanging = {item.migration.name for item in applied[found.applied - found.unchanging :]}
     if unchanging:
         context.warnings.append(f"{listed(sorted(unchanging))}: {_UNCHANGING}; check whether the data is there")
+    details = _details(context, found)
+    rows = _rows(_with_evidence(applied, unchanging))
+    fence = fence_around(connection, items, items[found.applied :], found.made)
+    return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_refusal(found, items))
+
+
+def _details(context: RunContext, found: Claim | SearchResult) -> dict[str, Any]:
+    """Return what the answer says of a comparison, and warn where the folder builds no new database."""
     if any(found.prerequisites):
         context.warnings.append(_first_file_missing(found.prerequisites))
-    details = {
+    return {
         "not_compared": list(found.not_compared),
         "not_verifiable": list(found.not_verifiable),
         **difference_fields(found.differences),
     }
-    rows = _rows(_with_evidence(applied, unchanging))
-    fence = fence_around(connection, items, items[found.applied :], found.made)
-    return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_refusal(found, items))
 
 
 def _first_file_missing(prerequisites: Prerequisites) -> str:
@@ -256,10 +253,7 @@ def _range(names: Sequence[str]) -> str:
 
 
 def _rows(files: Iterable[AdoptedFile]) -> tuple[tuple[AppliedMigration, str], ...]:
-    return tuple(
-        (AppliedMigration(item.migration.name, item.number, item.migration.checksum, "applied"), text)
-        for item, text in files
-    )
+    return tuple((item.row, text) for item, text in files)
 
 
 def _lifts_fence(adoption: Adoption) -> bool:

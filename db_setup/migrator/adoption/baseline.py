@@ -13,7 +13,7 @@ from migrator.adoption.adoption import BASELINE, Adoption
 from migrator.context import RunContext
 from migrator.database import Connection
 from migrator.files import REPEATABLE, Folder
-from migrator.history import NONE, AppliedMigration, History
+from migrator.history import NONE, History
 from migrator.planning import Inspection, Pending, match, up_to
 
 _EVIDENCE = "baselined, not verified"
@@ -34,15 +34,11 @@ def baseline(context: RunContext, folder: Folder, connection: Connection, inspec
     unknown |= {row.name for row in inspection.imported}
     here = {file.name for file in (*folder.files, *folder.repeatable)}
     beyond = here - names if target == NONE else {item.migration.name for item in items} - names
-    rows = tuple((_row(item), _EVIDENCE) for item in wanted if item.migration.name in unknown)
+    rows = tuple((item.row, _EVIDENCE) for item in wanted if item.migration.name in unknown)
     forgotten = tuple(name for name in known if name in beyond)
     nothing_said = target == NONE and not inspection.history.applied and not inspection.history.none_applied
     fenced = inspection.history.exists and history.read_fence() is not None
     return Adoption(BASELINE, rows, forgotten, target) if rows or forgotten or nothing_said or fenced else None
-
-
-def _row(item: Pending) -> AppliedMigration:
-    return AppliedMigration(item.migration.name, item.number, item.migration.checksum, "applied")
 
 
 def _numbered(folder: Folder, inspection: Inspection) -> Sequence[Pending]:

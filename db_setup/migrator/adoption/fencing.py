@@ -9,7 +9,7 @@ from migrator.adoption.fingerprint import Name
 from migrator.database import Connection
 from migrator.execution import read_foreign
 from migrator.files import REPEATABLE, Migration
-from migrator.history import NONE, AppliedMigration, Fence, ForeignObject
+from migrator.history import NONE, Fence, ForeignObject
 from migrator.planning import Pending
 from migrator.sql import read_text, without_comments
 
@@ -34,10 +34,9 @@ def fence_around(
         return None
     if not any(" public." in item.identity for item in foreign):
         foreign = [item for item in foreign if item.identity != _PUBLIC]  # nobody else is in it
-    rows = (AppliedMigration(item.migration.name, item.number, item.migration.checksum, "applied") for item in left)
     applied = [item.migration.name for item in items if item not in left]
     numbered = [name for name in applied if not name.startswith(REPEATABLE)]
-    return Fence.around(rows, foreign, numbered[-1] if numbered else NONE)
+    return Fence.around((item.row for item in left), foreign, numbered[-1] if numbered else NONE)
 
 
 def _is_somebody_s(found: ForeignObject) -> bool:

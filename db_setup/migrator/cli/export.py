@@ -16,7 +16,7 @@ from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
 from migrator.execution import StepwiseRun, rows_sql
 from migrator.formatting import counted
-from migrator.history import SCHEMA, AppliedMigration, ApplyRecord, History, Record, RunLock
+from migrator.history import SCHEMA, ApplyRecord, History, Record, RunLock
 from migrator.planning import Inspection, Pending, inspect
 from migrator.scripts import STEPWISE, Script, read_scripts, terminated
 from migrator.sql import Statement
@@ -244,9 +244,7 @@ class _Export:
         return _CHECK.format(count=len(rows), rows=", ".join(rows), known=known, schema=SCHEMA)
 
     def _file(self, item: Pending, script: Script) -> None:
-        migration = item.migration
-        row = AppliedMigration(migration.name, item.number, migration.checksum, "applied", earlier=item.earlier)
-        record = ApplyRecord(row, script.mode, RUN_ID, script.down)
+        record = ApplyRecord(item.row, script.mode, RUN_ID, script.down)
         if script.mode == STEPWISE:
             _ScriptRun(self._tape, script, record, self._ask).apply()
             return

@@ -17,24 +17,20 @@ from migrator.lazy import late
 if TYPE_CHECKING:
     from migrator.execution.checks import check_within, rows_sql
     from migrator.execution.fence import FileFence
-    from migrator.execution.foreign import read_foreign, read_names
-    from migrator.execution.indexes import IndexBuild
+    from migrator.execution.foreign import read_foreign
 else:
     __getattr__ = late(
         __name__,
         {
             "FileFence": "fence",
-            "IndexBuild": "indexes",
             "check_within": "checks",
             "read_foreign": "foreign",
-            "read_names": "foreign",
             "rows_sql": "checks",
         },
     )
 
 __all__ = [
     "FileFence",
-    "IndexBuild",
     "Runner",
     "StepwiseRun",
     "Supervision",
@@ -43,7 +39,6 @@ __all__ = [
     "check_within",
     "needs_steps",
     "read_foreign",
-    "read_names",
     "retry_on_lost_connection",
     "rows_sql",
     "run_statement",

@@ -24,7 +24,7 @@ from migrator.events import Listener
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
 from migrator.execution.supervision import STATEMENT_TIMEOUT_SLACK, Supervision
 from migrator.execution.transaction import Transaction
-from migrator.history import AppliedMigration, ApplyRecord, Assertion, Record
+from migrator.history import ApplyRecord, Assertion, Record
 from migrator.planning import Pending
 from migrator.report import ReportedMigration
 from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
@@ -72,8 +72,7 @@ def work_of(pending: Pending, script: Script, run_id: int, fence: Fence | None =
     """Return the work of applying a pending file in a run; ``fence`` is that of the database."""
     migration = pending.migration
     fenced = fence is not None and fence.covers(migration.name, pending.number, migration.checksum)
-    row = AppliedMigration(migration.name, pending.number, migration.checksum, "applied", earlier=pending.earlier)
-    record = ApplyRecord(row, script.mode, run_id, script.down)
+    record = ApplyRecord(pending.row, script.mode, run_id, script.down)
     return Work(pending, script, record, fence if fenced else None)
 
 

@@ -17,7 +17,7 @@ from migrator.lazy import late
 
 if TYPE_CHECKING:
     from migrator.history.assertion import Assertion
-    from migrator.history.fence import Fence, FencedFile, ForeignObject
+    from migrator.history.fence import Fence, ForeignObject
     from migrator.history.hash_chain import TamperedRow
     from migrator.history.history import History
     from migrator.history.records import ApplyRecord, Record, StepProgress
@@ -30,7 +30,6 @@ else:
             "ApplyRecord": "records",
             "Assertion": "assertion",
             "Fence": "fence",
-            "FencedFile": "fence",
             "ForeignObject": "fence",
             "History": "history",
             "Record": "records",
@@ -49,7 +48,6 @@ __all__ = [
     "ApplyRecord",
     "Assertion",
     "Fence",
-    "FencedFile",
     "ForeignObject",
     "History",
     "HistorySnapshot",

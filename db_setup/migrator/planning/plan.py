@@ -68,6 +68,12 @@ class Pending(NamedTuple):
         """Return the key that pending files are applied by."""
         return parse_number(self.number), self.migration.name
 
+    @property
+    def row(self) -> AppliedMigration:
+        """Return the row that records the file once it is applied."""
+        file = self.migration
+        return AppliedMigration(file.name, self.number, file.checksum, "applied", earlier=self.earlier)
+
 
 class Plan(NamedTuple):
     """What is to be done, and what is wrong.
