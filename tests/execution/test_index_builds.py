@@ -118,7 +118,7 @@ def test_index_of_the_name_that_is_being_built(invoke: Invoke, folder: Folder, t
             wait_until(lambda: is_blocked(table))
             oid = table.query("SELECT 'named'::regclass::oid")
             with concurrently(run):
-                wait_until(lambda: table.query("SELECT 1 FROM pg_stat_activity WHERE query ~ 'pg_stat_progress' AND pid <> pg_backend_pid()"))
+                wait_until(lambda: table.query("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query ~ 'pg_stat_progress' AND pid <> pg_backend_pid()"))
                 assert table.query("SELECT to_regclass('last')") == [(None,)]
                 cursor.execute("COMMIT")
     assert (table.query("SELECT 'named'::regclass::oid"), table.query(INDEXES)) == (oid, [("named", True)])

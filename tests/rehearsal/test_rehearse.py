@@ -268,13 +268,13 @@ def test_killed_in_the_middle(
     folder.write("001_a.sql", "ALTER TABLE a ADD j int;\nCREATE TABLE b (i int);\nSELECT pg_sleep(60);")
     words = command("rehearse", "--database-url", database.url, "--migrations", str(folder.path))
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    asleep = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+    asleep = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
     wait_until(lambda: database.query(asleep))
     process.send_signal(signal.SIGKILL)
     process.wait()
     if database.query("SELECT current_setting('server_version_num')::int < 140000")[0][0]:
         # The server does not check by itself whether its client is there.
-        database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()")
+        database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()")
     wait_until(lambda: not database.query(asleep))
     assert pg_dump(database) == before
     folder.write("001_a.sql", "ALTER TABLE a ADD j int;")
