@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from migrator.database import Credentials, Deadline, credentials
-from migrator.errors import InvalidSetting
+from migrator.errors import InvalidSetting, LoginRefused, ServerAway
 from migrator.events import Listener
 from migrator.files import Folder, default_path, read_folder
 from migrator.request import Request
@@ -17,6 +18,8 @@ from migrator.settings import Settings
 if TYPE_CHECKING:
     from migrator.database import Connection
 
+_PATIENCE, _PATIENCE_HERE = 60.0, 5.0  # seconds; a server that fails over takes up to a minute
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0  # seconds
 OTHER_SECRET = "the users are left as they are: the event names a secret other than DB_SECRET_NAME"
 
 
@@ -39,6 +42,8 @@ class RunContext:
         self.listen = listen
         self.request_id = request_id
         self.started = time.monotonic()
+        self.has_supervised = False
+        """Whether a run has been supervised: before that, nothing was done that cannot be done again."""
         self._credentials: Credentials | None = None
         self._admin_secret: dict[str, Any] = {}
 
@@ -51,11 +56,34 @@ class RunContext:
         """Return whom the request says to connect as, and how; read once."""
         if self._credentials is None:
             self._credentials, warning = credentials.secured(self._find_credentials(), self.settings, self.base)
-            self.warnings += [warning] if warning else []
+            self.warnings += [warning] if warning and warning not in self.warnings else []
         return self._credentials
 
-    def connect(self, database: str = "") -> Connection:
-        """Open a session with the credentials of the request; ``database`` names another one on the server."""
+    def connect(self, database: str = "", patience: float | None = None) -> Connection:
+        """Open a session with the credentials of the request; ``database`` names another one on the server.
+
+        A server that may be there in a moment is tried again, for ``patience`` seconds within the run's time; without,
+        for a minute, a server of this machine for a few seconds. A secret is read once more where its password is
+        refused, since it may be rotated just now. Raises ServerUnfit and its kinds.
+        """
+        if patience is None:
+            patience = _PATIENCE_HERE if self.credentials().is_local else _PATIENCE
+        return _patiently(partial(self._connect_as_now, database), self.deadline.within(patience), self._waiting)
+
+    def _waiting(self, reason: str) -> None:
+        self.listen("connection.waiting", {"reason": reason})
+
+    def _connect_as_now(self, database: str) -> Connection:
+        tried = self.credentials()
+        try:
+            return self._connect_once(database)
+        except LoginRefused:
+            self._credentials = None
+            if not self.admin_secret_name or self.credentials() == tried:
+                raise
+        return self._connect_once(database)
+
+    def _connect_once(self, database: str) -> Connection:
         found = self.credentials()._replace(name=database) if database else self.credentials()
         if self.settings.iam_auth:
             if found.is_socket:
@@ -94,3 +122,22 @@ class RunContext:
     def elapsed_ms(self) -> int:
         """Return the milliseconds since the context was made."""
         return int((time.monotonic() - self.started) * 1000)
+
+
+def _patiently(
+    attempt: Callable[[], Connection], deadline: Deadline, waiting: Callable[[str], None]
+) -> Connection:  # fmt: skip
+    """Return the first session that an attempt opens; one that finds the server away is followed by another.
+
+    ``waiting`` is called with the reason once. Raises what the last one raises at the deadline.
+    """
+    pause, told = _FIRST_PAUSE, False
+    while True:
+        try:
+            return attempt()
+        except ServerAway as error:
+            if not deadline.pause(pause):
+                raise
+            if not told:
+                waiting(error.what)
+            pause, told = min(pause * 2, _LONGEST_PAUSE), True

@@ -295,6 +295,13 @@ class ServerUnfit(DbSetupError):
     code = "connection_failed"
 
 
+class ServerAway(ServerUnfit):
+    """The server does not answer, or takes no session, now; it may in a moment."""
+
+    code = "connection_failed"
+    FIX = "check host, port, security groups (5432 from the function to the database) and that the server runs"
+
+
 class UnsupportedServer(ServerUnfit):
     """The server is older than the oldest supported version."""
 

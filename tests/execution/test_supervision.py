@@ -1,47 +1,80 @@
-"""supervised: no message of a run, from the run lock to the record of its end, is waited for without a bound."""
+"""No message of any action is waited for longer than the run's time and a few seconds, whatever the server does."""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
-import threading
+from typing import Any
 
 import pytest
 
-from tests.plugins.databases import Database
+from tests.plugins.databases import Database, MakeDatabase
 from tests.plugins.folders import Folder
-from tests.plugins.proxy import FRONTEND, Proxy
-from tests.plugins.runs import Invoke, command
+from tests.plugins.proxy import BACKEND, FRONTEND, Proxy
+from tests.plugins.runs import command
 
-SILENCE = 60  # seconds, longer than any bound
-RUN_LOCK, BEGIN, END = 5, 8, 11  # messages of a run that applies one file
+POINTS = int(os.environ.get("FAULT_POINTS", "2"))
+TIMEOUT, BOUND = 1, 5  # seconds, the second beyond the first
+ACTIONS = [("migrate",), ("rollback", "--steps", "1", "--yes"), ("verify",), ("rehearse",), ("status",), ("history",)]
+FILES = {
+    "001_a.sql": "CREATE TABLE a (i int);",
+    "001_a.down.sql": "DROP TABLE a;",
+    "002_b.sql": "INSERT INTO a VALUES (1);\nVACUUM a;\nINSERT INTO a VALUES (2);",
+    "003_c.sql": "CREATE TABLE c (i int);\nCOPY c FROM stdin;\n1\n\\.\nINSERT INTO c VALUES (2);",
+}
 
 
-@pytest.mark.parametrize(
-    ("message", "code"),
-    [(RUN_LOCK, "deadline_reached"), (BEGIN, "deadline_reached"), (END, None)],
-    ids=["run lock", "begin", "end"],
-)
-def test_silent_server(
-    invoke: Invoke, folder: Folder, database: Database, proxy: Proxy, message: int, code: str | None
-) -> None:
-    """A server that answers no more ends the run at its deadline; where only the end is unrecorded, it succeeds."""
-    folder.write("001_a.sql", "CREATE TABLE a (i int);")
-    invoke()
-    folder.write("002_b.sql", "CREATE TABLE b (i int);")
-    silence = threading.Event()
+@pytest.fixture
+def files(folder: Folder) -> Folder:
+    """Write files of which one is transactional, one stepwise, and one has data."""
+    for name, text in FILES.items():
+        folder.write(name, text)
+    return folder
 
-    def stay_silent() -> None:
-        silence.wait(SILENCE)
 
-    proxy.arm(FRONTEND, message, before=True, strike=stay_silent)
-    url, environ = proxy.url(database.name), {**os.environ, "MIGRATION_TIMEOUT": "1s"}
-    words = [*command("migrate", "--json"), "--database-url", url, "--migrations", str(folder.path)]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=SILENCE - 10, env=environ, check=False)
-    finally:
-        silence.set()
-    assert json.loads(done.stdout).get("code") == code
-    applied = database.query("SELECT name FROM db_setup.history ORDER BY name")
-    assert applied == [("001_a.sql",), *([] if code else [("002_b.sql",)])]
+def run(url: str, files: Folder, words: tuple[str, ...], timeout: int = 60) -> tuple[int, dict[str, Any]]:
+    """Carry out an action with a time limit, in a process of its own; return exit status and answer."""
+    line = [*command(*words, "--json"), "--database-url", url, "--migrations", str(files.path)]
+    environ = {**os.environ, "MIGRATION_TIMEOUT": f"{timeout}s"}
+    done = subprocess.run(line, capture_output=True, text=True, env=environ, timeout=60, check=False)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def prepared(make_database: MakeDatabase, files: Folder, words: tuple[str, ...]) -> Database:
+    """Return a database on which the action has something to do."""
+    database = make_database()
+    if words != ("migrate",):
+        assert run(database.url, files, ("migrate", "--target", "001"))[0] == 0
+    return database
+
+
+def points(proxy: Proxy, database: Database, files: Folder, words: tuple[str, ...]) -> list[tuple[str, int, bool]]:
+    """Return a sample of the messages of an action without faults, on both sides."""
+    proxy.disarm()
+    run(proxy.url(database.name), files, words)
+    found = [(side, n, before) for side in (FRONTEND, BACKEND) for n in range(1, proxy.counts[side]) for before in (True, False)]
+    return random.Random(str(words)).sample(found, min(POINTS, len(found)))  # noqa: S311
+
+
+def applied(database: Database) -> set[str]:
+    """Return the files that the history says are applied."""
+    if database.query("SELECT to_regclass('db_setup.history')") == [(None,)]:
+        return set()
+    return {name for (name,) in database.query("SELECT name FROM db_setup.history WHERE state = 'applied'")}
+
+
+@pytest.mark.parametrize("words", ACTIONS, ids=[words[0] for words in ACTIONS])
+def test_black_hole(proxy: Proxy, make_database: MakeDatabase, files: Folder, words: tuple[str, ...]) -> None:
+    """A network that lets nothing through from any message on ends the action in time, with the truth about it."""
+    for side, message, before in points(proxy, prepared(make_database, files, words), files, words):
+        database = prepared(make_database, files, words)
+        proxy.arm(side, message, before=before, strike=proxy.fall_silent)
+        status, body = run(proxy.url(database.name), files, words, TIMEOUT)
+        proxy.disarm()
+        at = (words, side, message, before, body)
+        assert body["duration_ms"] < (TIMEOUT + BOUND) * 1000, at
+        assert (status, body.get("code")) in {(0, None), (1, "deadline_reached"), (1, "connection_failed")}, at
+        assert set(body["applied_migrations"] or ()) <= applied(database), at

@@ -47,6 +47,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._point: Point | None = None
         self._strike: Callable[[], None] = lambda: None
+        self._silent, self._heard_again = threading.Event(), threading.Event()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.folder / _SOCKET))
         self._listener.listen(16)
@@ -69,8 +70,16 @@ class Proxy:
             self._point = Point(side, message, before)
             self._strike = strike or (lambda: None)
 
+    def fall_silent(self) -> None:
+        """Be a black hole, as a strike: every connection, new ones too, stays open, and nothing comes through."""
+        self._heard_again.clear()
+        self._silent.set()
+        self._heard_again.wait()
+
     def disarm(self) -> None:
-        """Pass everything on from now, counting anew."""
+        """Pass everything on from now, counting anew; connections that went silent are cut."""
+        self._silent.clear()
+        self._heard_again.set()
         with self._lock:
             self.counts = {FRONTEND: 0, BACKEND: 0}
             self.queries = 0
@@ -78,6 +87,7 @@ class Proxy:
 
     def close(self) -> None:
         """Take no more connections."""
+        self._heard_again.set()
         self._listener.shutdown(socket.SHUT_RDWR)  # which ends the waiting for the next one
         self._listener.close()
         shutil.rmtree(self.folder)
@@ -100,6 +110,9 @@ class Proxy:
         struck = False
         with contextlib.suppress(OSError):  # the other side has gone
             for messages in _received(source, typed=side == BACKEND):
+                if self._silent.is_set():
+                    self._heard_again.wait()
+                    break
                 passed, struck = self._until_point(side, messages, session)
                 wire.send(b"".join(passed))
                 if struck:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from migrator.context import RunContext
-from migrator.database import Connection, Deadline
+from migrator.database import Connection
 from migrator.events import Details
 from migrator.execution import supervised
 from migrator.files import Folder
@@ -66,7 +66,7 @@ def _rehearse(
     texts = (text for script in scripts for text in script.warnings)
     adopted = [f"{listed(sorted(known), 20)}: applied already, and not rehearsed"] if known else []
     warnings = (*folder.warnings, *context.warnings, *adopted, *texts)
-    deadline = Deadline(min(context.settings.rehearse_timeout, context.deadline.remaining()))
+    deadline = context.deadline.within(context.settings.rehearse_timeout)
     with supervised(context, connection, deadline=deadline) as run:
         untracked = inspection.history.has_tables and not inspection.applied
         rehearsal = Rehearsal(run, context.listen, untracked=untracked, fence=fence)

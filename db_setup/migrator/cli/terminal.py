@@ -115,6 +115,7 @@ class Terminal:
 
 
 _REMARKS = {
+    "connection.waiting": "waiting for the server: {reason}",
     "lock.waiting": "waiting: another runner is at work: {holder}",
     "migration.blocked": "waiting: {migration} is blocked by another session (attempt {attempt})",
     "migration.notice": "  {migration}: {notice}",

@@ -6,9 +6,11 @@ The driver's errors become ours here: ServerError for what the server says, Conn
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg2
 from psycopg2 import errorcodes
@@ -16,14 +18,34 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTR
 
 from migrator.database.credentials import Credentials
 from migrator.database.deadline import Deadline
-from migrator.errors import ConnectionLost, ReadOnlyServer, ServerError, UnsuitablePooler, UnsupportedServer
+from migrator.database.watchdog import Watchdog
+from migrator.errors import ConnectionLost, ReadOnlyServer, ServerAway, ServerError, UnsuitablePooler, UnsupportedServer
+
+if TYPE_CHECKING:
+    import socket
 
 OLDEST_SERVER = 120000
 SAFE_PATH_SQL = "SET search_path = pg_catalog, pg_temp"
 """Until a file's own session begins: else an operator that somebody has made in public could be found first, and its
 function would run with the rights of the user who applies the migrations."""
-_CHECKS_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14
+_GUARD = (
+    "tcp_keepalives_idle = 5", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 5", "tcp_user_timeout = 30000",
+    "idle_in_transaction_session_timeout = 0",
+)  # fmt: skip
+"""Ends within a minute the session of a runner that is gone without a word, such as a Lambda whose network was taken
+away: all of these are needed, since unacknowledged data keep the keepalives off, and an idle session has none. The time
+limits that role or database may have would end the session of a runner at work."""
+_GUARD_SINCE = {
+    140000: "client_connection_check_interval = 500; SET idle_session_timeout = 0",  # a killed runner's session ends
+    170000: "transaction_timeout = 0",
+}
+_OWN_GUARD = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""The same for the runner, whose server may be gone without a word, in the driver's words."""
 _COPY_CHUNK = 65536
+_SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # a question that every server answers with one byte
+_TO_ANSWER = 1.0  # seconds
+_LEAST_TO_CONNECT = 2  # seconds, which the driver takes for its least, too
+_INTERRUPTIBLE = 0.2  # seconds that are waited on after an interruption
 _LOST_STATES = (  # the server ends or has ended the session
     errorcodes.ADMIN_SHUTDOWN,
     errorcodes.CRASH_SHUTDOWN,
@@ -50,7 +72,10 @@ class _Sink:
 
 
 class Connection:
-    """A session in autocommit mode, with the settings every message of ours relies on."""
+    """A session in autocommit mode, with the settings every message of ours relies on.
+
+    Until it is closed, a watchdog bounds each of its messages by the deadline.
+    """
 
     DEFAULTS_SQL = """SELECT pg_catalog.set_config(pg_catalog.split_part(setting, '=', 1),
         pg_catalog.substr(setting, pg_catalog.strpos(setting, '=') OPERATOR(pg_catalog.+) 1), false)
@@ -69,6 +94,9 @@ class Connection:
         self.pid: int = raw.info.backend_pid
         self.server_version: int = raw.server_version
         self.has_made_users = False
+        self.message_at_work = 0
+        self._messages = 0
+        self._watchdog = Watchdog(self, deadline).start()
 
     def rows(self, sql: str) -> list[Row]:
         """Send one message and return the rows of its last statement; ``%`` has no meaning in it."""
@@ -151,10 +179,9 @@ class Connection:
         ``options=``: poolers drop or reject that.
         """
         wait, left = max(1, int(self.lock_timeout * 1000)), self._deadline.remaining_ms()
-        settings = f"SET lock_timeout = {wait}; SET statement_timeout = {left}"
-        if self.server_version >= _CHECKS_CLIENT_SINCE:
-            settings += "; SET client_connection_check_interval = 500"  # a killed runner's session ends
-        return settings
+        settings = [f"lock_timeout = {wait}", f"statement_timeout = {left}", *_GUARD]
+        settings += [setting for since, setting in _GUARD_SINCE.items() if self.server_version >= since]
+        return "; ".join(f"SET {setting}" for setting in settings)
 
     def reset_sql(self, *, keep_prepared: bool = False) -> str:
         """Return what makes the session new: DISCARD ALL but for the advisory locks, and prepared statements if asked.
@@ -168,29 +195,66 @@ class Connection:
         )
 
     def cancel(self) -> None:
-        """Ask the server to stop what it is doing; called from another thread."""
+        """Ask the server to stop what it is doing; called from another thread.
+
+        The driver asks without a time limit, and no other thread runs meanwhile: only a server that answers is asked.
+        """
         try:
-            self._raw.cancel()
+            if self._server_answers():
+                self._raw.cancel()
         except psycopg2.Error as error:
             raise ConnectionLost(f"the statement could not be cancelled: {_text(error)}") from error
 
     def abort(self) -> None:
         """Cut the connection under a statement that ignores a cancel; called from another thread."""
+        with self._socket() as duplicate, suppress(OSError):  # it may be cut already
+            duplicate.shutdown(2)  # SHUT_RDWR
+
+    def _socket(self) -> socket.socket:
         import socket  # noqa: PLC0415 - takes 2 ms to load
 
-        with socket.socket(fileno=os.dup(self._raw.fileno())) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
+        try:
+            return socket.socket(fileno=os.dup(self._raw.fileno()))
+        except psycopg2.Error as error:
+            raise ConnectionLost(f"the connection is closed: {_text(error)}") from error
+
+    def _server_answers(self) -> bool:
+        """Return whether the server answers a new connection, before any login; whatever it says."""
+        import socket  # noqa: PLC0415 - takes 2 ms to load
+
+        with self._socket() as mine, socket.socket(mine.family) as other:
+            other.settimeout(_TO_ANSWER)
+            try:
+                other.connect(mine.getpeername())
+                other.sendall(_SSL_REQUEST)
+                return bool(other.recv(1))
+            except OSError:
+                return False
 
     def close(self) -> None:
         """Close the session; what is not committed is rolled back by the server."""
+        self._watchdog.stop()
         self._raw.close()
 
     @contextmanager
+    def watched(self, deadline: Deadline) -> Iterator[None]:
+        """Bound the messages of the block by another deadline, too."""
+        watchdog = Watchdog(self, deadline).start()
+        try:
+            yield
+        finally:
+            watchdog.stop()
+
+    @contextmanager
     def _translated(self) -> Iterator[None]:
+        self._messages += 1
+        self.message_at_work = self._messages
         try:
             yield
         except psycopg2.Error as error:
             raise self._translate(error) from error
+        finally:
+            self.message_at_work = 0
 
     def _translate(self, error: psycopg2.Error) -> ServerError | ConnectionLost:
         state = error.pgcode or ""
@@ -215,8 +279,10 @@ def connect(credentials: Credentials, lock_timeout: float, deadline: Deadline, l
     connection = Connection(_open(credentials, deadline, label), lock_timeout, deadline)
     try:
         _check(connection)
-    except BaseException:
+    except BaseException as error:
         connection.close()
+        if isinstance(error, ConnectionLost):  # before it was of any use
+            raise ServerAway(f"no connection to {credentials.place}: {error.what}", fix=ServerAway.FIX) from error
         raise
     return connection
 
@@ -227,24 +293,69 @@ def connect_timeout(host: str) -> float:
 
 
 def _open(credentials: Credentials, deadline: Deadline, label: str) -> Any:
-    arguments: dict[str, Any] = {"application_name": f"db_setup {label}".strip()[:63], **dict(credentials.parameters)}
-    arguments.setdefault("connect_timeout", max(2, int(min(connect_timeout(credentials.host), deadline.remaining()))))
+    named = {"application_name": f"db_setup {label}".strip()[:63], **_OWN_GUARD}
+    arguments: dict[str, Any] = {**named, **dict(credentials.parameters)}
+    seconds = min(connect_timeout(credentials.host), deadline.remaining())
+    arguments.setdefault("connect_timeout", max(_LEAST_TO_CONNECT, int(seconds)))
+    opening = _Opening(
+        host=credentials.host,
+        port=credentials.port,
+        dbname=credentials.name,
+        user=credentials.user,
+        password=credentials.password or None,
+        client_encoding="UTF8",
+        **arguments,
+    )
     try:
-        raw = psycopg2.connect(
-            host=credentials.host,
-            port=credentials.port,
-            dbname=credentials.name,
-            user=credentials.user,
-            password=credentials.password or None,
-            client_encoding="UTF8",
-            **arguments,
-        )
+        raw = opening.result(deadline)
     except (psycopg2.Error, UnicodeError, ValueError) as error:
         from migrator.database.connect_errors import unreachable  # noqa: PLC0415 - for failures
 
         raise unreachable(credentials, _text(error)) from None  # the driver's error may quote its arguments
     raw.autocommit = True
     return raw
+
+
+class _Opening(threading.Thread):
+    """Opens a connection in a thread of its own.
+
+    The driver's time limit is one for each address of a host, and none for the look-up of its name or for what it sends
+    after the login.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(name="db_setup connect", daemon=True)
+        self._arguments = arguments
+        self._raw: Any = None
+        self._error: Exception | None = None
+        self._given_up = False
+        self._settling = threading.Lock()
+
+    def run(self) -> None:
+        """Open it; close it if nobody waits any more."""
+        raw = error = None
+        try:
+            raw = psycopg2.connect(**self._arguments)
+        except (psycopg2.Error, UnicodeError, ValueError) as caught:
+            error = caught
+        with self._settling:
+            self._raw, self._error = raw, error
+            if self._given_up and raw is not None:
+                raw.close()
+
+    def result(self, deadline: Deadline) -> Any:
+        """Return the connection; raises the driver's error, or why the time is over."""
+        self.start()
+        ends = time.monotonic() + max(_LEAST_TO_CONNECT, deadline.remaining())
+        while self.is_alive() and not deadline.interrupted and (left := ends - time.monotonic()) > 0:
+            self.join(min(left, _INTERRUPTIBLE))
+        with self._settling:
+            self._given_up = self._raw is None
+        if self._error is not None:
+            raise self._error
+        if self._raw is None:
+            raise deadline.why_over()
+        return self._raw
 
 
 def _check(connection: Connection) -> None:

@@ -22,7 +22,7 @@ from migrator.errors import (
 )
 from migrator.events import Listener
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
-from migrator.execution.supervision import STATEMENT_TIMEOUT_SLACK, Supervision
+from migrator.execution.supervision import Supervision
 from migrator.execution.transaction import Transaction
 from migrator.history import ApplyRecord, Assertion, Record
 from migrator.planning import Pending
@@ -136,7 +136,7 @@ class Runner:
                     raise
                 self._listen("migration.blocked", {"migration": item.name, "attempt": attempt})
                 self._run.watch_blockers()
-                if not self._run.deadline.pause(pause, self._connection.lock_timeout + STATEMENT_TIMEOUT_SLACK):
+                if not self._run.deadline.pause(pause, self._connection.lock_timeout):
                     raise
                 pause, attempt = min(pause * 2, _LONGEST_PAUSE), attempt + 1
             finally:

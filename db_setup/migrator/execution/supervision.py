@@ -1,53 +1,44 @@
-"""Supervision: what watches over a run, from its first message to the record of its end, and brings it back.
+"""Supervision: what a run has around it, from the run lock to the record of its end.
 
-The driver waits inside C code, where neither a deadline nor a signal reaches the main thread: a watchdog, a thread of
-its own, ends what the main thread waits for. A lost connection is followed by another one, since the history says how
-far the run has come.
+A signal ends the time of the run, and so what it waits for. A lost connection is followed by another one, since the
+history says how far the run has come.
 """
 
 from __future__ import annotations
 
-import select
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
-
-from psycopg2 import errorcodes
 
 from migrator.context import RunContext
 from migrator.database import TRANSIENT, Connection, Deadline
-from migrator.errors import ConnectionLost, DbSetupError, RunLockTimeout, ServerError, ServerUnfit
+from migrator.errors import ConnectionLost, DbSetupError, RunLockTimeout, ServerAway
 from migrator.history import History, RunLock
 from migrator.report import Report
 
 if TYPE_CHECKING:
     from migrator.execution.blockers import Blockers
 
-STATEMENT_TIMEOUT_SLACK = 0.25  # seconds: statement_timeout, set to the time left, may be a little early
 _TO_RECORD_THE_END = 10.0  # seconds, beyond the run's own time
 
 RecordEnd = Callable[[str, str], None]
 """Records the end of a run: its outcome and a message."""
-_SECOND_CANCEL = 2.0  # seconds; user SQL can swallow a cancel
-_LONGEST_WAIT = 3600.0  # seconds
-_STOP = b"\x00"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _INTERRUPTIONS = (bytes([signal.SIGINT]), bytes([signal.SIGTERM]))
 _RECONNECTIONS = 5
-_FIRST_PAUSE = 0.5  # seconds, growing
+_PAUSE = 0.5  # seconds before a lost connection is followed by another
 
 
 class Supervision:
-    """A run on one connection: its watchdog, who blocks it, and its row in ``runs`` once it has begun."""
+    """A run on one connection: its deadline, who blocks it, and its row in ``runs`` once it has begun."""
 
     def __init__(self, context: RunContext, connection: Connection, deadline: Deadline) -> None:
         self.connection = connection
         self.deadline = deadline
         self.history = History(connection)
-        self.watchdog = Watchdog(connection, deadline)
         self._blockers: Blockers | None = None
         self.run_id = 0
         self.message = ""
@@ -97,12 +88,9 @@ class Supervision:
 
     def is_over(self, error: DbSetupError) -> bool:
         """Return whether an error says no more than that the time is over, or that the run was interrupted."""
-        cancelled = isinstance(error, ServerError) and error.sqlstate == errorcodes.QUERY_CANCELED
-        if cancelled and self.deadline.remaining() < STATEMENT_TIMEOUT_SLACK:
-            return True
         if self.deadline.interrupted and (isinstance(error, RunLockTimeout) or error.sqlstate in TRANSIENT):
             return True  # it would have waited longer
-        return self.watchdog.fired and (cancelled or isinstance(error, ConnectionLost))
+        return self.deadline.has_led_to(error)
 
     def reason(self) -> DbSetupError:
         """Return the error that says why the run was ended, and who blocked it."""
@@ -113,9 +101,8 @@ class Supervision:
         """Record how the run ended; what matters is recorded already, so a failure here is only reported."""
         if self._record_end is None:
             return
-        watchdog = Watchdog(self.connection, Deadline(_TO_RECORD_THE_END))
         try:
-            with watchdog.watching():
+            with self.connection.watched(Deadline(_TO_RECORD_THE_END)):
                 self.connection.rollback()
                 self.connection.run(self.connection.reset_sql())
                 self._record_end(outcome, message)
@@ -129,15 +116,17 @@ class Supervision:
 def supervised(
     context: RunContext, connection: Connection, *, deadline: Deadline | None = None
 ) -> Iterator[Supervision]:
-    """Watch over every message of a run: none outlasts the deadline (the context's), none outlives Ctrl-C.
+    """Supervise a run: no message outlasts the deadline (the context's, or an earlier one), none outlives Ctrl-C.
 
     A run that ``begin`` has recorded gets its end recorded, however it ends; only that of a lost connection cannot be,
     and stays "running". Raises DeadlineReached or RunInterrupted in place of the error that this has led to.
     """
+    context.has_supervised = True
     run = Supervision(context, connection, deadline or context.deadline)
-    with run.watchdog.taking_signals():  # to the record of the end, which they do not interrupt
+    signals = _Signals(context.deadline)
+    with signals.taken():  # to the record of the end, which they do not interrupt
         try:
-            with run.watchdog.watching():
+            with signals.listening(), connection.watched(deadline) if deadline else nullcontext():
                 yield run
         except DbSetupError as error:
             ended = run.reason() if run.is_over(error) else error
@@ -174,32 +163,29 @@ def retry_on_lost_connection(
 def _reconnected(context: RunContext) -> Connection | None:
     """Return a new connection, as soon as the server takes one, within the time of the run."""
     context.deadline.check()
-    pause = _FIRST_PAUSE
-    while context.deadline.pause(pause):
-        try:
-            return context.connect()
-        except ServerUnfit:
-            pause *= 2
-    return None
+    if not context.deadline.pause(_PAUSE):
+        return None
+    try:
+        return context.connect(patience=context.deadline.patience())
+    except ServerAway:
+        return None
 
 
-class Watchdog:
-    """Cancels the session's statement at the deadline, again 2 s later, then cuts the connection."""
+class _Signals:
+    """SIGINT and SIGTERM, which end the time of a run and do nothing else, where the main thread makes it."""
 
-    def __init__(self, connection: Connection, deadline: Deadline) -> None:
-        self._connection = connection
+    def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
-        self.fired = False
-        self._takes_signals = False
+        self._taken = False
 
     @contextmanager
-    def taking_signals(self) -> Iterator[None]:
-        """Have SIGINT and SIGTERM interrupt the run, and nothing else, while the block runs in the main thread."""
+    def taken(self) -> Iterator[None]:
+        """Take the signals while the block runs; those that come when nobody is ``listening`` are let go."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._takes_signals, earlier = True, signal.set_wakeup_fd(-1)
-        handlers = {number: signal.signal(number, self._interrupt) for number in _SIGNALS}
+        self._taken, earlier = True, signal.set_wakeup_fd(-1)
+        handlers = {number: signal.signal(number, _let_go) for number in _SIGNALS}
         try:
             yield
         finally:
@@ -208,49 +194,29 @@ class Watchdog:
             signal.set_wakeup_fd(earlier)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch while the block runs; a signal that this watchdog takes ends what the block waits for."""
-        self._stop, self._wake = socket.socketpair()
-        if self._takes_signals:  # the interpreter writes their numbers, even while the driver waits
-            self._stop.setblocking(False)
-            signal.set_wakeup_fd(self._stop.fileno(), warn_on_full_buffer=False)
-        thread = threading.Thread(target=self._watch, name="db_setup watchdog", daemon=True)
+    def listening(self) -> Iterator[None]:
+        """Have a signal end the time while the block runs: the interpreter writes it, even while the driver waits."""
+        if not self._taken:
+            yield
+            return
+        heard, written = socket.socketpair()
+        written.setblocking(False)
+        signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+        thread = threading.Thread(target=self._listen, args=(heard,), name="db_setup signals", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            self._stop.send(_STOP)
+            signal.set_wakeup_fd(-1)
+            written.close()
             thread.join()
-            if self._takes_signals:
-                signal.set_wakeup_fd(-1)
-            self._stop.close()
-            self._wake.close()
+            heard.close()
 
-    def _interrupt(self, _number: int, _frame: object) -> None:
-        self._deadline.interrupt()
-
-    def _watch(self) -> None:
-        while self._deadline.remaining() > 0:
-            byte = self._heard(min(self._deadline.remaining(), _LONGEST_WAIT))
-            if byte == _STOP:
-                return
-            if byte in _INTERRUPTIONS:
+    def _listen(self, heard: socket.socket) -> None:
+        while number := heard.recv(1):
+            if number in _INTERRUPTIONS:
                 self._deadline.interrupt()
-        self._end()
 
-    def _end(self) -> None:
-        self.fired = True
-        with suppress(ConnectionLost):
-            for _ in range(2):
-                self._connection.cancel()
-                heard = self._heard(_SECOND_CANCEL)
-                if heard == _STOP:
-                    return
-                if heard:  # interrupted once more
-                    break
-            self._connection.abort()
 
-    def _heard(self, seconds: float) -> bytes:
-        """Return the next byte: the order to stop, or a signal's number; nothing when the time is over."""
-        ready, _, _ = select.select([self._wake], [], [], seconds)
-        return self._wake.recv(1) if ready else b""
+def _let_go(_number: int, _frame: object) -> None:
+    """Take a signal and do nothing."""

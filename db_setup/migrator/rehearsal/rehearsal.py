@@ -52,7 +52,6 @@ class Rehearsal:
         self._supervision = supervision
         self._connection = supervision.connection
         self._deadline = supervision.deadline
-        self._watchdog = supervision.watchdog
         self._listen = listen
         self._untracked = untracked
         self._fence = fence
@@ -130,7 +129,7 @@ class Rehearsal:
         self.trace.begin_file(name, same_locks=self._same_locks)
 
     def _run(self, statement: Statement) -> None:
-        if self._watchdog.fired or self._deadline.remaining() == 0.0:
+        if self._deadline.remaining() == 0.0:
             raise ServerError(errorcodes.QUERY_CANCELED, "the time for the rehearsal is over")
         self._statement, self._started = statement, time.monotonic()
         self._notifies |= notifies(statement)
@@ -185,7 +184,8 @@ class Rehearsal:
         """End the rehearsal where it met a limit of rehearsals; raise what migrate would raise, too."""
         name = work[position][0].migration.name
         state = error.sqlstate if isinstance(error, ServerError) else ""
-        if self._watchdog.fired or (state == errorcodes.QUERY_CANCELED and self._deadline.remaining() < _SLACK):
+        ended = state == errorcodes.QUERY_CANCELED or isinstance(error, ConnectionLost)
+        if ended and self._deadline.remaining() < _SLACK:
             self._refuse_interruption(error)
             self._end_at(name, OUT_OF_TIME, "was at work when the time for a rehearsal was over (REHEARSE_TIMEOUT)")
         elif isinstance(error, ConnectionLost):
