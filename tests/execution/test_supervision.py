@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+from migrator.cli.local_server import LocalServer
 
 from tests.plugins.databases import Database, MakeDatabase
 from tests.plugins.folders import Folder
 from tests.plugins.proxy import BACKEND, FRONTEND, Proxy
 from tests.plugins.runs import command
+from tests.plugins.server import SETTINGS
+from tests.plugins.waiting import wait_until
 
 POINTS = int(os.environ.get("FAULT_POINTS", "2"))
 TIMEOUT, BOUND = 1, 5  # seconds, the second beyond the first
@@ -78,3 +86,49 @@ def test_black_hole(proxy: Proxy, make_database: MakeDatabase, files: Folder, wo
         assert body["duration_ms"] < (TIMEOUT + BOUND) * 1000, at
         assert (status, body.get("code")) in {(0, None), (1, "deadline_reached"), (1, "connection_failed")}, at
         assert set(body["applied_migrations"] or ()) <= applied(database), at
+
+
+@pytest.fixture
+def frozen(server: LocalServer, scratch: Path) -> Iterator[LocalServer]:
+    """Start a server of the test's own, which the test may freeze; thaw and remove it."""
+    folder = scratch / f"frozen{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+    own = LocalServer(folder, SETTINGS, {"PGBIN": str(server.binaries.folder)}).start()
+    yield own
+    thaw(own)
+    own.remove()
+
+
+def signal_all(server: LocalServer, number: signal.Signals) -> None:
+    """Send a signal to the server's first process and all that it has started."""
+    first = int((server.data / "postmaster.pid").read_text().split()[0])
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if folder.name == str(first) or f"PPid:\t{first}\n" in (folder / "status").read_text():
+                os.kill(int(folder.name), number)
+
+
+def thaw(server: LocalServer) -> None:
+    """Have a frozen server go on."""
+    signal_all(server, signal.SIGCONT)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks for the server's processes in /proc")
+@pytest.mark.parametrize("words", [("migrate",), ("status",)], ids=["in a statement", "before the login"])
+def test_frozen_server(frozen: LocalServer, folder: Folder, words: tuple[str, ...]) -> None:
+    """A server whose processes stand still, and whose sockets take what is sent, does not hold an action up."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);\nSELECT pg_sleep(0.9);")
+    database = Database(frozen, "postgres")
+    with ThreadPoolExecutor() as pool:
+        if words == ("migrate",):
+            running = pool.submit(run, frozen.url, folder, words, TIMEOUT)
+            asleep = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+            wait_until(lambda: bool(database.query(asleep)))
+        signal_all(frozen, signal.SIGSTOP)
+        if words != ("migrate",):
+            running = pool.submit(run, frozen.url, folder, words, TIMEOUT)
+        status, body = running.result()
+    assert body["duration_ms"] < (TIMEOUT + BOUND) * 1000, body
+    assert (status, body["code"]) in {(1, "deadline_reached"), (1, "connection_failed")}, body
+    thaw(frozen)
+    assert run(frozen.url, folder, ("migrate",))[0] == 0
+    assert applied(database) == {"001_a.sql"}
