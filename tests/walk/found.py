@@ -41,4 +41,9 @@ FOUND: dict[str, list[Step]] = {
         ("migrate", "", ""), ("lose_history",), ("migrate", "", "STRICT_ORDER"), ("delete", "V34__f7.sql"), ("home", "back"),
         ("end",),
     ],
+    # The walk took a file for one that had never run, since repair had forgotten its row: what it made stays.
+    "a repeatable file that repair has forgotten, and an older folder adopts": [
+        _BEGIN, ("add", "repeatable/f1.sql", "views", -1, "", ""), ("home", "restore"), ("delete", "repeatable/f1.sql"),
+        ("repair",), ("lose_history",), ("older", 0), ("end",),
+    ],
 }  # fmt: skip

@@ -24,6 +24,7 @@ from tests.plugins.databases import Database
 from tests.plugins.runs import Body, Invoke
 from tests.plugins.waiting import wait_until
 from tests.walk.files import LOG, File, file_of, names_in, runs_in, write
+from tests.walk.traces import is_made, pieces_run
 
 BY_A_PERSON = {"adopted", "baseline", "imported"}
 """The modes of rows for files that were not run by the run that recorded them."""
@@ -340,9 +341,9 @@ class _Step:
     def _begins_anew(self) -> bool:
         """Return whether a repeatable file was run with another text than before, which may be run."""
         before, after = self._before, self._after
-        if not self._name.startswith("repeatable/") or (after and after.mode in BY_A_PERSON):
+        if after is None or after.mode in BY_A_PERSON or not self._name.startswith("repeatable/"):
             return False
-        return before is None or after is None or before.checksum != after.checksum
+        return before is None or before.checksum != after.checksum
 
     def _runs_again(self) -> None:
         """Fail where a file that repair has forgotten is run again, unless a person has given it a higher number."""
@@ -380,15 +381,29 @@ class _Step:
         if after.state == "applied" and after.mode in BY_A_PERSON and (self._before is None):
             assert RECORD in allowed, f"{after.name} was recorded, and nobody has asked for it"
             world.turn += 1
-            if after.mode == "baseline" or self._file == LOG:  # that its table is there is all that it leaves
-                life.up |= notes
-                world.is_plain = world.is_plain and after.mode != "baseline"
+            if after.mode == "baseline":
+                world.is_plain = False
+            else:
+                self._is_proven(after)
+            life.up |= notes
             world.forgotten.pop(self._file, None)
-            assert life.up == notes, f"{after.name} was recorded as {after.mode}, and has not run"
         elif after.state == "applied":
             assert life.up == notes, f"{after.name} is recorded as applied, and only {sorted(life.up)} of it have run"
         elif after.state == "running" and self._text:
             assert life.up in self._text.notes_of(after.steps), f"{after.name}: {after.steps} steps recorded, {life.up} have run"
+
+
+    def _is_proven(self, after: Row) -> None:
+        """Fail where a file was recorded by what the database has, and has not run here, or left something else.
+
+        A row that is lost proves nothing, neither way: repair may have forgotten the file, and what it made stays.
+        """
+        query = self._world.query
+        if self._file != LOG:  # that its table is there is all that it leaves
+            ran = pieces_run(query, self._file)
+            assert ran == self._world.notes[self._file], f"{after.name} was recorded as {after.mode}, and has not run"
+        made = self._text is not None and is_made(query, self._text)
+        assert made, f"{after.name} was recorded as {after.mode}, and what it makes is not there"
 
 
 def _compare(said: Sequence[str], applied: Sequence[str], answer: str) -> None:
