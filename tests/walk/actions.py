@@ -415,8 +415,7 @@ def lose_history(world: World) -> None:
     need(world.is_home())
     need({row.file for row in world.rows.values()} == {file.file for file in world.here().values()})
     world.execute("DROP SCHEMA db_setup CASCADE")
-    world.rows, world.goal = {}, None
-    world.turn += 1
+    world.lost_history()
 
 
 def choose_baseline(world: World, rng: Random) -> Words | None:

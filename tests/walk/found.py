@@ -46,4 +46,14 @@ FOUND: dict[str, list[Step]] = {
         _BEGIN, ("add", "repeatable/f1.sql", "views", -1, "", ""), ("home", "restore"), ("delete", "repeatable/f1.sql"),
         ("repair",), ("lose_history",), ("older", 0), ("end",),
     ],
+    # The walk believed a baseline whose row was lost, and took the file's first run for the second.
+    "a file that was recorded by a person, whose word is lost with the history": [
+        ("begin", "V{}__f0_log.sql"), ("add", "f1.sql", "lenient", -1, "", ""), ("baseline", "f1.sql"), ("lose_history",),
+        ("home", "restore"), ("end",),
+    ],
+    # The walk held a history that was made anew in one environment against the files of another one.
+    "a history that an older folder makes anew, for another environment": [
+        _BEGIN, ("add", "env/dev/001_f1.sql", "lenient", -1, "", ""), ("home", "restore"), ("environment", "dev"),
+        ("home", "restore"), ("lose_history",), ("older", 0), ("home", "restore"), ("end",),
+    ],
 }  # fmt: skip

@@ -207,7 +207,7 @@ class World:
 
     # ---- the model
 
-    def settle(self, allowed: AbstractSet[str], files: Mapping[str, File]) -> tuple[str, ...]:
+    def settle(self, allowed: AbstractSet[str], files: Mapping[str, File], environment: str | None = None) -> tuple[str, ...]:
         """Compare what is there with what an action may have done; return the names of what it has applied, in order."""
         before, after, notes = self.rows, self.read_rows(), self.read_notes()
         by_file = {file.file: file for file in files.values()}
@@ -216,7 +216,8 @@ class World:
             step = _Step(self, file, before.get(file), after.get(file), by_file.get(file))
             step.check(ups, downs, allowed)
         if after and not before:  # a person who makes a history anew, without a file, has it run when it is back
-            for file in set(self.lives) - {each.file for each in self.here(files).values()} - after.keys():
+            here = {each.file for each in self.here(files, environment).values()}
+            for file in set(self.lives) - here - after.keys():
                 self.gave_up(file)
         self.rows = after
         self._check_customers()
@@ -226,6 +227,13 @@ class World:
         for file, expected in self.customers.items():
             there = {who for (who,) in self.query(f"SELECT who FROM t{file}")}
             assert expected <= there, f"rows of customers are lost from t{file}: {sorted(expected - there)}"
+
+    def lost_history(self) -> None:
+        """Note that nothing is recorded any more: what files have left is all that counts, no person's word."""
+        self.rows, self.goal = {}, None
+        self.turn += 1
+        for file, life in self.lives.items():
+            life.up = pieces_run(self.query, file)
 
     def gave_up(self, file: int) -> None:
         """Note that a person lets a file run again: nothing counts that it has done."""
@@ -245,12 +253,12 @@ class World:
         files: Mapping[str, File] | None = None,
     ) -> Outcome:  # fmt: skip
         """Invoke the handler, settle, and hold its answer to what was seen."""
-        body, error = None, None
+        body, error, given = None, None, {**self.environ(), **(environ or {})}
         try:
-            body = self._invoke(event, **{**self.environ(), **(environ or {})})
+            body = self._invoke(event, **given)
         except DbSetupError as raised:
             error = raised
-        outcome = Outcome(body, error, self.settle(allowed, self.files if files is None else files))
+        outcome = Outcome(body, error, self.settle(allowed, self.files if files is None else files, given["MIGRATION_ENV"]))
         said = body["applied_migrations"] if body else error.progress.applied if error else ()
         if DOWN not in allowed:
             _compare(said, outcome.applied, str(error))
