@@ -342,6 +342,32 @@ def test_nobody_else_s_rows_are_lost(invoke: Invoke, folder: Folder, database: D
         assert invoke()["applied_migrations"] == ["004_o.sql"]
 
 
+@pytest.mark.parametrize("name", ["002_b.sql", "env/dev/002_b.sql", "env/dev/007_b.sql"])
+def test_file_that_was_not_compared(invoke: Invoke, folder: Folder, database: Database, name: str) -> None:
+    """A file that comes late, or is for another environment, drops no table that was there, until a person says that it may."""
+    (folder.path / "env" / "dev").mkdir(parents=True)
+    folder.write("001_a.sql", A)
+    folder.write("003_d.sql", "CREATE TABLE d (i int);")
+    if name.startswith("env/"):
+        folder.write(name, HOSTILE["a table is dropped on the way"])
+    database.execute(f"{KEPT}{A}CREATE TABLE d (i int);")
+    assert [row["name"] for row in invoke()["adopted_migrations"]] == ["001_a.sql", "003_d.sql"]
+    folder.write(name, HOSTILE["a table is dropped on the way"])
+    folder.write("008_e.sql", "CREATE TABLE e (i int);")
+    for _ in range(2):
+        with pytest.raises(DbSetupError, match=r"_b\.sql changes table public\.orders, which no file makes") as caught:
+            invoke(MIGRATION_ENV="dev")
+        assert caught.value.code == "changes_foreign_object"
+        assert database.query("SELECT i FROM orders") == [(7,)]
+    if "002" in name:
+        assert "give it a number above 003; " in caught.value.fix
+        folder.path.joinpath(name).rename(folder.path / name.replace("002", "007"))
+    else:
+        assert "baseline --target 003_d.sql; " in caught.value.fix
+        invoke({"action": "baseline", "target_revision": "003_d.sql", "confirm": True}, MIGRATION_ENV="dev")
+    assert invoke(MIGRATION_ENV="dev")["applied_migrations"] == [name.replace("002", "007"), "008_e.sql"]
+
+
 def test_word_of_a_person_lifts_the_fence(invoke: Invoke, folder: Folder, database: Database) -> None:
     """After the baseline that the error offers, the file may change what it names, and does."""
     folder.write("001_b.sql", "DROP TABLE IF EXISTS orders; CREATE TABLE c (i int);")

@@ -131,7 +131,7 @@ def _by_claim(
     details = _details(context, found)
     rows = _rows(AdoptedFile(item, evidence[item.migration.name]) for item in found.applied)
     left = sorted((*found.unapplied, *rest), key=lambda item: item.order)
-    fence = fence_around(connection, items, left, found.made)
+    fence = fence_around(connection, items, left, context.read_folder().others, found.made)
     return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_contradiction(tool, found, left))
 
 
@@ -165,7 +165,7 @@ def _by_search(context: RunContext, connection: Connection, items: Sequence[Pend
         context.warnings.append(f"{listed(sorted(unchanging))}: {_UNCHANGING}; check whether the data is there")
     details = _details(context, found)
     rows = _rows(_with_evidence(applied, unchanging))
-    fence = fence_around(connection, items, items[found.applied :], found.made)
+    fence = fence_around(connection, items, items[found.applied :], context.read_folder().others, found.made)
     return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_refusal(found, items))
 
 

@@ -196,7 +196,7 @@ def _refuse_fenced(connection: Connection, inspection: Inspection) -> None:
     for item in pending if fence else ():
         if fence and fence.covers(item.migration.name, item.number, item.migration.checksum):
             raise NotExportable(
-                f"{item.migration.name} was pending when the database was adopted, and is watched until it is applied",
+                f"{item.migration.name} was not applied when the database was adopted, and is watched until it is",
                 fix="apply it with migrate, which rolls it back if it changes what no file makes; then export the rest",
             )
 

@@ -31,9 +31,11 @@ _SAFELY = f"{SAFE_PATH_SQL.replace('SET', 'SET LOCAL')}; SET LOCAL jit = off"
 _MOST_NAMED = 12
 _NO_FILE_MAKES = "which no file makes"
 _FIX = (
-    "change {file}, so that it leaves alone what is not its own; or, if that is what it is for, record that the "
-    "files are to run: baseline --target {after}; {file} may then change {what}"
+    "change {file}, so that it leaves alone what is not its own; or, if that is what it is for, {word}; "
+    "{file} may then change {what}"
 )
+_WORD = "record that the files are to run: baseline --target {after}"
+_WORD_OF_LATE = "give it a number above {last}"
 
 _RESERVED = r"(?:full|freeze|verbose|analyze|analyse|only|concurrently)\b"  # no name of a table, unless in quotes
 _NAME = rf'(?:"(?:[^"]|"")+"|(?!{_RESERVED})[^\s".(),;*]+)'
@@ -73,7 +75,8 @@ class FileFence:
     def __init__(self, connection: Connection, fence: Fence, file: str) -> None:
         self._connection = connection
         self._file = file
-        self._after = fence.after
+        word = _WORD_OF_LATE if fence.comes_late(file) else _WORD
+        self._word = word.format(after=fence.after, last=fence.last)
         self._objects = located(connection, fence)
 
     def check_end(self, statements: Iterable[Statement] = ()) -> None:
@@ -141,7 +144,7 @@ class FileFence:
     def _refuse(self, text: str, example: str, statement: Statement | None = None) -> NoReturn:
         raise ChangesForeignObject(
             text,
-            fix=_FIX.format(file=self._file, what=example, after=self._after),
+            fix=_FIX.format(file=self._file, what=example, word=self._word),
             where=place(statement, first_code(statement.text), self._file) if statement else None,
         )
 

@@ -1,7 +1,8 @@
-"""The fence of an adoption: what the files that were pending then must leave as it is. Pure.
+"""The fence of an adoption: what the files that it has not shown to be applied must leave as it is. Pure.
 
-An adoption shows which files are applied to a database. Of the others it knows what they make, and not what they
-destroy; so until such a file is applied, it may change nothing that was there and that no file makes.
+An adoption shows which files are applied to a database. Of those that are still to be run it knows what they make, and
+not what they destroy; and it knows nothing of files for another environment, or that were not in the folder. So until
+such a file is applied, it may change nothing that was there and that no file makes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
-from migrator.files import parse_number, split_name
+from migrator.files import number_of, parse_number, split_name
 from migrator.history.rows import AppliedMigration
 
 
@@ -39,12 +40,15 @@ class Fence(NamedTuple):
 
     ``oids_hold`` is false where the database is not, or no longer, the one in which the OIDs were read. ``after`` is
     the last file that was applied, by which a person can say that the fenced ones are to run; "none" where none was.
+    ``others`` are the names of the files for other environments, ``last`` is the number of the last one for this.
     """
 
     files: tuple[FencedFile, ...] = ()
     foreign: tuple[ForeignObject, ...] = ()
     oids_hold: bool = True
     after: str = "none"
+    others: tuple[str, ...] = ()
+    last: str = ""
 
     @classmethod
     def around(cls, pending: Iterable[AppliedMigration], foreign: Iterable[ForeignObject], after: str = "none") -> Self:
@@ -56,27 +60,41 @@ class Fence(NamedTuple):
         """Return whether a pending file is one of the fenced ones, or may be.
 
         A file can be edited, renamed and renumbered between two runs. So all are fenced that have the name, the text
-        or, but for its number, the name of a fenced one, or a number that is not above those of all fenced ones. A file
-        with a higher number, a new name and a new text was written after the adoption.
+        or, but for its number, the name of a fenced one, or a number that is not above those of all that were there. A
+        file with a higher number, a new name and a new text was written after the adoption. Those for other
+        environments go by their name alone.
         """
         rank = parse_number(number)
-        last = max((parse_number(file.number) for file in self.files), default=())
+        last = max(map(parse_number, (self.last, *(file.number for file in self.files))))
         stem = split_name(name)[1]
-        return bool(rank and rank <= last) or any(
+        if name in self.others or (rank and rank <= last):
+            return True
+        return any(
             name == file.name or checksum == file.checksum or (stem and stem == split_name(file.name)[1])
             for file in self.files
         )
+
+    def comes_late(self, name: str) -> bool:
+        """Return whether a file has a number that the adoption has passed: of a new one, any up to the last.
+
+        A baseline that names the last file that was applied then would record it as applied, too.
+        """
+        number, pending = number_of(name), {file.name for file in self.files}
+        passed = number_of(self.after) if name in pending else parse_number(self.last)
+        return number is not None and passed is not None and number <= passed
 
     def as_json(self) -> str:
         """Return the fence in the form in which it is stored."""
         objects: dict[str, list[tuple[int, str]]] = {}
         for item in self.foreign:
             objects.setdefault(item.catalog, []).append((item.oid, item.identity))
-        return json.dumps({"files": self.files, "foreign": objects, "after": self.after}, ensure_ascii=False)
+        named = {"files": self.files, "others": self.others, "after": self.after, "last": self.last}
+        return json.dumps({**named, "foreign": objects}, ensure_ascii=False)
 
     @classmethod
     def of_json(cls, stored: Mapping[str, Any], *, oids_hold: bool) -> Self:
         """Return a fence that was stored."""
         foreign = [ForeignObject(catalog, *item) for catalog, items in stored["foreign"].items() for item in items]
         files = tuple(FencedFile(*file) for file in stored["files"])
-        return cls(files, tuple(foreign), oids_hold=oids_hold, after=stored.get("after", "none"))
+        after, others = stored.get("after", "none"), tuple(stored.get("others", ()))
+        return cls(files, tuple(foreign), oids_hold, after, others, stored.get("last", ""))

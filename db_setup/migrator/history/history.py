@@ -54,12 +54,14 @@ _STAMP = (
     f"'{SCHEMA}'::pg_catalog.regnamespace::pg_catalog.oid, (SELECT oid FROM pg_catalog.pg_database "
     "WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))"
 )
-# The newest fence, while one of its files is not applied: under its name, or renamed since.
+# The newest fence, while there can be a file that it holds: one that comes late, or one of its own that is not applied,
+# under its name or renamed since.
 _FENCE = f"""(SELECT pg_catalog.json_build_array(f.fence, (f.fence OPERATOR(pg_catalog.->>) 'stamp')
         OPERATOR(pg_catalog.=) {_STAMP})::text
     FROM (SELECT NULL::jsonb AS fence) missing, LATERAL (
         SELECT fence FROM {SCHEMA}.runs WHERE fence IS NOT NULL ORDER BY id DESC LIMIT 1) f
-    WHERE EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(f.fence OPERATOR(pg_catalog.->) 'files') e(file)
+    WHERE f.fence OPERATOR(pg_catalog.->>) 'last' OPERATOR(pg_catalog.<>) ''
+        OR EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(f.fence OPERATOR(pg_catalog.->) 'files') e(file)
         WHERE NOT EXISTS (SELECT FROM {SCHEMA}.history h WHERE h.state OPERATOR(pg_catalog.=) 'applied'
             AND (h.name OPERATOR(pg_catalog.=) (e.file OPERATOR(pg_catalog.->>) 0)
                 OR h.checksum OPERATOR(pg_catalog.=) (e.file OPERATOR(pg_catalog.->>) 2))))) AS fence"""
