@@ -56,4 +56,14 @@ FOUND: dict[str, list[Step]] = {
         _BEGIN, ("add", "env/dev/001_f1.sql", "lenient", -1, "", ""), ("home", "restore"), ("environment", "dev"),
         ("home", "restore"), ("lose_history",), ("older", 0), ("home", "restore"), ("end",),
     ],
+    # A file that the adoption had left to another environment dropped the table that it had made there.
+    "a file for another environment than that of the adoption": [
+        _BEGIN, ("add", "env/dev/001_f1.sql", "anew", -1, "", ""), ("home", "restore"), ("environment", "dev"),
+        ("home", "restore"), ("customers",), ("lose_history",), ("older", 0), ("home", "restore"), ("end",),
+    ],
+    "the same, before files that were adopted, and step by step": [
+        _BEGIN, ("add", "env/dev/001_f1.sql", "steps", -1, "", ""), ("add", "env/dev/002_f2.sql", "anew", -1, "", ""),
+        ("add", "005_f3.sql", "strict", -1, "", ""), ("home", "restore"), ("environment", "dev"),
+        ("home", "restore"), ("customers",), ("lose_history",), ("older", 0), ("home", "restore"), ("end",),
+    ],
 }  # fmt: skip

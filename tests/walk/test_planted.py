@@ -12,6 +12,7 @@ import migrator.actions.rollback
 import migrator.adoption.adoption
 import migrator.adoption.search
 import migrator.execution
+import migrator.history.fence
 import pytest
 from migrator.history import ApplyRecord, StepProgress
 
@@ -84,6 +85,15 @@ def compares_no_definitions(original: Function) -> Function:
     return planted
 
 
+def watches_what_was_pending(original: Function) -> Function:
+    """Let a file that an adoption has not seen change what was there."""
+
+    def planted(fence: Any, *words: Any) -> Any:
+        return original(fence._replace(others=(), last=""), *words)
+
+    return planted
+
+
 @pytest.mark.parametrize(
     ("place", "name", "plant", "first", "found"),
     [
@@ -129,13 +139,19 @@ _VIEW: Step = ("add", "repeatable/f1.sql", "view", -1, "", "")
             [_VIEW, ("home", "restore"), ("lose_history",), ("edit", "repeatable/f1.sql", "head", 0), ("adopt",)],
             "repeatable/f1.sql was recorded as adopted, and what it makes is not there",
         ),
+        (
+            migrator.history.fence.Fence, "covers", watches_what_was_pending,
+            [("add", "env/dev/001_f1.sql", "anew", -1, "", ""), ("home", "restore"), ("environment", "dev"),
+             ("home", "restore"), ("customers",), ("lose_history",), ("older", 0), ("home", "restore")],
+            "rows of customers are lost from t1",
+        ),
     ],
 )  # fmt: skip
 def test_planted_adoption_is_found(
     monkeypatch: pytest.MonkeyPatch, walk: Walk, place: object, name: str,
     plant: Callable[[Function], Function], steps: list[Step], found: str,
 ) -> None:  # fmt: skip
-    """A file that has not run here, and one that has made something else, are not recorded without being found."""
+    """A record of a file that has not run here, or has made something else, and a table that is dropped, are found."""
     monkeypatch.setattr(place, name, plant(getattr(place, name)))
     with pytest.raises(AssertionError, match=re.escape(found)):
         take_all(walk, [_BEGIN, *steps], "planted")

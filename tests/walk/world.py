@@ -218,7 +218,7 @@ class World:
         if after and not before:  # a person who makes a history anew, without a file, has it run when it is back
             here = {each.file for each in self.here(files, environment).values()}
             for file in set(self.lives) - here - after.keys():
-                self.gave_up(file)
+                self.gave_up(file, watched=file in by_file)
         self.rows = after
         self._check_customers()
         return tuple(row.name for row in after.values() if _was_run(before.get(row.file), row))
@@ -233,13 +233,15 @@ class World:
         self.rows, self.goal = {}, None
         self.turn += 1
         for file, life in self.lives.items():
-            life.up = pieces_run(self.query, file)
+            if file != LOG:  # its table stays, which is all that it leaves
+                life.up = pieces_run(self.query, file)
 
-    def gave_up(self, file: int) -> None:
-        """Note that a person lets a file run again: nothing counts that it has done."""
+    def gave_up(self, file: int, *, watched: bool = False) -> None:
+        """Note that a person lets a file run again: nothing counts that it has done, but rows, where it is watched."""
         self.is_plain = False
         self.lives.pop(file, None)
-        self.customers.pop(file, None)
+        if not watched:
+            self.customers.pop(file, None)
 
     # ---- runs
 
