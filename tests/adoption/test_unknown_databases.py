@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -366,6 +367,40 @@ def test_file_that_was_not_compared(invoke: Invoke, folder: Folder, database: Da
         assert "baseline --target 003_d.sql; " in caught.value.fix
         invoke({"action": "baseline", "target_revision": "003_d.sql", "confirm": True}, MIGRATION_ENV="dev")
     assert invoke(MIGRATION_ENV="dev")["applied_migrations"] == [name.replace("002", "007"), "008_e.sql"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('DROP TABLE IF EXISTS orders; CREATE TABLE "orders" (i int);', r"^004_o\.sql changes table public\.orders"),
+        ("DROP TABLE IF EXISTS crm.leads; CREATE UNLOGGED TABLE crm.leads (i int);", r"^004_o\.sql changes table crm\.leads"),
+        ("CREATE TABLE IF NOT EXISTS Orders (i int); INSERT INTO a VALUES (2);", "table public.orders was there .* applied already"),
+        ("CREATE TABLE IF NOT EXISTS orders (i int);\nVACUUM a;\nINSERT INTO a VALUES (2);", "table public.orders was there"),
+    ],
+    ids=["dropped", "in-a-schema", "kept", "kept-step-by-step"],
+)
+def test_newer_file_makes_what_was_there(
+    invoke: Invoke, folder: Folder, database: Database, text: str, reason: str
+) -> None:
+    """A newer folder's file, on a history that an older one has adopted, does not run again what it has done before."""
+    folder.write("001_a.sql", A)
+    database.execute(f"{KEPT}{A}")
+    invoke()
+    folder.write("004_o.sql", text)
+    folder.write("003_fine.sql", "CREATE TABLE orders_of_a (i int);")
+    for event in ({"action": "rehearse"}, {}):
+        if "VACUUM" in text and event:
+            continue
+        with pytest.raises(DbSetupError, match=reason) as caught:
+            invoke(event)
+        assert caught.value.code == "changes_foreign_object"
+    assert database.query("SELECT (SELECT i FROM orders), (SELECT i FROM crm.leads), (SELECT count(*) FROM a)") == [(7, 8, 0)]
+    for target, ran in ((r"baseline --target (004\S+);", []), (r"baseline --target (001\S+);", ["004_o.sql"])):
+        if found := re.search(target, caught.value.fix):
+            invoke({"action": "baseline", "target_revision": found[1], "confirm": True})
+            assert invoke()["applied_migrations"] == ran
+            return
+    pytest.fail(caught.value.fix)
 
 
 def test_word_of_a_person_lifts_the_fence(invoke: Invoke, folder: Folder, database: Database) -> None:

@@ -6,7 +6,7 @@ transactions that a run would give it, so a script that fails half way leaves wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -14,7 +14,7 @@ from migrator.adoption import find_applied
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
-from migrator.execution import StepwiseRun, rows_sql
+from migrator.execution import StepwiseRun, is_fenced, rows_sql
 from migrator.formatting import counted
 from migrator.history import SCHEMA, ApplyRecord, History, Record, RunLock
 from migrator.planning import Inspection, Pending, inspect
@@ -172,9 +172,9 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
                 raise NotExportable(
                     f"{item.migration.name} is applied in part", fix="finish it with migrate; then export the rest"
                 )
-        _refuse_fenced(connection, inspection)
         files = (item.migration for item in inspection.plan.pending)
         scripts = read_scripts(files, standard_strings=connection.standard_strings)
+        _refuse_fenced(connection, inspection, scripts)
         if not (inspection.plan.pending or inspection.plan.renames or inspection.imported):
             write("-- Nothing to do.\n")
             return
@@ -189,12 +189,12 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
         _Export(context, inspection, Tape(connection, write)).whole(scripts)
 
 
-def _refuse_fenced(connection: Connection, inspection: Inspection) -> None:
+def _refuse_fenced(connection: Connection, inspection: Inspection, scripts: Sequence[Script]) -> None:
     """Raise NotExportable where a pending file may change nothing that no file makes, which psql does not see to."""
     pending = inspection.plan.pending
     fence = History(connection).read_fence() if inspection.history.exists and pending else None
-    for item in pending if fence else ():
-        if fence and fence.covers(item.migration.name, item.number, item.migration.checksum):
+    for item, script in zip(pending, scripts, strict=True) if fence else ():
+        if fence and is_fenced(fence, item, script):
             raise NotExportable(
                 f"{item.migration.name} was not applied when the database was adopted, and is watched until it is",
                 fix="apply it with migrate, which rolls it back if it changes what no file makes; then export the rest",

@@ -70,10 +70,12 @@ class Work(NamedTuple):
 
 def work_of(pending: Pending, script: Script, run_id: int, fence: Fence | None = None) -> Work:
     """Return the work of applying a pending file in a run; ``fence`` is that of the database."""
-    migration = pending.migration
-    fenced = fence is not None and fence.covers(migration.name, pending.number, migration.checksum)
     record = ApplyRecord(pending.row, script.mode, run_id, script.down)
-    return Work(pending, script, record, fence if fenced else None)
+    if fence is not None:
+        from migrator.execution.fence import is_fenced  # noqa: PLC0415 - for databases that were adopted
+
+        fence = fence if is_fenced(fence, pending, script) else None
+    return Work(pending, script, record, fence)
 
 
 class Runner:
@@ -180,7 +182,7 @@ class Runner:
 
             checks.append(partial(check_within, connection, script.check))
         if fence := self._fence(item):
-            checks.append(partial(fence.check_end, script.body()))
+            checks += partial(fence.check_end, script.body()), partial(fence.refuse_kept, script)
             opening += f"\n{fence.before};"
         transaction.execute(opening, script.body(), before_end=partial(_all, checks) if checks else None)
         self._prepared = transaction.prepared

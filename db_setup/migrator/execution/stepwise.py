@@ -89,6 +89,7 @@ class StepwiseRun:
         """
         if self._fence is not None:
             self._fence.refuse_unprovable(self._script)
+            self._fence.refuse_kept(self._script)
         self._begin()
         statements = iter(self._script.steps())
         for statement in statements:
