@@ -8,10 +8,10 @@
    read again where nothing was written to it since, and no more than a few times. A file after which both are equal
    is a candidate, if it has left anything that could be equal.
 4. Only schemas, extensions and grants that the files have to do with are compared. Later files can add to these, so the
-   last candidate that is still equal at the end is the result.
+   last candidate that is still equal at the end is the result. Whether the files behind the first one are applied does
+   not show: what they have changed they have taken back.
 5. What no file ever gives a name to is somebody else's, and not compared. Where there is such a thing, all files are
-   built once more without it; and so they are, with every catalog read, if one was left out in step 3 after a file
-   behind the result.
+   built once more without it; and so they are, with every catalog read, if one was left out in step 3.
 6. If nothing was found, and the database has objects of the names that the files give to theirs, the files are built
    again up to each of those with the closest counts, to find the one after which the fewest objects differ.
 
@@ -27,6 +27,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from migrator.adoption.elsewhere import Elsewhere, find_elsewhere
 from migrator.adoption.fingerprint import (
     FUNCTION,
     RELATION,
@@ -77,10 +78,11 @@ class Failure(NamedTuple):
 class SearchResult(NamedTuple):
     """What the comparison has shown: the first ``applied`` files are proven, or these are the differences.
 
-    The last ``unchanging`` of the proven ones change nothing that is compared (they load data), so nothing shows
-    whether they are applied. ``related``: the database has an object of a name that the files give to one. ``nearest``
-    is how many files come closest. ``failure`` is what kept files from being built. ``made`` are all names that the
-    files give, as far as they were built; ``prerequisites`` what they need and do not make.
+    The last ``unchanging`` of the proven ones change, taken together, nothing that is compared (they load data, or take
+    back what they make), so nothing shows whether they are applied. ``related``: the database has an object of a name
+    that the files give to one; ``elsewhere``: only in another schema. ``nearest`` is how many files come closest.
+    ``failure`` is what kept files from being built. ``made`` are all names that the files give, as far as they were
+    built; ``prerequisites`` what they need and do not make.
     """
 
     applied: int
@@ -93,6 +95,7 @@ class SearchResult(NamedTuple):
     failure: Failure | None
     made: frozenset[Name]
     prerequisites: Prerequisites
+    elsewhere: Elsewhere | None
 
 
 def search(context: RunContext, live: Connection, items: Sequence[Pending]) -> SearchResult:
@@ -103,7 +106,7 @@ def search(context: RunContext, live: Connection, items: Sequence[Pending]) -> S
     built = items[: first.failure.place] if first.failure else items
     if others:
         last = build_again(context, first, others, lambda found: found.build_all(built, _MAX_READS))
-    if last.last_unread > last.applied:
+    if last.unread:
         last = build_again(context, first, others, lambda found: found.build_all(built, len(built)))
     related = others != contents.names
     nearest, differences = 0, list[Difference]()
@@ -111,7 +114,7 @@ def search(context: RunContext, live: Connection, items: Sequence[Pending]) -> S
         nearest, differences = _nearest(context, items, last)
     return SearchResult(
         last.applied, last.unchanging, related, nearest, differences, last.not_compared(), first.not_verifiable,
-        first.failure, first.made, first.prerequisites,
+        first.failure, first.made, first.prerequisites, find_elsewhere(live, contents, first.made),
     )  # fmt: skip
 
 
@@ -199,13 +202,11 @@ class Search:
         self._built: Catalog = {}
         self._read_last: tuple[tuple[str, ...] | None, Catalog] = (None, {})  # hidden schemas, the live catalog
         self._candidates: list[tuple[int, Catalog]] = []
-        self._last_compared = 0
-        self._unchanging: set[int] = set()
-        self.last_unread = 0  # the last file after which the catalog was to be read once more
+        self.unread = False  # whether there is a file after which the catalog was to be read once more
         self.failure: Failure | None = None
         self._first_absent: int | None = None  # a file that was not applied: the server does not have its role
         self.made: frozenset[Name] = frozenset()
-        self.applied = 0
+        self.applied = self.unchanging = 0
 
     def again(self, build: Build, others: frozenset[Name]) -> Search:
         """Return the same search in another build; ``others`` are the names that are not compared there."""
@@ -223,7 +224,7 @@ class Search:
             if self._may_be_equal(number) and self._first_absent is None:
                 reads -= self._compare(number, reads if number < len(items) else 1)
         self.made = self.names()
-        self.applied = self._longest()
+        self.applied, self.unchanging = self._longest()
 
     def build_plainly(self, items: Sequence[Pending], after: int = 0) -> None:
         """Build files, of which some came before, and compare nothing; a file that cannot be built ends it."""
@@ -273,33 +274,23 @@ class Search:
         stamp = catalog_stamp(self._build.connection)
         written = stamp != self._stamp
         if written and not reads:
-            self.last_unread = number
+            self.unread = True
             return False
-        if not written and self._last_compared == number - 1:
-            self._unchanging.add(number)
-        self._last_compared = number
-        before, built = self._built, self._read_built(stamp)
-        if before == built and self._candidates and self._candidates[-1][0] == number - 1:
-            self._unchanging.add(number)  # what it wrote is nothing that is compared, such as an owner
+        built = self._read_built(stamp)
         if _shows_something(built) and built == self._read_live(built):
             self._candidates.append((number, built))
         return written
 
-    def _longest(self) -> int:
-        """Return the last candidate that is still equal when all that the files have made is compared."""
+    def _longest(self) -> tuple[int, int]:
+        """Return the last candidate that is still equal when all that the files have made is compared.
+
+        And how many of its last files leave the catalog as it was before them.
+        """
         last = self._read_built() if self._candidates else {}
         for number, built in reversed(self._candidates):
             if built == self._read_live(built, last):
-                return number
-        return 0
-
-    @property
-    def unchanging(self) -> int:
-        """How many of the files that are applied, the last ones, have changed nothing that is compared."""
-        first = self.applied
-        while first in self._unchanging:
-            first -= 1
-        return self.applied - first
+                return number, number - min(earlier for earlier, same in self._candidates if same == built)
+        return 0, 0
 
     @property
     def not_verifiable(self) -> tuple[str, ...]:
