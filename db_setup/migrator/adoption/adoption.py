@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from migrator.adoption.claims import Claim, check_claim
-from migrator.adoption.elsewhere import Elsewhere
+from migrator.adoption.elsewhere import Elsewhere, find_elsewhere
 from migrator.adoption.fencing import fence_around
 from migrator.adoption.imported import UnappliedFile, find_unapplied
 from migrator.adoption.other_tools import REVISION, AdoptedFile, Tool, ToolRow, adopted_by_tool, read_histories
@@ -160,6 +160,7 @@ def _contradiction(tool: Tool, found: Claim, left: Sequence[Pending]) -> PlanErr
 
 def _by_search(context: RunContext, connection: Connection, items: Sequence[Pending]) -> Adoption:
     found = search(context, connection, items)
+    elsewhere = find_elsewhere(context, connection, items, found.made) if found.failure is None else None
     applied = items[: found.applied]
     unchanging = {item.migration.name for item in applied[found.applied - found.unchanging :]}
     if unchanging:
@@ -167,7 +168,7 @@ def _by_search(context: RunContext, connection: Connection, items: Sequence[Pend
     details = _details(context, found)
     rows = _rows(_with_evidence(applied, unchanging))
     fence = fence_around(connection, items, items[found.applied :], found.made)
-    return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_refusal(found, items))
+    return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_refusal(found, items, elsewhere))
 
 
 def _details(context: RunContext, found: Claim | SearchResult) -> dict[str, Any]:
@@ -195,13 +196,13 @@ def _with_evidence(applied: Sequence[Pending], unchanging: AbstractSet[str]) -> 
         yield AdoptedFile(item, f"{proven}; {_UNCHANGING}" if item.migration.name in unchanging else proven)
 
 
-def _refusal(found: SearchResult, items: Sequence[Pending]) -> PlanError | None:
+def _refusal(found: SearchResult, items: Sequence[Pending], elsewhere: Elsewhere | None) -> PlanError | None:
     """Return why the files that are not proven to be applied may not run either, if they may not."""
     if found.failure is not None:
         return not_buildable(found.failure, items, items[: found.applied])
     applied, left = items[: found.applied], _numbered(items[found.applied :])
-    if found.elsewhere is not None:
-        return _made_elsewhere(found.elsewhere)
+    if elsewhere is not None:
+        return _made_elsewhere(elsewhere)
     if found.unchanging and left:
         return _unseen(applied, found.unchanging, left)
     if applied or not found.related:

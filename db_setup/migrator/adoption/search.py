@@ -27,7 +27,6 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from migrator.adoption.elsewhere import Elsewhere, find_elsewhere
 from migrator.adoption.fingerprint import (
     FUNCTION,
     RELATION,
@@ -46,8 +45,8 @@ from migrator.adoption.fingerprint import (
 )
 from migrator.adoption.prerequisites import Prerequisites
 from migrator.context import RunContext
-from migrator.database import Connection
-from migrator.drift import Build, Catalog, CatalogObject, Difference, building, compare, read_catalog
+from migrator.database import Connection, Row
+from migrator.drift import Build, Catalog, CatalogObject, Difference, building, compare, query_catalog, read_catalog
 from migrator.errors import ScratchFailed
 from migrator.planning import Pending
 
@@ -80,9 +79,9 @@ class SearchResult(NamedTuple):
 
     The last ``unchanging`` of the proven ones change, taken together, nothing that is compared (they load data, or take
     back what they make), so nothing shows whether they are applied. ``related``: the database has an object of a name
-    that the files give to one; ``elsewhere``: only in another schema. ``nearest`` is how many files come closest.
-    ``failure`` is what kept files from being built. ``made`` are all names that the files give, as far as they were
-    built; ``prerequisites`` what they need and do not make.
+    that the files give to one. ``nearest`` is how many files come closest. ``failure`` is what kept files from being
+    built. ``made`` are all names that the files give, as far as they were built; ``prerequisites`` what they need and
+    do not make.
     """
 
     applied: int
@@ -95,7 +94,6 @@ class SearchResult(NamedTuple):
     failure: Failure | None
     made: frozenset[Name]
     prerequisites: Prerequisites
-    elsewhere: Elsewhere | None
 
 
 def search(context: RunContext, live: Connection, items: Sequence[Pending]) -> SearchResult:
@@ -114,7 +112,7 @@ def search(context: RunContext, live: Connection, items: Sequence[Pending]) -> S
         nearest, differences = _nearest(context, items, last)
     return SearchResult(
         last.applied, last.unchanging, related, nearest, differences, last.not_compared(), first.not_verifiable,
-        first.failure, first.made, first.prerequisites, find_elsewhere(live, contents, first.made),
+        first.failure, first.made, first.prerequisites,
     )  # fmt: skip
 
 
@@ -232,6 +230,13 @@ class Search:
             if not self._apply(number, item):
                 break
         self.made = self.names()
+
+    def read_each(self, items: Sequence[Pending], query: str) -> Iterator[Row]:
+        """Build files, and yield the rows of a query of the catalog after each of them."""
+        for number, item in enumerate(items, 1):
+            if not self._apply(number, item):
+                break
+            yield from query_catalog(self._build.connection, query)
 
     def differences_after(
         self, items: Sequence[Pending], numbers: AbstractSet[int]
