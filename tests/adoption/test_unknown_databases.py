@@ -216,6 +216,18 @@ def test_way_out_of_a_schema_of_the_path(invoke: Invoke, folder: Folder, databas
     assert [item["kind"] for item in invoke({"action": "verify"})["differences"]] != []
 
 
+@pytest.mark.parametrize("others", ["", "CREATE TABLE other (i int);"], ids=["alone", "with others"])
+def test_baseline_that_is_offered_sets_no_fence(invoke: Invoke, folder: Folder, database: Database, others: str) -> None:
+    """Where a refusal offers a baseline beside another application's tables, it says that none of them is protected then."""
+    folder.write("001_a.sql", A)
+    folder.write("002_rows.sql", "INSERT INTO a VALUES (1);")
+    folder.write("003_c.sql", C)
+    database.execute(A + others)
+    with pytest.raises(NothingProven) as caught:
+        invoke()
+    assert ("files may change what no file makes" in caught.value.fix) == bool(others)
+
+
 def test_way_out_of_another_path(invoke: Invoke, folder: Folder, database: Database) -> None:
     """Where the path was changed since, the setting that the error offers lets the files be found, and the rest run beside them."""
     for name, text in MADE.items():

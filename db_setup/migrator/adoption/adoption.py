@@ -198,6 +198,13 @@ def _with_evidence(applied: Sequence[Pending], unchanging: AbstractSet[str]) -> 
 
 def _refusal(found: SearchResult, items: Sequence[Pending], elsewhere: Elsewhere | None) -> PlanError | None:
     """Return why the files that are not proven to be applied may not run either, if they may not."""
+    refusal = _reason(found, items, elsewhere)
+    if refusal is None or not found.not_compared:
+        return refusal
+    return refusal.replace(fix=f"{refusal.fix}; after a baseline, files may change what no file makes, unwatched")
+
+
+def _reason(found: SearchResult, items: Sequence[Pending], elsewhere: Elsewhere | None) -> PlanError | None:
     if found.failure is not None:
         return not_buildable(found.failure, items, items[: found.applied])
     applied, left = items[: found.applied], _numbered(items[found.applied :])
