@@ -216,6 +216,21 @@ def test_way_out_of_a_schema_of_the_path(invoke: Invoke, folder: Folder, databas
     assert [item["kind"] for item in invoke({"action": "verify"})["differences"]] != []
 
 
+def test_closest_is_before_what_leaves_no_trace(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A file that makes the difference belongs before files of rows that may not have run; they are asked about, not recorded."""
+    folder.write("010_a.sql", A)
+    folder.write("020_rows.sql", "INSERT INTO a VALUES (1);")
+    folder.write("030_c.sql", C)
+    database.execute(f"{A} ALTER TABLE a ADD j int")
+    with pytest.raises(NothingProven, match=r"closest is up to 010_a\.sql"):
+        invoke()
+    folder.write("015_j.sql", "ALTER TABLE a ADD j int;")
+    with pytest.raises(NothingProven, match=r"020_rows\.sql leaves no object changed"):
+        invoke()
+    invoke({"action": "baseline", "target_revision": "015_j.sql", "confirm": True})
+    assert invoke()["applied_migrations"] == ["020_rows.sql", "030_c.sql"]
+
+
 @pytest.mark.parametrize("others", ["", "CREATE TABLE other (i int);"], ids=["alone", "with others"])
 def test_baseline_that_is_offered_sets_no_fence(invoke: Invoke, folder: Folder, database: Database, others: str) -> None:
     """Where a refusal offers a baseline beside another application's tables, it says that none of them is protected then."""

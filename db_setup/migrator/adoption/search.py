@@ -159,7 +159,8 @@ def _nearest(context: RunContext, items: Sequence[Pending], search: Search) -> t
 
     def build_up_to(again: Search) -> None:
         found = dict(again.differences_after(items[: max(closest)], closest))
-        best[0] = min(found.items(), key=lambda item: (len(item[1]), -item[0]))
+        _, least = min(found.items(), key=lambda item: (len(item[1]), -item[0]))
+        best[0] = next(item for item in found.items() if item[1] == least)  # whether what is behind has run is not seen
 
     build_again(context, search, search.others, build_up_to)
     return best[0]
