@@ -253,7 +253,7 @@ ALLOWED = {
     "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION stamp();",
     "overload": "CREATE FUNCTION f(t text) RETURNS int LANGUAGE sql AS 'SELECT 1'; DROP FUNCTION f(text);",
     "in another schema": "CREATE TABLE crm.mine (i int); CREATE TYPE crm.mood AS ENUM (); ALTER TYPE crm.mood ADD VALUE 'x';",
-    "if not exists": "CREATE TABLE IF NOT EXISTS orders (id int); DROP TABLE IF EXISTS nope; CREATE SCHEMA IF NOT EXISTS crm;",
+    "if not exists": "CREATE TABLE IF NOT EXISTS a (id int); DROP TABLE IF EXISTS nope; CREATE SCHEMA IF NOT EXISTS crm;",
     "rolled back": "SAVEPOINT s; DELETE FROM b; ALTER ROLE {other} NOCREATEROLE; DROP TABLE orders; ROLLBACK TO s; CREATE TABLE a (i int);",
     "exception": "DO 'BEGIN DELETE FROM b; PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END';",
     "own role": "CREATE ROLE {mine}; ALTER ROLE {mine} PASSWORD 'x' LOGIN; SAVEPOINT s; ALTER USER /* */ {mine} NOLOGIN; ROLLBACK TO s; GRANT {mine} TO CURRENT_USER; ALTER ROLE {mine} SET search_path = x; COMMENT ON ROLE {mine} IS 'x';"
