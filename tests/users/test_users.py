@@ -70,12 +70,15 @@ def test_what_a_table_creator_makes_is_no_drift(site: Site, deploy: Deploy) -> N
     site.declare("table_creator")
     site.folder.write("001_a.sql", "CREATE TABLE a (i int PRIMARY KEY);")
     deploy()
+    trusted = int(site.database.query("SHOW server_version_num")[0][0]) >= 130000
+    extension = "CREATE EXTENSION citext;" if trusted else ""
     site.as_user(
         "table_creator",
         "CREATE TABLE t (id serial PRIMARY KEY, a int REFERENCES a); CREATE INDEX ON t (a); COMMENT ON TABLE t IS 'x'; CREATE VIEW v AS SELECT 1 AS one; "
-        "CREATE SCHEMA s; COMMENT ON SCHEMA s IS 'x'; CREATE TABLE s.u (i int); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT SELECT ON t TO PUBLIC",
+        "CREATE SCHEMA s; COMMENT ON SCHEMA s IS 'x'; CREATE TABLE s.u (i int); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT SELECT ON t TO PUBLIC; "
+        f"{extension} CREATE TYPE one AS ENUM ('a'); CREATE TYPE other AS ENUM ('a'); CREATE CAST (one AS other) WITH INOUT AS ASSIGNMENT",
     )
-    made = ["function public.f()", "schema s", "table public.t", "table s.u", "view public.v"]
+    made = ["cast public.one as public.other", "enum public.one", "enum public.other", *["extension citext"] * trusted, "function public.f()", "schema s", "table public.t", "table s.u", "view public.v"]
     for body in (deploy(VERIFY="true"), deploy({"action": "verify"})):
         assert (body["state"], body["success"], body["warnings"], body["differences"]) == ("up_to_date", True, [], [])
         assert sorted(body["made_outside"]) == made

@@ -12,7 +12,13 @@ from typing import Any, Protocol
 
 import psycopg2
 from psycopg2 import errorcodes
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, adapt, encrypt_password
+from psycopg2.extensions import (
+    TRANSACTION_STATUS_IDLE,
+    TRANSACTION_STATUS_INERROR,
+    TRANSACTION_STATUS_INTRANS,
+    adapt,
+    encrypt_password,
+)
 
 from migrator.database.credentials import Credentials
 from migrator.database.deadline import Deadline
@@ -24,6 +30,7 @@ SAFE_PATH_SQL = "SET search_path = pg_catalog, pg_temp"
 function would run with the rights of the user who applies the migrations."""
 _CHECKS_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14
 _COPY_CHUNK = 65536
+_READY = frozenset({TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR})
 _LOST_STATES = (  # the server ends or has ended the session
     errorcodes.ADMIN_SHUTDOWN,
     errorcodes.CRASH_SHUTDOWN,
@@ -185,6 +192,14 @@ class Connection:
         """Close the session; what is not committed is rolled back by the server."""
         self._raw.close()
 
+    def _survives(self, error: psycopg2.Error) -> bool:
+        """Return whether an error with the state of a lost connection is about another one, such as that of dblink.
+
+        The server has gone on with the session then, and says where in its own code the error was raised; an error that
+        a pooler has made for a server that it has lost does not say that.
+        """
+        return bool(error.diag.source_function) and self._raw.info.transaction_status in _READY
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -194,7 +209,7 @@ class Connection:
 
     def _translate(self, error: psycopg2.Error) -> ServerError | ConnectionLost:
         state = error.pgcode or ""
-        if self._raw.closed or state.startswith(_LOST_STATES):
+        if self._raw.closed or (state.startswith(_LOST_STATES) and not self._survives(error)):
             return ConnectionLost(
                 f"the connection to the database was lost: {_text(error)}",
                 fix="run it again: what was committed is recorded, and the run carries on from there",

@@ -122,3 +122,15 @@ def grants(acl: str, owner: str, kind: str) -> str:
         FROM aclexplode(coalesce({acl}, {default})) x WHERE x.grantee <> {owner} AND NOT EXISTS (
             SELECT FROM pg_shdescription s WHERE s.classoid = 'pg_authid'::regclass AND s.objoid = x.grantee
             AND starts_with(s.description, 'made by db_setup ')) GROUP BY 1) g)"""
+
+
+def owned_without_a_line(roles: str) -> str:
+    """Return a query for the extensions of roles, and the casts of their types, whose entries have no owner to compare.
+
+    ``roles`` are literals, of names that are quoted as the catalog has them.
+    """
+    theirs = f"(SELECT oid FROM pg_roles WHERE quote_ident(rolname) IN ({roles}))"
+    return f"""SELECT 'extension', quote_ident(extname) FROM pg_extension WHERE extowner IN {theirs}
+        UNION ALL SELECT 'cast', format('%s as %s', format_type(castsource, NULL), format_type(casttarget, NULL))
+        FROM pg_cast c WHERE EXISTS (
+            SELECT FROM pg_type t WHERE t.oid IN (c.castsource, c.casttarget) AND t.typowner IN {theirs})"""

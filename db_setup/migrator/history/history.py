@@ -21,7 +21,7 @@ from psycopg2 import errorcodes
 from migrator.database import SAFE_PATH_SQL, Connection
 from migrator.errors import DbSetupError, HistoryLocked, InconsistentHistory, ServerError
 from migrator.formatting import quoted
-from migrator.history.rows import QUESTION, SCHEMA, AppliedMigration, HistorySnapshot
+from migrator.history.rows import DIGITS, QUESTION, SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -345,10 +345,12 @@ class History:
         )
 
     def expect_again(self, names: Iterable[str]) -> None:
-        """Have repeatable files that are gone run again should they come back."""
+        """Have repeatable files that are gone run again should they come back; their texts stay known."""
         listed = ", ".join(map(self._connection.literal, names))
+        text = f"pg_catalog.substr(checksum, 1, {DIGITS})"
         self._connection.run(
-            f"UPDATE {SCHEMA}.history SET checksum = '' WHERE name OPERATOR(pg_catalog.=) ANY (ARRAY[{listed}])"
+            f"UPDATE {SCHEMA}.history SET earlier_checksums = pg_catalog.concat_ws(' ', earlier_checksums, {text}), "
+            f"checksum = '' WHERE name OPERATOR(pg_catalog.=) ANY (ARRAY[{listed}])"
         )
 
     def answer(self, row: AppliedMigration, *, done: bool) -> None:
