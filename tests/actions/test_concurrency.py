@@ -20,6 +20,7 @@ from migrator.errors import DeadlineReached, LockTimeout, ReadOnlyServer, RunLoc
 from tests.oracle.psql_recorder import Recorder
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
+from tests.plugins.postgres import client_program
 from tests.plugins.runs import Cli, Invoke, LambdaContext, command
 from tests.plugins.server import SETTINGS
 from tests.plugins.waiting import concurrently, wait_until, wait_until_given_way
@@ -279,7 +280,7 @@ def standby(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> It
     (copy.folder / "data").mkdir(mode=0o700)
     if account is not None:
         os.chown(copy.folder / "data", account.uid, account.gid)
-    base = [str(server.binaries.program("pg_basebackup")), "-h", str(server.socket_folder), "-U", "postgres"]
+    base = [str(client_program(server, "pg_basebackup")), "-h", str(server.socket_folder), "-U", "postgres"]
     run_as(account, [*base, "-D", str(copy.folder / "data"), "-R", "-c", "fast"])
     yield copy.start()
     copy.remove()

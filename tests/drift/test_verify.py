@@ -22,6 +22,7 @@ from migrator.errors import (
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.drift import SCHEMA
 from tests.plugins.folders import Folder
+from tests.plugins.postgres import client_program
 from tests.plugins.runs import Cli, Invoke, command
 from tests.plugins.waiting import wait_until
 
@@ -336,7 +337,7 @@ def test_restored_dump(
     folder.write("001_shop.sql", SCHEMA)
     invoke()
     restored = make_database()
-    psql = [str(server.binaries.program("psql")), "-qX", "-v", "ON_ERROR_STOP=1", f"--dbname={restored.url}"]
+    psql = [str(client_program(server, "psql")), "-qX", "-v", "ON_ERROR_STOP=1", f"--dbname={restored.url}"]
     subprocess.run(psql, input=pg_dump(database), capture_output=True, text=True, check=True)
     body = invoke(VERIFY, DATABASE_URL=restored.url)
     assert (body["state"], body["differences"]) == ("up_to_date", [])

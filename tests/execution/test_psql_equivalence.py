@@ -13,6 +13,7 @@ from migrator.cli.local_server import LocalServer
 
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.folders import Folder
+from tests.plugins.postgres import client_program
 from tests.plugins.runs import Invoke
 
 Files = Mapping[str, str | bytes]
@@ -248,7 +249,7 @@ INSERT INTO t VALUES ('x'
 
 def _psql(server: LocalServer, database: Database, folder: Folder, names: list[str]) -> None:
     for name in names:  # a session for each file, as db_setup promises
-        command = [str(server.binaries.program("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(folder.path / name), database.url]
+        command = [str(client_program(server, "psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(folder.path / name), database.url]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PGCLIENTENCODING": "UTF8"})
         assert done.returncode == 0, done.stderr
 
