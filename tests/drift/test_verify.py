@@ -343,6 +343,25 @@ def test_restored_dump(
     assert (body["state"], body["differences"]) == ("up_to_date", [])
 
 
+@pytest.mark.parametrize("owner", ["the database's", "the server's", "an earlier deploy's"])
+def test_owner_of_public(invoke: Invoke, folder: Folder, database: Database, owner: str) -> None:
+    """Whoever owns ``public`` where no file has changed it, and has rights there: it is no drift; another role is."""
+    mine, theirs = f"mine_{database.name}", f"theirs_{database.name}"
+    database.execute(f"CREATE ROLE {mine} SUPERUSER LOGIN; CREATE ROLE {theirs}; ALTER DATABASE {database.name} OWNER TO {mine}")
+    folder.write("001_a.sql", f"CREATE TABLE a (i int); GRANT USAGE ON SCHEMA public TO {theirs};")
+    invoke(DATABASE_URL=database.url.replace("postgres@", f"{mine}@"))
+    if owner == "an earlier deploy's":
+        database.execute(f"ALTER DATABASE {database.name} OWNER TO postgres")
+    by = "postgres" if owner == "the server's" else mine
+    database.execute(f"ALTER SCHEMA public OWNER TO {by}")
+    database.execute(f"GRANT CREATE ON SCHEMA public TO postgres, {mine}")
+    assert (invoke(VERIFY)["state"], invoke(VERIFY)["differences"]) == ("up_to_date", [])
+    database.execute(f"ALTER SCHEMA public OWNER TO {theirs}")
+    (found,) = [each for each in invoke(VERIFY)["differences"] if each["kind"] == "schema"]
+    assert (found["identity"], found["lines"]) == ("public", ["- owner of a new database", f"+ owner {theirs}"])
+    database.execute(f"REASSIGN OWNED BY {mine}, {theirs} TO postgres; DROP OWNED BY {mine}, {theirs}; DROP ROLE {mine}, {theirs}")
+
+
 def test_leftovers(invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase) -> None:
     """What a killed run has left is dropped by the next one: old, and used by nobody."""
     old, young, used = (f"db_setup_scratch_{time}_abcdef_{database.name}" for time in ("20200101000000", "29990101000000", "20200101000001"))

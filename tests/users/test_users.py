@@ -24,7 +24,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 
 from tests.plugins.databases import Database
 from tests.plugins.runs import PRODUCT, Cli
-from tests.plugins.secrets import ADMIN_PASSWORD, Deploy, MakeSite, Site
+from tests.plugins.secrets import ADMIN_PASSWORD, Deploy, MakeSite, Site, give_public
 
 KINDS = ("user", "table_creator", "readonly")
 
@@ -500,6 +500,7 @@ def test_statements_in_advice_can_be_run(site: Site, deploy: Deploy, password_se
     value = site.secret("admin")
     site.client.create_secret(Name=f"{name}/admin", SecretString=json.dumps({**value, "username": admin, "password": "p", "dbname": name}))
     shop = Database(password_server, name)
+    give_public(shop, admin)
     shop.execute(
         f"CREATE ROLE {quoted(f'{name}_readwrite')}; CREATE TABLE t (i int); ALTER TABLE t OWNER TO {quoted(other)};"
         f"GRANT CREATE ON SCHEMA public TO {quoted(other)} WITH GRANT OPTION; SET ROLE {quoted(other)};"
