@@ -21,7 +21,7 @@ from tests.oracle.psql_recorder import Recorder
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.postgres import client_program
-from tests.plugins.runs import Cli, Invoke, LambdaContext, command
+from tests.plugins.runs import Invoke, LambdaContext, command
 from tests.plugins.server import SETTINGS
 from tests.plugins.waiting import concurrently, wait_until, wait_until_given_way
 
@@ -55,17 +55,23 @@ def test_runners_started_at_once(database: Database, folder: Folder, count: int)
     assert database.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
 
 
-def test_waiting_runner_reports_who_did_the_work(cli: Cli, database: Database, folder: Folder) -> None:
+def test_waiting_runner_reports_who_did_the_work(database: Database, folder: Folder) -> None:
     """A runner that waited and found nothing left says which run did it."""
-    folder.write("001_a.sql", "SELECT pg_sleep(1);")
+    folder.write("001_a.sql", "DO $$ BEGIN WHILE NOT pg_try_advisory_xact_lock(7) LOOP PERFORM pg_sleep(0.05); END LOOP; END $$;")
     words = command("migrate", "--database-url", database.url, "--migrations", str(folder.path))
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as first:
+    holder = database.connect()
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(7)")
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as first, closing(holder):
         wait_for(database, HELD, 1)
-        second = cli("migrate")
-        assert first.wait() == 0
-    assert second.status == 0
-    assert "waiting: another runner is at work: pid" in second.err
-    assert "Done meanwhile by run 1" in second.out
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+            assert second.stderr is not None
+            said = next((line for line in second.stderr if "waiting: another runner is at work: pid" in line), None)
+            holder.close()
+            out, _ = second.communicate()
+        assert (first.wait(), second.returncode) == (0, 0)
+    assert said is not None
+    assert "Done meanwhile by run 1" in out
 
 
 def test_run_lock_not_to_be_had(invoke: Invoke, database: Database, folder: Folder) -> None:
