@@ -385,3 +385,12 @@ def test_public_grant_of_somebody_else(site: Site, deploy: Deploy) -> None:
     assert deploy()["warnings"] == []
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         site.as_user("user", "CREATE TABLE x (i int)")
+
+
+@pytest.mark.parametrize("sql", ["GRANT USAGE ON SCHEMA public TO pg_monitor", "REVOKE ALL ON SCHEMA public FROM PUBLIC"])
+def test_grants_on_public_are_no_drift(site: Site, deploy: Deploy, sql: str) -> None:
+    """What a file grants on ``public`` is no drift, though before PostgreSQL 15 the scratch database's is not the admin's."""
+    site.folder.write("001_a.sql", f"{sql};")
+    deploy()
+    body = deploy({"action": "verify"})
+    assert (body["state"], body["differences"]) == ("up_to_date", [])
