@@ -28,7 +28,8 @@ from tests.plugins.waiting import concurrently, wait_until, wait_until_given_way
 LOCK = "SELECT pg_advisory_lock(1684173925, 1952804208)"
 HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'db_setup%%' AND datname = current_database()"
+SESSION = "application_name LIKE 'db_setup%%' AND datname = current_database()"
+OURS = f"SELECT count(*) FROM pg_stat_activity WHERE {SESSION}"
 
 
 def wait_for(database: Database, query: str, count: int) -> None:
@@ -155,7 +156,11 @@ STUBBORN = """DO $$ BEGIN LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_
 
 @pytest.mark.parametrize("text", [SLOW, STUBBORN], ids=["slow", "swallows cancels"])
 def test_deadline(invoke: Invoke, folder: Folder, database: Database, text: str) -> None:
-    """At its deadline a run cancels, then cuts, and says what was applied and what is left; the server is free."""
+    """At its deadline a run cancels, then cuts, and says what was applied and what is left; the server is free.
+
+    A server older than 14 does not look whether its client is there while a statement that swallows cancels is at
+    work: that session keeps the run lock, and no run passes it, until somebody ends it.
+    """
     folder.write("001_a.sql", "CREATE TABLE done (i int);")
     folder.write("002_b.sql", text)
     folder.write("003_c.sql", "SELECT 1;")
@@ -167,6 +172,10 @@ def test_deadline(invoke: Invoke, folder: Folder, database: Database, text: str)
     assert "001_a.sql (applied in this run); left: 002_b.sql, 003_c.sql" in message
     assert "carries on" in message
     assert database.query("SELECT name FROM db_setup.history") == [("001_a.sql",)]
+    if text == STUBBORN and database.major() < 14:
+        with pytest.raises(RunLockTimeout):
+            invoke(MIGRATION_TIMEOUT="500ms")
+        database.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {SESSION}")
     wait_for(database, OURS, 0)
     folder.write("002_b.sql", "CREATE TABLE a (i int);")
     assert invoke()["applied_migrations"] == ["002_b.sql", "003_c.sql"]
@@ -194,16 +203,16 @@ def test_interrupted_by_a_person(database: Database, folder: Folder) -> None:
 
 
 def test_orphan_of_a_killed_runner_ends(database: Database, folder: Folder) -> None:
-    """The session of a runner that was killed ends within 2 s, and its lock with it (PostgreSQL 14 and newer)."""
+    """The session of a runner that was killed ends within 2 s, and its lock with it; before PostgreSQL 14 with its time."""
     folder.write("001_a.sql", SLOW)
     words = command("migrate", "--database-url", database.url, "--migrations", str(folder.path))
-    runner = subprocess.Popen(words)
+    runner = subprocess.Popen(words, env={**os.environ, "MIGRATION_TIMEOUT": "10"})
     wait_for(database, ASLEEP, 1)
     runner.kill()
     runner.wait()
     started = time.monotonic()
     wait_for(database, HELD, 0)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < (2 if database.major() >= 14 else 10)
 
 
 def test_file_that_releases_all_advisory_locks(invoke: Invoke, folder: Folder, database: Database) -> None:

@@ -393,7 +393,7 @@ def test_killed_run(invoke: Invoke, folder: Folder, database: Database, make_dat
     run.send_signal(signal.SIGKILL)
     run.wait()
     (left,) = scratch_databases(database)
-    if database.query("SELECT current_setting('server_version_num')::int < 140000")[0][0]:
+    if database.major() < 14:
         # The server does not check by itself whether its client is there.
         database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", left)
     wait_until(lambda: not database.query("SELECT FROM pg_stat_activity WHERE datname = %s", left))

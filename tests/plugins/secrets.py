@@ -42,7 +42,8 @@ def password_server(scratch: Path, server: LocalServer) -> LocalServer:
     rows = Database(server, "postgres").query(asked)
     loaded = {"shared_preload_libraries": rows[0][0]} if rows else {}
     environ = {"PGBIN": str(server.binaries.folder)}
-    made = LocalServer(scratch / "passwords", {**SETTINGS, **loaded}, environ).start()
+    settings = {**SETTINGS, **loaded, "password_encryption": "scram-sha-256"}  # before PostgreSQL 14 it was md5
+    made = LocalServer(scratch / "passwords", settings, environ).start()
     home = Database(made, "postgres")
     if home.query("SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'scram-sha-256'") == [(0,)]:
         hba = made.data / "pg_hba.conf"
@@ -175,7 +176,7 @@ def make_site(
 
 def give_public(database: Database, owner: str) -> None:
     """Let the schema public be that of the database's owner, as it is by itself since PostgreSQL 15."""
-    if database.query("SELECT current_setting('server_version_num')::int < 150000") == [(True,)]:
+    if database.major() < 15:
         database.execute(f"ALTER SCHEMA public OWNER TO {quoted(owner)}")
 
 
