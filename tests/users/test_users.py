@@ -301,9 +301,9 @@ def test_another_group_of_a_user_is_named(site: Site, deploy: Deploy) -> None:
     """A user that another tool has put into a further group is no secret."""
     site.declare("user")
     deploy()
-    site.database.execute(f"GRANT pg_read_all_data TO {site.database.name}_user")
+    site.database.execute(f"GRANT pg_monitor TO {site.database.name}_user")
     assert deploy()["warnings"] == [
-        f'"{site.database.name}_user" is also a member of "pg_read_all_data", and has the privileges of it'
+        f'"{site.database.name}_user" is also a member of "pg_monitor", and has the privileges of it'
     ]
 
 
