@@ -23,6 +23,7 @@ from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.drift import SCHEMA
 from tests.plugins.folders import Folder
 from tests.plugins.postgres import client_program
+from tests.plugins.project import with_extension
 from tests.plugins.runs import Cli, Invoke, command
 from tests.plugins.waiting import wait_until
 
@@ -51,8 +52,9 @@ def test_no_drift(invoke: Invoke, folder: Folder, database: Database) -> None:
     assert scratch_databases(database) == []
 
 
-def test_examples(invoke: Invoke, examples: Path) -> None:
+def test_examples(invoke: Invoke, examples: Path, database: Database) -> None:
     """The example's files, with roles in blocks of code, show no drift, and their roles stay as they are."""
+    with_extension(examples, database)
     invoke(MIGRATIONS_DIR=str(examples))
     assert invoke(VERIFY, MIGRATIONS_DIR=str(examples))["state"] == "up_to_date"
 
