@@ -11,6 +11,8 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
 from io import StringIO
 from typing import Any, TextIO
 
@@ -164,7 +166,8 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
     if arguments.action == "lint":
         from migrator.cli.lint import lint  # noqa: PLC0415
 
-        return DONE if lint(arguments, _settings(arguments), _base()) else FAILED
+        build = partial(_first_failure, arguments, terminal) if arguments.build else None
+        return DONE if lint(arguments, _settings(arguments), _base(), build) else FAILED
     if arguments.action == "new":
         from migrator.cli.scaffold import make_next_file  # noqa: PLC0415
 
@@ -215,6 +218,18 @@ def _run_here(arguments: Namespace, terminal: Terminal) -> int:
     from migrator.actions import perform  # noqa: PLC0415
 
     return _finish(arguments, terminal, perform(context).body(), hint)
+
+
+def _first_failure(arguments: Namespace, terminal: Terminal) -> DbSetupError | None:
+    """Build the files as a new database gets them, on the server that is named, and return why that fails."""
+    from migrator.context import RunContext  # noqa: PLC0415 - like the driver, for those who name a server
+    from migrator.drift import new_database  # noqa: PLC0415
+
+    settings, _ = _with_local_database(arguments, _settings(arguments))
+    deadline = Deadline.of_run(settings.migration_timeout, None)
+    context = RunContext(settings, Request(), _base(), deadline, terminal.listen, f"{_host()}-{os.getpid()}")
+    with closing(context.connect()) as connection:
+        return new_database.first_failure(context, connection, context.read_folder())
 
 
 def _host() -> str:
