@@ -173,7 +173,10 @@ class _Deploy:
         before = run.history.applied_by(self._runs) if self._runs else []
         self._runs.append(run.begin("migrate"))
         if inspection.imported:
-            run.history.import_first_generation(inspection.imported, run.run_id)
+            from migrator.scripts import down_texts  # noqa: PLC0415 - once in the life of a database
+
+            downs = down_texts(self._folder.every, {row.name for row in inspection.imported})
+            run.history.import_first_generation(inspection.imported, run.run_id, downs)
         for rename in inspection.plan.renames:
             run.history.rename(*rename)
         if inspection.plan.gone:

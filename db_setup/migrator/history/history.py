@@ -377,19 +377,24 @@ class History:
                 "python db_setup resolve --step done --yes",
             )
 
-    def record_known(self, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int) -> None:
-        """Record migrations that were applied before there was this history, each with its evidence; all or none."""
+    def record_known(
+        self, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int, downs: Mapping[str, str]
+    ) -> None:
+        """Record migrations that were applied before there was this history, each with its evidence; all or none.
+
+        ``downs`` are the texts of their down migrations, by the name of the migration.
+        """
         from migrator.history.run_lock import RunLock  # noqa: PLC0415 - for adoptions
 
         values = ", ".join(
             f"({self._connection.literals(*row[:3])}, CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, "
-            f"'{mode}', {run_id}, '{VERSION}', {self._connection.literal(evidence)})"
+            f"'{mode}', {run_id}, '{VERSION}', {self._connection.literals(evidence, downs.get(row.name))})"
             for row, evidence in rows
         )
         if values:
             self._connection.run(
                 f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, "
-                f"evidence) VALUES {values} ON CONFLICT (name) DO NOTHING"
+                f"evidence, down_sql) VALUES {values} ON CONFLICT (name) DO NOTHING"
             )
 
     def not_run_here(self) -> list[str]:
@@ -403,17 +408,20 @@ class History:
         """Remove the rows of migrations that were recorded as applied by mistake."""
         if listed_names := self._connection.literals(*names):
             self._connection.run(f"DELETE FROM {SCHEMA}.history WHERE name IN ({listed_names})")
-    def record_sql(self, name: str, number: str, checksum: str, evidence: str) -> str:
+
+    def record_sql(self, row: AppliedMigration, evidence: str, down: str | None) -> str:
         """Return the statement that records a file as applied, by the last run, which is at work."""
         return (
-            f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, evidence) "
-            f"SELECT {self._connection.literals(name, number, checksum)}, 'applied', 'baseline', pg_catalog.max(id), "
-            f"'{VERSION}', {self._connection.literal(evidence)} FROM {SCHEMA}.runs"
+            f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, evidence, "
+            f"down_sql) SELECT {self._connection.literals(*row[:3])}, 'applied', 'baseline', "
+            f"pg_catalog.max(id), '{VERSION}', {self._connection.literals(evidence, down)} FROM {SCHEMA}.runs"
         )
 
-    def import_first_generation(self, rows: Iterable[AppliedMigration], run_id: int) -> None:
+    def import_first_generation(
+        self, rows: Iterable[AppliedMigration], run_id: int, downs: Mapping[str, str]
+    ) -> None:
         """Take over the rows of the first generation's table, in one transaction; that table stays as it is."""
-        self.record_known(((row, self.FIRST_GENERATION) for row in rows), "imported", run_id)
+        self.record_known(((row, self.FIRST_GENERATION) for row in rows), "imported", run_id, downs)
 
     def record_locks(self, run_id: int, report: str) -> None:
         """Keep the lock report of a run, a text of JSON, in its row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container, Iterable
 from typing import Any
 
 from migrator.errors import UnreadableFile, UnusableCheck
@@ -47,6 +48,12 @@ def companion(name: str, path: str) -> Migration:
 def down_text(migration: Migration) -> str | None:
     """Return the text of a migration's down migration, None where it has none, or one too large to be stored."""
     return _storable(companion(down_name(migration.name), migration.down)) if migration.down else None
+
+
+def down_texts(files: Iterable[Migration], names: Container[str]) -> dict[str, str]:
+    """Return the texts of the down migrations that the history stores of the migrations with some names, by these."""
+    texts = ((file.name, down_text(file)) for file in files if file.down and file.name in names)
+    return {name: text for name, text in texts if text is not None}
 
 
 def _storable(down: Migration) -> str | None:
