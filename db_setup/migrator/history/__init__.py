@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migrator.history.hash_chain import TamperedRow
     from migrator.history.history import History
     from migrator.history.records import ApplyRecord, Record, StepProgress
-    from migrator.history.rollback_records import RollbackHistory, RollbackRecord
+    from migrator.history.rollback_records import RollbackHistory, RollbackRecord, UnheardRollback
     from migrator.history.run_lock import RunLock
 else:
     __getattr__ = late(
@@ -38,6 +38,7 @@ else:
             "RunLock": "run_lock",
             "StepProgress": "records",
             "TamperedRow": "hash_chain",
+            "UnheardRollback": "rollback_records",
         },
     )
 
@@ -58,4 +59,5 @@ __all__ = [
     "RunLock",
     "StepProgress",
     "TamperedRow",
+    "UnheardRollback",
 ]
