@@ -14,7 +14,7 @@ FIRST_GENERATION = (
     "executed_at timestamp DEFAULT now()); INSERT INTO schema_migrations (migration_name) VALUES ('001_a'), ('002_b');"
 )
 BACK = {"action": "rollback", "target_revision": "base", "confirm": True}
-WAYS = {
+WAYS: dict[str, dict[str, object]] = {
     "adopted": {"action": "adopt", "confirm": True},
     "deploy": {"action": "migrate"},
     "baseline": {"action": "baseline", "target_revision": "head", "confirm": True},

@@ -17,7 +17,7 @@ from migrator.errors import NotExportable
 from migrator.execution import StepwiseRun, rows_sql
 from migrator.files import Folder
 from migrator.formatting import counted
-from migrator.history import SCHEMA, ApplyRecord, History, Record, RunLock
+from migrator.history import NEXT_POSITION, SCHEMA, ApplyRecord, History, Record, RunLock
 from migrator.planning import Inspection, Pending, inspect
 from migrator.scripts import STEPWISE, Script, down_texts, read_scripts, terminated
 from migrator.sql import Statement
@@ -83,6 +83,15 @@ class _RunId(int):
 
 
 RUN_ID = _RunId(0)
+
+
+class _Position(int):
+    """The place of a row, which only the server will know."""
+
+    def __format__(self, _: str) -> str:
+        return NEXT_POSITION
+
+
 
 
 class Tape(Connection):
@@ -247,7 +256,7 @@ class _Export:
         return _CHECK.format(count=len(rows), rows=", ".join(rows), known=known, schema=SCHEMA)
 
     def _file(self, item: Pending, script: Script) -> None:
-        record = ApplyRecord(item.row, script.mode, RUN_ID, script.down)
+        record = ApplyRecord(item.row, script.mode, RUN_ID, _Position(), script.down)
         if script.mode == STEPWISE:
             _ScriptRun(self._tape, script, record, self._ask).apply()
             return

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator.history.rows import NONE, SCHEMA, AppliedMigration, HistorySnapshot, Recorded
+from migrator.history.rows import NEXT_POSITION, NONE, SCHEMA, AppliedMigration, HistorySnapshot, Recorded
 from migrator.lazy import late
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ else:
     )
 
 __all__ = [
+    "NEXT_POSITION",
     "NONE",
     "SCHEMA",
     "AppliedMigration",

@@ -75,9 +75,9 @@ _ROWS = (
     "(SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(pg_catalog.hashtextextended("
     f"t::pg_catalog.text, 0))) FROM {SCHEMA}.{{}} t)"
 )
-_KEYS = {"history": "position", "runs": "id"}
+_TABLES = ("history", "runs")
 _CONTENTS = "SELECT " + ", ".join(
-    f"(SELECT pg_catalog.json_agg(t)::pg_catalog.text FROM {SCHEMA}.{name} t)" for name in _KEYS
+    f"(SELECT pg_catalog.json_agg(t)::pg_catalog.text FROM {SCHEMA}.{name} t)" for name in _TABLES
 )
 _ALL_ROWS = f"SELECT {_ROWS.format('history')}, {_ROWS.format('runs')}"
 """Number and checksum of the rows of each table."""
@@ -242,9 +242,7 @@ class Assertion:
         inserts = (
             f"DELETE FROM {SCHEMA}.{name}; INSERT INTO {SCHEMA}.{name} OVERRIDING SYSTEM VALUE SELECT * FROM "
             f"pg_catalog.json_populate_recordset(NULL::{SCHEMA}.{name}, {self._connection.literal(text)}); "
-            f"SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence('{SCHEMA}.{name}', '{key}'), "
-            f"pg_catalog.max({key})) FROM {SCHEMA}.{name}; "
-            for (name, key), text in zip(_KEYS.items(), kept, strict=True)
+            for name, text in zip(_TABLES, kept, strict=True)
         )
         quietly = "SET LOCAL client_min_messages = warning;"
         try:
