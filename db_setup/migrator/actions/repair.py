@@ -19,7 +19,7 @@ from migrator.formatting import counted, listed
 from migrator.history import SCHEMA, AppliedMigration, History, TamperedRow
 from migrator.planning import Inspection, inspect, match, states
 from migrator.report import Report, ReportedMigration, describe
-from migrator.scripts import down_text, down_texts
+from migrator.scripts import down_texts
 from migrator.sql import read_text
 
 _AHEAD = "Nothing to repair: the database is ahead of these files; repair it with the newer ones."
@@ -177,7 +177,7 @@ def _replacements(connection: Connection, inspection: Inspection) -> list[Change
             item.row, "recorded",
             f"{item.migration.name} is new, and may stand for what repair has forgotten: it counts as applied, and is "
             "not run",
-            f"{history.record_sql(item.row, evidence, down_text(item.migration))}; "
+            f"{history.record_sql(item.row, evidence, _down_text(item.migration))}; "
             f"{history.removal_sql(settled)}",
         )
         for item in inspection.plan.replacements
@@ -205,8 +205,12 @@ def _lines(file: Migration) -> str:
 
 def _down_sql(connection: Connection, file: Migration) -> str:
     """Return what stores the down migration anew, where there is one here."""
-    text = down_text(file)
+    text = _down_text(file)
     return "" if text is None else f", down_sql = {connection.literal(text)}"
+
+
+def _down_text(file: Migration) -> str | None:
+    return down_texts((file,), (file.name,)).get(file.name)
 
 
 def _successor(row: AppliedMigration, new: Sequence[Migration]) -> str:

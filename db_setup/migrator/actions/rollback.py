@@ -14,7 +14,7 @@ from migrator.errors import DbSetupError, MissingDownFile, Progress
 from migrator.execution import Runner, Supervision, Work, retry_on_lost_connection, supervised
 from migrator.files import Folder, down_name
 from migrator.formatting import counted, listed
-from migrator.history import Recorded, RollbackHistory, RollbackRecord, UnheardRollback
+from migrator.history import Recorded, RollbackHistory, RollbackRecord
 from migrator.planning import Inspection, Pending, RollbackPlan, inspect, match, plan_back_to, plan_rollback
 from migrator.report import Report, ReportedMigration, describe
 from migrator.scripts import Script, differs, read_down, stored_down
@@ -68,7 +68,7 @@ class _Rollback:
         self._folder = folder
         self._steps = context.request.steps or 1
         self._plan: RollbackPlan | None = None
-        self._unheard: UnheardRollback | None = None  # which this one is again
+        self._unheard = ""  # what the rollback has done that this one is again
         self.run_id = 0
         """The number of the last run that was begun."""
         self._warnings: list[str] = []
@@ -104,7 +104,7 @@ class _Rollback:
             if not begun and (report := self._done_already(connection)):
                 return report
             inspection, plan, downs = self._inspect(connection)
-            if not downs and not begun and self._unheard is None:
+            if not downs and not begun and not self._unheard:
                 return self._report(inspection)._replace(remark=_NOTHING)
             if self._provisioner:
                 self._provisioner.check(connection)
@@ -132,11 +132,7 @@ class _Rollback:
 
     def _nothing(self, before: str = "") -> str:
         """Return the remark that nothing is left to be done; ``before`` is to be done before one can ask again."""
-        if self._unheard is None:
-            return _NOTHING
-        done = listed(self._unheard.names, 20) or "what was left"
-        run = f"run {self._unheard.run_id} has rolled back {done}, and was cut off before it could say so"
-        return f"Nothing to roll back: {run}; {before}{_FURTHER}."
+        return f"Nothing to roll back: {self._unheard}; {before}{_FURTHER}." if self._unheard else _NOTHING
 
     def _done_already(self, connection: Connection) -> Report | None:
         """Return the answer where another rollback has done the steps that this one is to do; not for a target."""
@@ -166,7 +162,8 @@ class _Rollback:
         unheard = history.unheard(self._steps) if exists and not request.target else None
         if unheard is not None:
             self._warnings.append("the last rollback was cut off; this one goes where that was going, and no further")
-            self._unheard = unheard
+            done = listed(unheard.names, 20) or "what was left"
+            self._unheard = f"run {unheard.run_id} has rolled back {done}, and was cut off before it could say so"
             return plan_back_to(rows, unheard.goal)
         plan = plan_rollback(rows, request.target, self._steps)
         self._warnings += plan.warnings

@@ -17,7 +17,7 @@ from migrator.errors import NotExportable
 from migrator.execution import StepwiseRun, rows_sql
 from migrator.files import Folder
 from migrator.formatting import counted
-from migrator.history import NEXT_POSITION, SCHEMA, ApplyRecord, History, Record, RunLock
+from migrator.history import SCHEMA, ApplyRecord, History, Record, RunLock
 from migrator.planning import Inspection, Pending, inspect
 from migrator.scripts import STEPWISE, Script, down_texts, read_scripts, terminated
 from migrator.sql import Statement
@@ -89,7 +89,7 @@ class _Position(int):
     """The place of a row, which only the server will know."""
 
     def __format__(self, _: str) -> str:
-        return NEXT_POSITION
+        return ApplyRecord.BEHIND_ALL
 
 
 

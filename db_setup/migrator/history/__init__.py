@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator.history.rows import NEXT_POSITION, NONE, SCHEMA, AppliedMigration, HistorySnapshot, Recorded
+from migrator.history.rows import NONE, SCHEMA, AppliedMigration, HistorySnapshot, Recorded
 from migrator.lazy import late
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migrator.history.hash_chain import TamperedRow
     from migrator.history.history import History
     from migrator.history.records import ApplyRecord, Record, StepProgress
-    from migrator.history.rollback_records import RollbackHistory, RollbackRecord, UnheardRollback
+    from migrator.history.rollback_records import RollbackHistory, RollbackRecord
     from migrator.history.run_lock import RunLock
 else:
     __getattr__ = late(
@@ -38,12 +38,10 @@ else:
             "RunLock": "run_lock",
             "StepProgress": "records",
             "TamperedRow": "hash_chain",
-            "UnheardRollback": "rollback_records",
         },
     )
 
 __all__ = [
-    "NEXT_POSITION",
     "NONE",
     "SCHEMA",
     "AppliedMigration",
@@ -60,5 +58,4 @@ __all__ = [
     "RunLock",
     "StepProgress",
     "TamperedRow",
-    "UnheardRollback",
 ]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from migrator.database import Connection, Row
 from migrator.errors import HistoryChanged, RunError, ServerError
+from migrator.formatting import listed
 from migrator.history.records import AS_OWNER, ApplyRecord
 from migrator.history.rows import SCHEMA
 from migrator.history.run_lock import RunLock
@@ -81,6 +82,15 @@ _CONTENTS = "SELECT " + ", ".join(
 )
 _ALL_ROWS = f"SELECT {_ROWS.format('history')}, {_ROWS.format('runs')}"
 """Number and checksum of the rows of each table."""
+
+
+_EVENT_TRIGGERS = (
+    "SELECT pg_catalog.quote_ident(evtname) FROM pg_catalog.pg_event_trigger e "
+    "WHERE evtenabled OPERATOR(pg_catalog.<>) 'D' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend "
+    "WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_event_trigger'::pg_catalog.regclass::pg_catalog.oid "
+    "AND objid OPERATOR(pg_catalog.=) e.oid AND deptype OPERATOR(pg_catalog.=) 'e') ORDER BY 1"
+)
+"""Those of no extension: one that a file of yesterday has made acts in each file of today."""
 
 
 class _Table(NamedTuple):
@@ -217,7 +227,7 @@ class Assertion:
             return
         tables, rows = self._look()
         if found := _differences(self._tables, tables) or _differences_of_rows(self._rows, rows):
-            raise self.error(found)
+            raise self._with_event_triggers(self.error(found))
         self._tables = tables
         self._connection.run(self.begin)
         self._written = self._now()[0]
@@ -257,6 +267,15 @@ class Assertion:
         """Return the error of a file that has touched the history."""
         what = "; ".join(found) or f"the tables of {SCHEMA} were changed"
         return HistoryChanged(f"a file must not touch the history of the migrations: {what}; {what_became}", fix=_FIX)
+
+    def _with_event_triggers(self, error: HistoryChanged) -> HistoryChanged:
+        """Return the error with the event triggers that may have done it, whichever file has made them."""
+        if not (names := [str(name) for (name,) in self._connection.rows(_EVENT_TRIGGERS)]):
+            return error
+        return error.replace(
+            what=f"{error.what}; if no statement of this file did, an event trigger may have: {listed(names)}",
+            fix=f"{error.fix}; or take {SCHEMA} out of what the event trigger does (ALTER EVENT TRIGGER ... DISABLE)",
+        )
 
     def _look_apart(self) -> tuple[tuple[_Table, ...], tuple[str, ...]]:
         self._connection.run("BEGIN")

@@ -18,7 +18,7 @@ from migrator.errors import RunLockLost, ServerError, StepUndecided
 from migrator.files import REPEATABLE
 from migrator.formatting import Location
 from migrator.history.questions import Question, undecided
-from migrator.history.rows import QUESTION, SCHEMA, AppliedMigration
+from migrator.history.rows import NEXT_POSITION, QUESTION, SCHEMA, AppliedMigration
 from migrator.history.run_lock import RunLock
 from migrator.version import VERSION
 
@@ -158,6 +158,8 @@ class ApplyRecord(Record):
         f"VALUES ($7, $1, $2, $3, CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, $4, $5, '{VERSION}', $6)"
     )
     """Prepares what adds a row: the server takes as long to read the statement as to carry it out."""
+    BEHIND_ALL = NEXT_POSITION
+    """The SQL for a position that is not known to who writes the statement."""
 
     def __init__(self, row: AppliedMigration, mode: str, run_id: int, position: int, down: str | None = None) -> None:
         super().__init__(row.name)

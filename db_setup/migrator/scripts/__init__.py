@@ -24,7 +24,7 @@ from migrator.scripts.script import (
 )
 
 if TYPE_CHECKING:
-    from migrator.scripts.companions import differs, down_text, down_texts, read_down, stored_down, with_companions
+    from migrator.scripts.companions import differs, down_texts, read_down, stored_down, with_companions
     from migrator.scripts.sections import down_section
 else:
     __getattr__ = late(
@@ -32,7 +32,6 @@ else:
         {
             "differs": "companions",
             "down_section": "sections",
-            "down_text": "companions",
             "down_texts": "companions",
             "read_down": "companions",
             "stored_down": "companions",
@@ -48,7 +47,6 @@ __all__ = [
     "Script",
     "differs",
     "down_section",
-    "down_text",
     "down_texts",
     "kept",
     "place",
