@@ -92,8 +92,6 @@ class _Position(int):
         return ApplyRecord.BEHIND_ALL
 
 
-
-
 class Tape(Connection):
     """A connection that writes, for psql, what it is asked to send; every answer is the same."""
 

@@ -92,9 +92,7 @@ class _Output:
         return status
 
 
-def _carry_out(
-    words: Sequence[str], failures: _Failures, find_packages: Callable[[], None], output: _Output
-) -> int:
+def _carry_out(words: Sequence[str], failures: _Failures, find_packages: Callable[[], None], output: _Output) -> int:
     try:
         return _run(parser(words).parse_args(words), failures.terminal, output)
     except DbSetupError as error:

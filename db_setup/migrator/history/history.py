@@ -450,9 +450,7 @@ class History:
             f"pg_catalog.max(id), '{VERSION}', {self._connection.literals(evidence, down)} FROM {SCHEMA}.runs"
         )
 
-    def import_first_generation(
-        self, rows: Iterable[AppliedMigration], run_id: int, downs: Mapping[str, str]
-    ) -> None:
+    def import_first_generation(self, rows: Iterable[AppliedMigration], run_id: int, downs: Mapping[str, str]) -> None:
         """Take over the rows of the first generation's table, in one transaction; that table stays as it is."""
         self.record_known(((row, self.FIRST_GENERATION) for row in rows), "imported", run_id, downs)
 
