@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from migrator.database import Credentials, Deadline, credentials
@@ -39,6 +39,8 @@ class RunContext:
         self.listen = listen
         self.request_id = request_id
         self.started = time.monotonic()
+        self.acknowledge: Callable[[], None] | None = None
+        """What the entry point calls once the caller has the answer, if anything; it raises nothing."""
         self._credentials: Credentials | None = None
         self._admin_secret: dict[str, Any] = {}
 

@@ -88,8 +88,8 @@ def compares_no_definitions(original: Function) -> Function:
 def watches_what_was_pending(original: Function) -> Function:
     """Let a file that an adoption has not seen change what was there."""
 
-    def planted(fence: Any, *words: Any) -> Any:
-        return original(fence._replace(others=(), last=""), *words)
+    def planted(fence: Any, name: str, number: str, checksum: str, makes: Any) -> Any:
+        return original(fence._replace(others=(), last=""), name, number, checksum)
 
     return planted
 

@@ -21,6 +21,7 @@ from migrator.files import REPEATABLE, Migration
 from migrator.formatting import listed, quoted
 from migrator.history import NONE, AppliedMigration, Fence, History, Record
 from migrator.planning import Inspection, Pending, up_to
+from migrator.scripts import down_texts
 
 ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
 
@@ -288,19 +289,22 @@ def _lifts_fence(adoption: Adoption) -> bool:
     return adoption.target == NONE or (adoption.mode == BASELINE and not adoption.rows and not adoption.forgotten)
 
 
-def record_adoption(context: RunContext, connection: Connection, adoption: Adoption) -> None:
+def record_adoption(
+    context: RunContext, connection: Connection, adoption: Adoption, files: Iterable[Migration]
+) -> None:
     """Record an adoption, in the transaction that creates the history.
 
-    Else a run killed on the way would leave an empty history, by which nothing is applied.
+    Else a run killed on the way would leave an empty history, by which nothing is applied. Of the files that are
+    recorded the history keeps the down migrations, as it does of those that are run.
     """
-    history = History(connection)
+    history, downs = History(connection), down_texts(files, {row.name for row, _ in adoption.rows})
     try:
         connection.run("BEGIN")
         history.create()
         history.refuse_tampering()
         run_id = history.begin_run(adoption.mode, context.request_id)
         history.forget(adoption.forgotten)
-        history.record_known(adoption.rows, adoption.mode, run_id)
+        history.record_known(adoption.rows, adoption.mode, run_id, downs)
         if adoption.fence is not None:
             history.record_fence(run_id, adoption.fence)
         elif history.fence is not None and _lifts_fence(adoption):

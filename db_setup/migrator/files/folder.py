@@ -47,6 +47,11 @@ class Folder(NamedTuple):
     suspects: tuple[Migration, ...] = ()
 
     @property
+    def every(self) -> tuple[Migration, ...]:
+        """The migrations for all environments, but for repeatable ones."""
+        return (*self.files, *self.others)
+
+    @property
     def skipped(self) -> tuple[str, ...]:
         """The names of the files for other environments."""
         return tuple(file.name for file in self.others)

@@ -12,6 +12,8 @@ NONE = "none"
 """The target of a baseline for which no file is applied."""
 QUESTION = "?"
 """What the note of a step begins with that waits for an answer."""
+NEXT_POSITION = f"(SELECT coalesce(pg_catalog.max(position), 0) OPERATOR(pg_catalog.+) 1 FROM {SCHEMA}.history)"
+"""The SQL for the place of a row behind all others, where it is not known to who writes it."""
 DIGITS = 16  # of a checksum: enough to tell the texts of one file apart
 _MOST = 20  # texts that are kept of a file; a stack is rolled back by one package or two
 
