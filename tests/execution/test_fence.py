@@ -18,7 +18,7 @@ from migrator.errors import ChangesForeignObject
 from migrator.execution.fence import tables_of
 from migrator.execution.foreign import Name, read_foreign, read_names
 from migrator.history import AppliedMigration, Fence, History
-from migrator.history.fence import FencedFile
+from migrator.history.fence import FencedFile, ForeignObject
 from migrator.sql import split
 
 from tests.plugins.databases import Database, Dump
@@ -384,15 +384,29 @@ def test_files_of_a_fence_with_nothing_pending(name: str, number: str, checksum:
 
 
 @pytest.mark.parametrize(
-    ("name", "after", "late"),
+    ("name", "passed", "late"),
     [
-        ("003_c.sql", "002_a.sql", False), ("003_c.sql", "005_a.sql", True), ("003_c.sql", "none", False), ("004_x.sql", "002_a.sql", True),
-        ("006_x.sql", "005_a.sql", False), ("d.sql", "005_a.sql", False), ("x.sql", "none", False),
+        ("003_c.sql", "002", False), ("003_c.sql", "005", True), ("003_c.sql", "", False), ("004_x.sql", "002", True),
+        ("006_x.sql", "005", False), ("006_x.sql", "0010", True), ("d.sql", "005", False), ("x.sql", "", False),
     ],
 )  # fmt: skip
-def test_file_that_a_baseline_would_record(name: str, after: str, late: bool) -> None:
-    """A file whose number the adoption has passed comes late: by the last that was applied, or, if it was not there, by all."""
-    assert FENCED._replace(after=after, last="005").comes_late(name) == late
+def test_file_that_a_baseline_would_record(name: str, passed: str, late: bool) -> None:
+    """A file whose number was passed comes late: by the last that was recorded, or, if it was not there, by all."""
+    assert FENCED._replace(passed=passed, last="005").comes_late(name) == late
+
+
+@pytest.mark.parametrize(
+    ("name", "makes", "covered"),
+    [
+        ("009_x.sql", {"b"}, True), ("009_x.sql", {"Odd.Name"}, True), ("009_x.sql", {"B"}, False), ("009_x.sql", {"public"}, False),
+        ("009_x.sql", {"f"}, False), ("009_x.sql", set(), False),
+    ],
+)  # fmt: skip
+def test_files_that_make_what_was_there(name: str, makes: set[str], covered: bool) -> None:
+    """A newer file is fenced where it makes a relation that has the name of one that was there, in whatever schema."""
+    foreign = (("pg_class", 1, "table public.b"), ("pg_class", 2, 'view crm."Odd.Name"'), ("pg_proc", 3, "function public.f"))
+    fence = FENCED._replace(foreign=tuple(ForeignObject(*item) for item in foreign))
+    assert fence.covers(name, "009", "x", makes) == covered
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from migrator.adoption.fingerprint import Name
 from migrator.database import Connection
 from migrator.execution import read_foreign
-from migrator.files import REPEATABLE, Migration, parse_number
-from migrator.history import NONE, Fence, ForeignObject
+from migrator.files import Migration, parse_number
+from migrator.history import Fence, ForeignObject
 from migrator.planning import Pending
 from migrator.sql import read_text, without_comments
 
@@ -34,9 +34,7 @@ def fence_around(
         return None
     if not any(" public." in item.identity for item in foreign):
         foreign = [item for item in foreign if item.identity != _PUBLIC]  # nobody else is in it
-    applied = [item.migration.name for item in items if item not in left]
-    numbered = [name for name in applied if not name.startswith(REPEATABLE)]
-    fence = Fence.around((item.row for item in left), foreign, numbered[-1] if numbered else NONE)
+    fence = Fence.around((item.row for item in left), foreign)
     last = max((item.number for item in items if item.number), key=parse_number, default="0")
     return fence._replace(others=tuple(file.name for file in others), last=last)
 

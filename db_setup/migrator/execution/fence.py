@@ -87,7 +87,7 @@ class FileFence:
         self._connection = connection
         self._file = file
         late = fence.comes_late(file)
-        self._word = (_WORD_OF_LATE if late else _WORD).format(after=fence.after, last=fence.last)
+        self._word = (_WORD_OF_LATE if late else _WORD).format(after=fence.after, last=fence.highest)
         self._applied = f"{self._word}, and baseline --target it" if late else f"baseline --target {file}"
         self._objects = located(connection, fence)
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
 from migrator.files import number_of, parse_number, split_name
-from migrator.history.rows import AppliedMigration
+from migrator.history.rows import NONE, AppliedMigration
 
 
 class FencedFile(NamedTuple):
@@ -39,23 +39,24 @@ class ForeignObject(NamedTuple):
 class Fence(NamedTuple):
     """The files that are fenced, and what they may not change.
 
-    ``oids_hold`` is false where the database is not, or no longer, the one in which the OIDs were read. ``after`` is
-    the last file that was applied, by which a person can say that the fenced ones are to run; "none" where none was.
     ``others`` are the names of the files for other environments, ``last`` is the number of the last one for this.
+    ``oids_hold`` is false where the database is not, or no longer, the one in which the OIDs were read. ``after`` is
+    the last file that was recorded and not run, by which a person can say that the fenced ones are to run; "none" where
+    there is none; ``passed`` is its number.
     """
 
     files: tuple[FencedFile, ...] = ()
     foreign: tuple[ForeignObject, ...] = ()
-    oids_hold: bool = True
-    after: str = "none"
     others: tuple[str, ...] = ()
     last: str = ""
+    oids_hold: bool = True
+    after: str = NONE
+    passed: str = ""
 
     @classmethod
-    def around(cls, pending: Iterable[AppliedMigration], foreign: Iterable[ForeignObject], after: str = "none") -> Self:
+    def around(cls, pending: Iterable[AppliedMigration], foreign: Iterable[ForeignObject]) -> Self:
         """Return the fence around files that are pending, given as the rows that they would have in the history."""
-        files = tuple(FencedFile(row.name, row.number, row.checksum) for row in pending)
-        return cls(files, tuple(foreign), after=after)
+        return cls(tuple(FencedFile(row.name, row.number, row.checksum) for row in pending), tuple(foreign))
 
     def covers(self, name: str, number: str, checksum: str, makes: Collection[str] = ()) -> bool:
         """Return whether a pending file is one of the fenced ones, or may be; it ``makes`` relations of these names.
@@ -85,27 +86,32 @@ class Fence(NamedTuple):
     def comes_late(self, name: str) -> bool:
         """Return whether a file has a number that the adoption has passed: of a new one, any up to the last.
 
-        A baseline that names the last file that was applied then would record it as applied, too.
+        A baseline that names the last file that was recorded would record it as applied, too.
         """
-        number, pending = number_of(name), {file.name for file in self.files}
-        passed = number_of(self.after) if name in pending else parse_number(self.last)
-        return number is not None and passed is not None and number <= passed
+        number, is_pending = number_of(name), any(name == file.name for file in self.files)
+        return number is not None and number <= parse_number(self.passed if is_pending else self.highest)
+
+    @property
+    def highest(self) -> str:
+        """The number above which a file is behind all that the adoption, and baselines since, have known."""
+        return max(self.last, self.passed, key=parse_number)
 
     def as_json(self) -> str:
         """Return the fence in the form in which it is stored."""
         objects: dict[str, list[tuple[int, str]]] = {}
         for item in self.foreign:
             objects.setdefault(item.catalog, []).append((item.oid, item.identity))
-        named = {"files": self.files, "others": self.others, "after": self.after, "last": self.last}
+        named = {"files": self.files, "others": self.others, "last": self.last}
         return json.dumps({**named, "foreign": objects}, ensure_ascii=False)
 
     @classmethod
-    def of_json(cls, stored: Mapping[str, Any], *, oids_hold: bool) -> Self:
-        """Return a fence that was stored."""
+    def of_json(cls, stored: Mapping[str, Any], not_run_here: Iterable[tuple[str, str]], *, oids_hold: bool) -> Self:
+        """Return a fence that was stored; ``not_run_here`` are names and numbers of what was recorded and not run."""
         foreign = [ForeignObject(catalog, *item) for catalog, items in stored["foreign"].items() for item in items]
         files = tuple(FencedFile(*file) for file in stored["files"])
-        after, others = stored.get("after", "none"), tuple(stored.get("others", ()))
-        return cls(files, tuple(foreign), oids_hold, after, others, stored.get("last", ""))
+        after, passed = max(not_run_here, key=lambda row: parse_number(row[1]), default=(NONE, ""))
+        others, last = tuple(stored.get("others", ())), stored.get("last", "")
+        return cls(files, tuple(foreign), others, last, oids_hold, after, passed)
 
 
 _LAST_NAME = re.compile(r'(?:"((?:[^"]|"")+)"|([^".\s]+))\Z')

@@ -54,10 +54,13 @@ _STAMP = (
     f"'{SCHEMA}'::pg_catalog.regnamespace::pg_catalog.oid, (SELECT oid FROM pg_catalog.pg_database "
     "WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))"
 )
+_NOT_RUN_HERE = "mode OPERATOR(pg_catalog.=) ANY ('{adopted,baseline,imported}')"
 # The newest fence, while there can be a file that it holds: one that comes late, or one of its own that is not applied,
 # under its name or renamed since.
 _FENCE = f"""(SELECT pg_catalog.json_build_array(f.fence, (f.fence OPERATOR(pg_catalog.->>) 'stamp')
-        OPERATOR(pg_catalog.=) {_STAMP})::text
+        OPERATOR(pg_catalog.=) {_STAMP}, (
+            SELECT pg_catalog.json_agg(pg_catalog.json_build_array(name, number)) FROM {SCHEMA}.history
+            WHERE {_NOT_RUN_HERE} AND NOT pg_catalog.starts_with(name, 'repeatable/')))::text
     FROM (SELECT NULL::jsonb AS fence) missing, LATERAL (
         SELECT fence FROM {SCHEMA}.runs WHERE fence IS NOT NULL ORDER BY id DESC LIMIT 1) f
     WHERE f.fence OPERATOR(pg_catalog.->>) 'last' OPERATOR(pg_catalog.<>) ''
@@ -436,7 +439,7 @@ class History:
     def not_run_here(self) -> list[str]:
         """Return the names of the migrations that were recorded as applied, and not run."""
         rows = self._connection.rows(
-            f"SELECT name FROM {SCHEMA}.history WHERE mode IN ('adopted', 'baseline', 'imported') ORDER BY position"
+            f"SELECT name FROM {SCHEMA}.history WHERE {_NOT_RUN_HERE} ORDER BY position"
         )
         return [str(name) for (name,) in rows]
 
@@ -493,8 +496,8 @@ def _fence(found: str | None) -> Fence | None:
         return None
     from migrator.history.fence import Fence  # noqa: PLC0415 - for databases that were adopted
 
-    stored, same = json.loads(found)
-    return Fence.of_json(stored, oids_hold=bool(same))
+    stored, same, not_run_here = json.loads(found)
+    return Fence.of_json(stored, not_run_here or (), oids_hold=bool(same))
 
 
 def _numbers(version: str) -> list[int]:
