@@ -17,7 +17,6 @@ from migrator.actions import perform
 from migrator.context import RunContext
 from migrator.database import Deadline, connect  # noqa: F401 - the driver is loaded at INIT
 from migrator.errors import DbSetupError
-from migrator.report import Report
 from migrator.request import ACTIONS, Request
 from migrator.settings import Settings
 from migrator.version import VERSION
@@ -33,22 +32,25 @@ def handler(event: object, context: Any) -> dict[str, Any]:
     request_id, started = str(getattr(context, "aws_request_id", "") or f"local-{os.getpid()}"), time.monotonic()
     log("run.started", {"request_id": request_id, "version": VERSION})
     try:
-        body = _run(event, context, request_id).body()
+        run = _context(event, context, request_id)
+        body = perform(run).body()
     except DbSetupError as error:
         asked = event.get("action", "migrate") if isinstance(event, Mapping) else "migrate"
         action, took = asked if asked in ACTIONS else None, int((time.monotonic() - started) * 1000)
         log("run.finished", {"request_id": request_id, "action": action, **error.body(), "duration_ms": took})
         raise
     log("run.finished", {"request_id": request_id, **body})
+    if run.acknowledge is not None:
+        run.acknowledge()
     return {"statusCode": 200, "body": body}
 
 
-def _run(event: object, context: Any, request_id: str) -> Report:
+def _context(event: object, context: Any, request_id: str) -> RunContext:
     settings = Settings.from_env(os.environ)
     remaining = context.get_remaining_time_in_millis() / 1000 if context is not None else None
     deadline = Deadline.of_run(settings.migration_timeout, remaining)
     base = os.path.dirname(os.path.realpath(__file__))
-    return perform(RunContext(settings, Request.parse(event), base, deadline, log, request_id))
+    return RunContext(settings, Request.parse(event), base, deadline, log, request_id)
 
 
 def log(event: str, fields: dict[str, Any]) -> None:

@@ -44,6 +44,8 @@ class RunContext:
         self.started = time.monotonic()
         self.has_supervised = False
         """Whether a run has been supervised: before that, nothing was done that cannot be done again."""
+        self.acknowledge: Callable[[], None] | None = None
+        """What the entry point calls once the caller has the answer, if anything; it raises nothing."""
         self._credentials: Credentials | None = None
         self._admin_secret: dict[str, Any] = {}
 

@@ -33,6 +33,9 @@ class Progress(NamedTuple):
     ``applied`` are the files it applied before, ``failed`` the one at work, ``steps`` how many of its steps are
     recorded as done, ``resumes`` what a re-run of it does then, and ``left`` the files that are not applied, where the
     run ended because its time was over or it was interrupted. ``in_doubt``: a part of one more step may be done.
+
+    Of a rollback ``applied`` are the migrations that it has rolled back, and ``back`` are those that it has left, the
+    one at work first; ``failed`` is the down migration. None for ``back`` is any other run.
     """
 
     applied: tuple[str, ...] = ()
@@ -41,17 +44,39 @@ class Progress(NamedTuple):
     resumes: str = ""
     left: tuple[str, ...] = ()
     in_doubt: bool = False
+    back: tuple[str, ...] | None = None
+
+    @property
+    def verb(self) -> str:
+        """What the run does to a migration, as a participle."""
+        return "applied" if self.back is None else "rolled back"
 
     def __str__(self) -> str:
         before = listed(self.applied)
         if self.left:
-            return f"{before or 'nothing'} (applied in this run); left: {listed(self.left)}"
-        head = f"{before} (applied before in this run); " if before else ""
+            return f"{before or 'nothing'} ({self.verb} in this run); left: {listed(self.left)}"
+        head = f"{before} ({self.verb} before in this run); " if before else ""
         if not self.steps:
             return f"{head}{'perhaps a part' if self.in_doubt else 'nothing'} of {self.failed}"
         steps = f"{self.steps} step{'s' * (self.steps > 1)}"
         more = ", and perhaps a part of the next" * self.in_doubt
         return f"{head}{steps} of {self.failed}, recorded{more}; a re-run {self.resumes}"
+
+    @property
+    def failed_migration(self) -> str:
+        """The migration at work, empty where there was none."""
+        return self.back[0] if self.failed and self.back else self.failed
+
+    def body(self) -> dict[str, Any]:
+        """Return what JSON has of it; the names are those of an answer's body."""
+        if self.back is None:
+            return {"applied_migrations": list(self.applied), "pending_migrations": list(self.left)}
+        return {
+            "applied_migrations": [],
+            "pending_migrations": [],
+            "rolled_back_migrations": list(self.applied),
+            "left_migrations": list(self.back),
+        }
 
 
 class DbSetupError(Exception):
@@ -93,7 +118,7 @@ class DbSetupError(Exception):
         """Return the whole message, the cause first, at most ``MAX_MESSAGE_BYTES`` long in UTF-8."""
         head = self.cause
         excerpt = self.where.excerpt() if self.where and self.where.text.strip() else ""
-        applied = cut(f"Applied: {self.applied}", _MAX_APPLIED) if self.applied else ""
+        applied = cut(f"{self.progress.verb.capitalize()}: {self.applied}", _MAX_APPLIED) if self.applied else ""
         fix = cut(f"Fix: {self.fix}", _MAX_FIX) if self.fix else ""
         tail = printable("\n".join(filter(None, (excerpt, applied, fix, f"[{self.code}]"))))
         return f"{cut(head, MAX_MESSAGE_BYTES - len(tail.encode()) - 1)}\n{tail}"
@@ -106,13 +131,12 @@ class DbSetupError(Exception):
             "code": self.code,
             "message": str(self),
             "fix": self.fix or None,
-            "failed_migration": self.progress.failed or None,
+            "failed_migration": self.progress.failed_migration or None,
             "file": where.file or None if where else None,
             "line": where.line if where else None,
             "column": where.column if where else None,
             "sqlstate": self.sqlstate or None,
-            "applied_migrations": list(self.progress.applied),
-            "pending_migrations": list(self.progress.left),
+            **self.progress.body(),
         }
 
 

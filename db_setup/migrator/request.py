@@ -18,7 +18,7 @@ KEYS_OF_ACTIONS = {
     "adopt": ("target_revision", "confirm"),
     "baseline": ("target_revision", "confirm"),
     "rotate": ("user",),
-    "rollback": ("target_revision", "steps", "confirm"),
+    "rollback": ("target_revision", "steps", "confirm", "heard"),
     "repair": ("confirm",),
     "resolve": ("step", "confirm"),
 }
@@ -27,11 +27,15 @@ ACTIONS = tuple(KEYS_OF_ACTIONS)
 ANSWERS = ("done", "repeat")
 """What a person can say of a step that nothing shows."""
 KEYS_OF_ALL = ("action", "secret_name")
-_REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user", "steps", "step", "confirm")
+_REQUEST_KEYS = ("action", "target_revision", "dry_run", "secret_name", "user", "steps", "step", "confirm", "heard")
 
 
 class Request(NamedTuple):
-    """What one invocation is asked to do. ``target`` is empty for everything there is ("head")."""
+    """What one invocation is asked to do. ``target`` is empty for everything there is ("head").
+
+    ``heard`` is the number of a run whose answer the caller has; 0: of the run that this event asks for it is said
+    later; None: whoever is answered hears it.
+    """
 
     action: str = "migrate"
     target: str = ""
@@ -41,6 +45,7 @@ class Request(NamedTuple):
     steps: int = 0
     confirm: bool = False
     step: str = ""
+    heard: int | None = None
 
     @classmethod
     def parse(cls, event: object) -> Request:
@@ -70,6 +75,7 @@ class Request(NamedTuple):
             steps=_steps(event),
             confirm=_boolean("confirm", event),
             step=_step(event),
+            heard=_heard(event),
         )
         dry_run = _boolean("dry_run", event)
         _check_keys(request, dry_run)
@@ -80,7 +86,7 @@ def _check_keys(request: Request, dry_run: bool) -> None:
     """Raise InvalidRequest where a key has a value, other than its default, that the action would ignore."""
     values = {
         "target_revision": request.target, "dry_run": dry_run, "user": request.user, "steps": request.steps,
-        "confirm": request.confirm, "step": request.step,
+        "confirm": request.confirm, "step": request.step, "heard": request.heard is not None,
     }  # fmt: skip
     accepted = KEYS_OF_ACTIONS[request.action]
     for key, value in values.items():
@@ -93,6 +99,9 @@ def _check_keys(request: Request, dry_run: bool) -> None:
         raise InvalidRequest("resolve without an answer", fix='send "step": "done" or "step": "repeat"')
     if request.steps and request.target:
         raise InvalidRequest("steps and target_revision are mutually exclusive", fix="send only one of them")
+    if request.heard and (request.steps or request.target or request.confirm):
+        fix = f'send only {{"action": "rollback", "heard": {request.heard}}}'
+        raise InvalidRequest("heard names a run, and asks for none", fix=fix)
 
 
 def _action(value: object) -> str:
@@ -120,6 +129,15 @@ def _step(event: Mapping[str, object]) -> str:
     if value not in {"", *ANSWERS} or (not value and "step" in event):
         raise InvalidRequest(f'step is "{value}"', fix='send "done", or "repeat" to have it run again')
     return str(value)
+
+
+def _heard(event: Mapping[str, object]) -> int | None:
+    if "heard" not in event:
+        return None
+    value = event["heard"]
+    if not isinstance(value, int) or value is True or (value is not False and value < 1):
+        raise InvalidRequest(f'heard is "{value}"', fix="send false, or the run_id of an answer, without quotes")
+    return int(value)
 
 
 def _target(value: object) -> str:

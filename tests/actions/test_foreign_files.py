@@ -33,6 +33,7 @@ LAYOUTS = {
     "Flyway, repeatable": Layout("V1__live.sql", {"R__emails.sql": "DROP TABLE IF EXISTS live;"}, "misplaced_file"),
     "Flyway, baseline": Layout("V1__live.sql", {"B1__base.sql": DOWN + LIVE}, "misplaced_file"),
     "Flyway, callback": Layout("V1__live.sql", {"beforeClean.sql": DOWN}, "not_forward"),
+    "MyBatis Migrations, after a failure": Layout("20240101000000_live.sql", {"onabort.sql": DOWN}, "not_forward"),
     "refinery": Layout("V1__live.sql", {"V2__email.sql": UP, "U2__email.sql": DOWN}, "not_forward"),
     "goose": Layout(
         "00001_live.sql", {"00002_email.sql": f"-- +goose Up\n-- +goose StatementBegin\n{UP}-- +goose StatementEnd\n\n-- +goose Down\n"

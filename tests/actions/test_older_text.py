@@ -66,6 +66,32 @@ def test_function_that_was_renamed(invoke: Invoke, package: Folder, database: Da
     assert (invoke()["state"], database.query("SELECT f(n => 1)")) == ("ahead", [(1,)])
 
 
+@pytest.mark.parametrize("other", ["", "CREATE OR REPLACE VIEW b AS SELECT 1 AS one;"], ids=["renamed", "moved"])
+def test_file_that_is_elsewhere_in_the_newer_package(
+    invoke: Invoke, package: Folder, database: Database, other: str
+) -> None:
+    """A file that the newer package has renamed and edited, or moved into another one, is not run by the older one."""
+    if other:
+        package.write(OTHER, other)
+        invoke()
+    (package.path / VIEW).unlink()
+    package.write(OTHER, f"{other} {THREE}")
+    assert invoke()["applied_migrations"] == [OTHER]
+    before = written(database)
+    package.write(VIEW, TWO)
+    if other:
+        package.write(OTHER, other)
+    else:
+        (package.path / OTHER).unlink()
+    for event in ({}, {"action": "status"}, {"action": "plan"}):
+        body = invoke(event)
+        assert (body["state"], body["applied_migrations"], body["pending_migrations"]) == ("ahead", [], [])
+        assert VIEW in body["warnings"][0]
+    assert written(database) == before
+    package.write(VIEW, f"-- meant\nDROP VIEW a; {TWO}")
+    assert invoke()["applied_migrations"][0] == VIEW
+
+
 def test_older_by_two(invoke: Invoke, package: Folder) -> None:
     """The texts of all earlier packages are known, not only that of the last one."""
     package.write(VIEW, THREE)

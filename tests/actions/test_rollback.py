@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from contextlib import closing
 from itertools import count
@@ -102,7 +103,8 @@ def test_missing_down_files_refuse_the_whole(invoke: Invoke, three: Database, fo
     invoke()
     with pytest.raises(MissingDownFile, match=r"no down migration for 005_e\.sql, 004_d\.sql\n") as caught:
         invoke({**ONE, "target_revision": "002"})
-    assert "write 005_e.down.sql, 004_d.down.sql; empty where" in str(caught.value)
+    assert "\nRolled back: nothing\nFix: write 005_e.down.sql, 004_d.down.sql; empty where" in str(caught.value)
+    assert caught.value.body()["left_migrations"] == ["005_e.sql", "004_d.sql", "003_c.sql"]
     assert order(three) == ""
     assert three.query("SELECT count(*) FROM db_setup.runs") == [(2,)]
 
@@ -176,9 +178,13 @@ def test_failing_down_migration(invoke: Invoke, three: Database, folder: Folder)
     folder.write("002_b.down.sql", "DROP TABLE b;\nDROP TABLE nowhere;")
     with pytest.raises(MigrationFailed) as caught:
         invoke({**ONE, "target_revision": "base"})
-    message = str(caught.value)
+    message, body = str(caught.value), caught.value.body()
     assert message.startswith("002_b.down.sql:2:")
-    assert "003_c.down.sql (applied before in this run); nothing of 002_b.down.sql" in message
+    assert "\nRolled back: 003_c.sql (rolled back before in this run); nothing of 002_b.down.sql\n" in message
+    assert three.query("SELECT message FROM db_setup.runs WHERE id = 2") == [(message,)]
+    assert (body["rolled_back_migrations"], body["left_migrations"]) == (["003_c.sql"], ["002_b.sql", "001_a.sql"])
+    assert (body["applied_migrations"], body["pending_migrations"]) == ([], [])
+    assert (body["failed_migration"], body["file"]) == ("002_b.sql", "002_b.down.sql")
     assert names(three) == ["001_a.sql", "002_b.sql"]
     assert three.query(TABLES) == [("a",), ("b",)]
     assert invoke()["applied_migrations"] == ["003_c.sql"]
@@ -264,9 +270,65 @@ def test_killed_where_all_was_done(invoke: Invoke, three: Database) -> None:
     three.execute(
         "UPDATE db_setup.runs SET outcome = 'running', message = '1 step back, to position 2', history_head = NULL WHERE id = 2"
     )
-    assert invoke(ONE)["message"].startswith("Nothing to roll back: the last rollback had come where it was going")
+    assert invoke(ONE)["message"].startswith(
+        "Nothing to roll back: run 2 has rolled back 003_c.sql, and was cut off before it could say so; ask again to go further."
+    )
     assert invoke({"action": "history"})["history_sealed"]
     assert invoke(ONE)["rolled_back_migrations"] == ["002_b.sql"]
+
+
+@pytest.mark.parametrize("json_wanted", [[], ["--json"]], ids=["text", "json"])
+def test_answer_that_nobody_heard(three: Database, folder: Folder, json_wanted: list[str]) -> None:
+    """A rollback by steps whose answer nobody could read is answered when it is asked for again, and goes no further."""
+    words = command(
+        "rollback", "--steps", "1", "--yes", *json_wanted, "--database-url", three.url, "--migrations", str(folder.path)
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    unheard = subprocess.run(words, stdout=writing, stderr=subprocess.DEVNULL, timeout=60, check=False)
+    os.close(writing)
+    assert (unheard.returncode, order(three)) == (141, "c")
+    for said, ran in (("run 2 has rolled back 003_c.sql", "c"), ("Rolled back 1 migration: 002_b.sql", "cb")):
+        heard = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+        assert (said in heard.stdout, order(three)) == (True, ran)
+    heard = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert order(three) == "cba"
+
+
+def test_unheard_answer_is_shown_before(invoke: Invoke, cli: Cli, three: Database) -> None:
+    """Without "confirm" nobody is taken to have heard; the answer says what to do, and no other request is held up."""
+    invoke({**ONE, "heard": False})
+    for _ in range(2):
+        message = invoke({"action": "rollback"})["message"]
+        assert "run 2 has rolled back 003_c.sql, and was cut off" in message
+        assert "confirm that (--yes), then ask again to go further" in message
+    assert cli("rollback", "--target", "1", "--yes").status == 0
+    assert order(three) == "cb"
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["all-gone", "some-left"])
+def test_heard_is_told_later(invoke: Invoke, three: Database, last: bool) -> None:
+    """A caller can say later that it has heard an answer: until then the same request is that one again."""
+    steps = {**ONE, "steps": 3 if last else 1, "heard": False}
+    run_id = invoke(steps)["run_id"]
+    assert (run_id, invoke(steps)["rolled_back_migrations"]) == (2, [])
+    assert invoke({"action": "rollback", "heard": 3})["message"].startswith("The answer of run 3 was heard.")
+    left = [] if last else ["002_b.sql"]
+    assert invoke(steps)["rolled_back_migrations"] == left
+    assert invoke({**ONE, "target_revision": "base"})["rolled_back_migrations"] == ([] if last else ["001_a.sql"])
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [({"heard": True}, 'heard is "True"'), ({"heard": 0}, 'heard is "0"'), ({"heard": None}, 'heard is "None"'),
+     ({"heard": 2, "steps": 1}, "asks for none"), ({"heard": 2, "confirm": True}, "asks for none"),
+     ({"heard": 2, "action": "status"}, "status does not accept heard")],
+)  # fmt: skip
+def test_heard_that_makes_no_sense(invoke: Invoke, three: Database, event: dict[str, object], said: str) -> None:
+    """What nobody can have meant by ``heard`` is refused."""
+    with pytest.raises(InvalidRequest, match=said):
+        invoke({"action": "rollback", **event})
+    assert order(three) == ""
 
 
 @pytest.mark.parametrize(
@@ -292,7 +354,7 @@ def test_goal_counts_until_a_migration_is_applied(invoke: Invoke, three: Databas
 def test_killed_after_anything(
     runs: Runs, make_database: MakeDatabase, three: Database, folder: Folder, down: str
 ) -> None:
-    """One step that is killed wherever it may be, and asked for again, is one step; its success is recorded last of all."""
+    """One step that is killed wherever it may be, and asked for again, is one step; that it was heard is recorded last."""
     folder.write("003_c.down.sql", down)
     answered = []
     for before in (True, False):
@@ -301,8 +363,8 @@ def test_killed_after_anything(
             environ = {"DATABASE_URL": target.url, "MIGRATIONS_DIR": str(folder.path)}
             if not runs.run(environ, ONE, point=point, before=before).killed:
                 break
-            last = target.query("SELECT action, outcome FROM db_setup.runs ORDER BY id DESC LIMIT 1")
-            if last == [("rollback", "succeeded")]:
+            last = target.query("SELECT outcome, message FROM db_setup.runs ORDER BY id DESC LIMIT 1")
+            if last == [("succeeded", "rolled back 003_c.sql")]:
                 answered.append((point, before))
             else:
                 assert runs.run(environ, ONE).body is not None
@@ -389,10 +451,12 @@ def test_lock_and_deadline(invoke: Invoke, three: Database) -> None:
     holder.autocommit = False
     with holder.cursor() as cursor:
         cursor.execute("LOCK TABLE c")
-        with pytest.raises((LockTimeout, DeadlineReached), match=r"003_c\.down\.sql|003_c"):
+        with pytest.raises((LockTimeout, DeadlineReached), match=r"003_c\.down\.sql|003_c") as caught:
             invoke(ONE, LOCK_TIMEOUT="50ms", MIGRATION_TIMEOUT="0.5")
     holder.close()
     assert len(names(three)) == 3
+    assert "\nRolled back: nothing" in str(caught.value)
+    assert caught.value.body()["left_migrations"] == ["003_c.sql"]
     assert three.query("SELECT outcome FROM db_setup.runs ORDER BY id") == [("succeeded",), ("failed",)]
 
 

@@ -277,6 +277,21 @@ def test_first_generation_row_without_a_file(invoke: Invoke, folder: Folder, dat
     assert invoke(ALLOW_MISSING=allowed)["applied_migrations"] == ["005_new.sql"]
 
 
+def test_first_generation_row_of_the_last_file(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A first-generation name whose file was the last one, and is gone, is missing and can be forgotten, not newer."""
+    database.execute("CREATE TABLE a (i int);" + OLD.format("('001_0001_a'), ('002_0002_gone')"))
+    folder.write("0001_a.sql", "CREATE TABLE a (i int);")
+    body = invoke(STATUS)
+    assert (body["state"], len(body["problems"])) == ("inconsistent", 1)
+    with pytest.raises(InconsistentHistory, match=r"002_0002_gone\.sql is applied, and its file is missing"):
+        invoke()
+    assert database.query("SELECT to_regnamespace('db_setup')::text") == [(None,)]
+    assert invoke({"action": "repair", "confirm": True})["repaired_migrations"] == ["002_0002_gone.sql"]
+    assert invoke()["state"] == "up_to_date"
+    assert invoke({"action": "verify"})["success"]
+    assert history(database) == [("0001_a.sql", "0001")]
+
+
 def test_first_generation_without_any_file(invoke: Invoke, folder: Folder, database: Database) -> None:
     """Where repair has forgotten every row, they do not come back from the old table."""
     database.execute(OLD.format("('001_gone')"))

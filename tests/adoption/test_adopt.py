@@ -200,9 +200,9 @@ def test_files_that_change_no_object(invoke: Invoke, folder: Folder, database: D
     folder.write("002_rows.sql", "INSERT INTO a VALUES (1);")
     database.execute("CREATE TABLE a (i int)")
     body = invoke()
-    assert any("002_rows.sql: it changes no object" in warning for warning in body["warnings"])
+    assert any("002_rows.sql: it leaves no object changed" in warning for warning in body["warnings"])
     rows = database.query("SELECT evidence FROM db_setup.history ORDER BY position")
-    assert ["changes no object" in text for (text,) in rows] == [False, True]
+    assert ["leaves no object changed" in text for (text,) in rows] == [False, True]
 
 
 def test_file_that_changes_nothing_that_is_compared(invoke: Invoke, folder: Folder, database: Database) -> None:

@@ -11,13 +11,14 @@ from migrator.cli.local_server import LocalServer
 
 from tests.plugins.databases import Database
 from tests.plugins.postgres import client_program
-from tests.plugins.project import EXAMPLES
+from tests.plugins.project import EXAMPLES, with_extension
 from tests.plugins.runs import Invoke
 
 
 @pytest.fixture
 def own_examples(examples: Path, database: Database) -> Iterator[Path]:
     """Return the example with roles of this test's own, which the server does not have; they go with the test."""
+    with_extension(examples, database)
     prefix = f"{database.name}_"
     for path in examples.iterdir():
         path.write_text(path.read_text("utf-8").replace("example_", prefix), "utf-8")

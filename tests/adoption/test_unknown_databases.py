@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -37,6 +38,10 @@ THREE = {"001_a.sql": A, "002_b.sql": B, "003_c.sql": C}
 REMAKES = {"001_accounts.sql": "DROP TABLE IF EXISTS accounts; CREATE TABLE accounts (name {} PRIMARY KEY);"}
 ACCOUNTS = {"001_accounts.sql": REMAKES["001_accounts.sql"].format("citext")}
 BY_PSQL = "{}; CREATE TABLE {}accounts (name {} PRIMARY KEY); INSERT INTO {}accounts VALUES ('Ada')"
+MADE = {"001_accounts.sql": "CREATE TABLE accounts (name text PRIMARY KEY);", "002_b.sql": B}
+IN_PUBLIC = BY_PSQL.format("SELECT 1", "", "text", "") + ";"
+PATH = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = {}', current_database()); END $$"
+TAKEN_BACK = {"001_a.sql": A, "002_j.sql": "ALTER TABLE a ADD j int;", "003_k.sql": "UPDATE a SET i = j; ALTER TABLE a DROP j;"}
 STATES = {
     "the first files": State(THREE, A + B, ("001_a.sql", "002_b.sql")),
     "all files": State(THREE, A + B + C, tuple(THREE)),
@@ -79,8 +84,17 @@ STATES = {
     "rows only at the end": State({"001_a.sql": A, "002_rows.sql": "INSERT INTO a VALUES (1);"}, A, ("001_a.sql", "002_rows.sql"), mentions="check whether the data is there"),
     "rows only in the middle": State(
         {"001_a.sql": A, "002_rows.sql": "INSERT INTO a VALUES (1);", "003_c.sql": C}, A,
-        ("001_a.sql", "002_rows.sql"), "nothing_proven", "002_rows.sql changes no object", "002_rows.sql", ("003_c.sql",),
+        ("001_a.sql", "002_rows.sql"), "nothing_proven", "002_rows.sql leaves no object changed", "002_rows.sql", ("003_c.sql",),
     ),
+    "changes that are taken back in the middle": State(
+        {**TAKEN_BACK, "004_c.sql": C}, A, tuple(TAKEN_BACK), "nothing_proven", "002_j.sql, 003_k.sql together leave no object changed", "001_a.sql",
+        ("002_j.sql", "003_k.sql", "004_c.sql"),
+    ),
+    "changes that are taken back at the end": State(TAKEN_BACK, A, tuple(TAKEN_BACK), mentions="check whether the data is there"),
+    "search_path that was changed since": State(MADE, f"{IN_PUBLIC} CREATE SCHEMA app; {PATH.format('app, public')}", (), "nothing_proven", "table public.accounts", "none", tuple(MADE)),
+    "search_path without public since": State(MADE, f"{IN_PUBLIC} CREATE SCHEMA app; {PATH.format('app')}", (), "nothing_proven", "table public.accounts", "none", tuple(MADE)),
+    "search_path that was reset since": State(MADE, BY_PSQL.format("CREATE SCHEMA app", "app.", "text", "app."), (), "nothing_proven", "table app.accounts", "none", tuple(MADE)),
+    "a namesake of another application": State(MADE, BY_PSQL.format("CREATE SCHEMA crm; CREATE TABLE crm.leads (i int)", "crm.", "text", "crm."), mentions="schema crm"),
     "an older extension": State({"001_x.sql": "CREATE EXTENSION pg_trgm; CREATE TABLE a (i int);"}, "CREATE EXTENSION pg_trgm VERSION '1.3'; CREATE TABLE a (i int)", ("001_x.sql",)),
     "extension that a later file asks for": State(
         {"001_a.sql": A, "002_x.sql": "CREATE EXTENSION IF NOT EXISTS citext; CREATE TABLE b (i citext);"}, f"CREATE EXTENSION citext; {A}", ("001_a.sql",),
@@ -200,6 +214,62 @@ def test_way_out_of_a_schema_of_the_path(invoke: Invoke, folder: Folder, databas
     assert invoke({"action": "verify"})["state"] == "up_to_date"
     database.execute("ALTER TABLE app.accounts ADD COLUMN drift int")
     assert [item["kind"] for item in invoke({"action": "verify"})["differences"]] != []
+
+
+def test_closest_is_before_what_leaves_no_trace(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A file that makes the difference belongs before files of rows that may not have run; they are asked about, not recorded."""
+    folder.write("010_a.sql", A)
+    folder.write("020_rows.sql", "INSERT INTO a VALUES (1);")
+    folder.write("030_c.sql", C)
+    database.execute(f"{A} ALTER TABLE a ADD j int")
+    with pytest.raises(NothingProven, match=r"closest is up to 010_a\.sql"):
+        invoke()
+    folder.write("015_j.sql", "ALTER TABLE a ADD j int;")
+    with pytest.raises(NothingProven, match=r"020_rows\.sql leaves no object changed"):
+        invoke()
+    invoke({"action": "baseline", "target_revision": "015_j.sql", "confirm": True})
+    assert invoke()["applied_migrations"] == ["020_rows.sql", "030_c.sql"]
+
+
+@pytest.mark.parametrize("others", ["", "CREATE TABLE other (i int);"], ids=["alone", "with others"])
+def test_baseline_that_is_offered_sets_no_fence(invoke: Invoke, folder: Folder, database: Database, others: str) -> None:
+    """Where a refusal offers a baseline beside another application's tables, it says that none of them is protected then."""
+    folder.write("001_a.sql", A)
+    folder.write("002_rows.sql", "INSERT INTO a VALUES (1);")
+    folder.write("003_c.sql", C)
+    database.execute(A + others)
+    with pytest.raises(NothingProven) as caught:
+        invoke()
+    assert ("files may change what no file makes" in caught.value.fix) == bool(others)
+
+
+def test_way_out_of_another_path(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Where the path was changed since, the setting that the error offers lets the files be found, and the rest run beside them."""
+    for name, text in MADE.items():
+        folder.write(name, text)
+    database.execute(f"{IN_PUBLIC} CREATE SCHEMA app; {PATH.format('app, public')}")
+    with pytest.raises(NothingProven) as caught:
+        invoke()
+    way_out = re.search(r"ALTER ROLE .* SET search_path = \S+(?=,)", caught.value.fix)
+    assert way_out is not None
+    database.execute(way_out[0])
+    body = invoke()
+    assert (names(body), body["applied_migrations"]) == (("001_accounts.sql",), ["002_b.sql"])
+    assert rows(database) == [("Ada",)]
+    assert database.query("SELECT to_regclass('public.b')") == [("b",)]
+
+
+def test_rows_at_the_end_of_many_changes(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A last file of rows is warned of, also where so many files leave the counts alike that few catalogs are read at first."""
+    folder.write("001_a.sql", A)
+    for number in range(2, 10):
+        folder.write(f"{number:03}_t.sql", f"ALTER TABLE a ALTER i TYPE {'text USING i::text' if number % 2 == 0 else 'int USING i::int'};")
+    folder.write("010_rows.sql", "INSERT INTO a VALUES (7);")
+    database.execute(A)
+    body = invoke(ADOPT)
+    assert len(names(body)) == 10
+    (warning,) = [text for text in body["warnings"] if "check whether the data is there" in text]
+    assert "010_rows.sql" in warning
 
 
 def test_file_that_makes_the_extension_itself(invoke: Invoke, folder: Folder, database: Database) -> None:
@@ -342,6 +412,66 @@ def test_nobody_else_s_rows_are_lost(invoke: Invoke, folder: Folder, database: D
         assert invoke()["applied_migrations"] == ["004_o.sql"]
 
 
+@pytest.mark.parametrize("name", ["002_b.sql", "env/dev/002_b.sql", "env/dev/007_b.sql"])
+def test_file_that_was_not_compared(invoke: Invoke, folder: Folder, database: Database, name: str) -> None:
+    """A file that comes late, or is for another environment, drops no table that was there, until a person says that it may."""
+    (folder.path / "env" / "dev").mkdir(parents=True)
+    folder.write("001_a.sql", A)
+    folder.write("003_d.sql", "CREATE TABLE d (i int);")
+    if name.startswith("env/"):
+        folder.write(name, HOSTILE["a table is dropped on the way"])
+    database.execute(f"{KEPT}{A}CREATE TABLE d (i int);")
+    assert [row["name"] for row in invoke()["adopted_migrations"]] == ["001_a.sql", "003_d.sql"]
+    folder.write(name, HOSTILE["a table is dropped on the way"])
+    folder.write("008_e.sql", "CREATE TABLE e (i int);")
+    for _ in range(2):
+        with pytest.raises(DbSetupError, match=r"_b\.sql changes table public\.orders, which no file makes") as caught:
+            invoke(MIGRATION_ENV="dev")
+        assert caught.value.code == "changes_foreign_object"
+        assert database.query("SELECT i FROM orders") == [(7,)]
+    if "002" in name:
+        assert "give it a number above 003; " in caught.value.fix
+        folder.path.joinpath(name).rename(folder.path / name.replace("002", "007"))
+    else:
+        assert "baseline --target 003_d.sql; " in caught.value.fix
+        invoke({"action": "baseline", "target_revision": "003_d.sql", "confirm": True}, MIGRATION_ENV="dev")
+    assert invoke(MIGRATION_ENV="dev")["applied_migrations"] == [name.replace("002", "007"), "008_e.sql"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('DROP TABLE IF EXISTS orders; CREATE TABLE "orders" (i int);', r"^004_o\.sql changes table public\.orders"),
+        ("DROP TABLE IF EXISTS crm.leads; CREATE UNLOGGED TABLE crm.leads (i int);", r"^004_o\.sql changes table crm\.leads"),
+        ("CREATE TABLE IF NOT EXISTS Orders (i int); INSERT INTO a VALUES (2);", "table public.orders was there .* applied already"),
+        ("CREATE TABLE IF NOT EXISTS orders (i int);\nVACUUM a;\nINSERT INTO a VALUES (2);", "table public.orders was there"),
+    ],
+    ids=["dropped", "in-a-schema", "kept", "kept-step-by-step"],
+)
+def test_newer_file_makes_what_was_there(
+    invoke: Invoke, folder: Folder, database: Database, text: str, reason: str
+) -> None:
+    """A newer folder's file, on a history that an older one has adopted, does not run again what it has done before."""
+    folder.write("001_a.sql", A)
+    database.execute(f"{KEPT}{A}")
+    invoke()
+    folder.write("004_o.sql", text)
+    folder.write("003_fine.sql", "CREATE TABLE orders_of_a (i int);")
+    for event in ({"action": "rehearse"}, {}):
+        if "VACUUM" in text and event:
+            continue
+        with pytest.raises(DbSetupError, match=reason) as caught:
+            invoke(event)
+        assert caught.value.code == "changes_foreign_object"
+    assert database.query("SELECT (SELECT i FROM orders), (SELECT i FROM crm.leads), (SELECT count(*) FROM a)") == [(7, 8, 0)]
+    for target, ran in ((r"baseline --target (004\S+);", []), (r"baseline --target (001\S+);", ["004_o.sql"])):
+        if found := re.search(target, caught.value.fix):
+            invoke({"action": "baseline", "target_revision": found[1], "confirm": True})
+            assert invoke()["applied_migrations"] == ran
+            return
+    pytest.fail(caught.value.fix)
+
+
 def test_word_of_a_person_lifts_the_fence(invoke: Invoke, folder: Folder, database: Database) -> None:
     """After the baseline that the error offers, the file may change what it names, and does."""
     folder.write("001_b.sql", "DROP TABLE IF EXISTS orders; CREATE TABLE c (i int);")
@@ -386,6 +516,17 @@ def test_fence_without_anybody(invoke: Invoke, folder: Folder, database: Databas
     folder.write("002_p.sql", "REVOKE ALL ON SCHEMA public FROM PUBLIC; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;")
     database.execute(f"{A} CREATE SCHEMA spare")
     assert invoke()["applied_migrations"] == ["002_p.sql"]
+
+
+def test_fence_knows_long_signatures(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A function of the files' whose signature is longer than a name is theirs, to replace and to drop."""
+    signature = f"f({', '.join(['character varying'] * 5)})"
+    folder.write("001_f.sql", f"CREATE FUNCTION {signature} RETURNS int LANGUAGE sql AS 'SELECT 1';")
+    folder.write("002_r.sql", f"CREATE OR REPLACE FUNCTION {signature} RETURNS int LANGUAGE sql AS 'SELECT 2'; CREATE TABLE b (i int);")
+    folder.write("003_d.sql", f"DROP FUNCTION {signature};")
+    database.execute(KEPT + f"CREATE FUNCTION {signature} RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    body = invoke()
+    assert (names(body), body["applied_migrations"]) == (("001_f.sql",), ["002_r.sql", "003_d.sql"])
 
 
 def test_fence_lets_the_files_work_together(invoke: Invoke, folder: Folder, database: Database) -> None:

@@ -12,6 +12,7 @@ from migrator.cli.local_server import LocalServer
 
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.folders import Folder
+from tests.plugins.postgres import client_program
 from tests.plugins.runs import Cli, Done, Invoke, command
 
 FILES = {
@@ -42,7 +43,7 @@ def psql(server: LocalServer, database: Database, tmp_path: Path) -> Psql:
     def run(script: str, target: Database | None = None) -> Done:
         file = tmp_path / "script.sql"
         file.write_text(script, encoding="utf-8", newline="")
-        words = [str(server.binaries.program("psql")), "-X", "-q", "-f", str(file), (target or database).url]
+        words = [str(client_program(server, "psql")), "-X", "-q", "-f", str(file), (target or database).url]
         done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "PGCLIENTENCODING": "LATIN1"})
         return Done(done.returncode, done.stdout, done.stderr)
 

@@ -16,6 +16,7 @@ from migrator.cli.lint.findings import find
 from migrator.errors import UsageError
 from migrator.sql.statements import split
 
+from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.runs import PRODUCT, Done
 
@@ -378,6 +379,38 @@ def test_command(folder: Folder, git: Git) -> None:
     body = json.loads(lint(folder, "--json").out)
     assert (body["success"], "out_of_order" in {item["rule"] for item in body["findings"]}) == (True, True)
     assert lint(folder, "--base", "nope").status == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "rules"),
+    [
+        ({"orders.sql": "CREATE TABLE orders (i int);", "003_alter.sql": "ALTER TABLE orders ADD n int;"}, ["new_database"]),
+        ({"repeatable/v.sql": "CREATE VIEW v AS SELECT 1;", "001_a.sql": "GRANT SELECT ON v TO PUBLIC;"}, ["new_database"]),
+        ({"001_a.sql": "CREATE TABLE a (i int);", "002_b.sql": "ALTER TABLE a ADD n int;"}, []),
+        ({"001_a.sql": "SELECT 'open;", "002_b.sql": "ALTER TABLE a ADD n int;"}, ["unterminated_text", "not_built"]),
+    ],
+    ids=["unnumbered", "repeatable", "fine", "unreadable"],
+)  # fmt: skip
+def test_build(folder: Folder, database: Database, files: dict[str, str], rules: list[str]) -> None:
+    """With --build the files are built as a new database gets them: what breaks there has its place; nothing stays."""
+    for name, text in files.items():
+        (folder.path / name).parent.mkdir(exist_ok=True)
+        folder.write(name, text)
+    done = lint(folder, "--build", "--json", DATABASE_URL=database.url)
+    found = [item for item in json.loads(done.out)["findings"] if item["level"] in {"error", "info"} and "_" in item["rule"]]
+    assert [item["rule"] for item in found if item["rule"] not in {"no_branch", "no_squawk"}] == rules
+    assert done.status == (1 if rules else 0)
+    for item in found:
+        if item["rule"] == "new_database":
+            assert (item["file"].endswith(("003_alter.sql", "001_a.sql")), item["line"]) == (True, 1)
+    assert database.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == [(0,)]
+    assert database.query("SELECT count(*) FROM pg_database WHERE datname LIKE 'db_setup_scratch%%' || current_database()") == [(0,)]
+
+
+def test_command_names_a_database_only_to_build(folder: Folder) -> None:
+    """A database that would not be used is refused."""
+    done = lint(folder, "--local")
+    assert (done.status, "without --build" in done.err) == (2, True)
 
 
 def test_command_needs_no_driver(folder: Folder) -> None:

@@ -431,3 +431,43 @@ def test_answer_of_many_files_fits(remote: Cli, endpoint: Endpoint, folder: Fold
     endpoint.respond = respond
     assert remote("status").out.count("\n") == 10_002
     assert sizes[0] < 2_300_000  # two names and the fields of each; a third name would be over
+
+
+@pytest.fixture
+def two_files(folder: Folder, remote_here: Cli) -> Folder:
+    """Write two files with their down migrations, and apply them by the function."""
+    for number, name in enumerate("ab", 1):
+        folder.write(f"00{number}_{name}.sql", f"CREATE TABLE {name} (i int);")
+        folder.write(f"00{number}_{name}.down.sql", f"DROP TABLE {name};")
+    assert remote_here("migrate").status == 0
+    return folder
+
+
+def test_rollback_whose_answer_was_lost(remote_here: Cli, endpoint: Endpoint, two_files: Folder, database: Database) -> None:
+    """Where a function has done a step, and its answer was lost, the same command does no other step until it was answered."""
+    words, real = ("rollback", "--steps", "1", "--yes"), endpoint.respond
+    endpoint.respond = lambda event: real(event) and None
+    assert remote_here(*words).err.splitlines()[-1] == "[outcome_unknown]"
+    endpoint.respond = real
+    for said, left in (("run 2 has rolled back 002_b.sql", 1), ("Rolled back 1 migration: 001_a.sql", 0)):
+        assert said in remote_here(*words).out
+        assert database.query("SELECT count(*) FROM db_setup.history") == [(left,)]
+    asked, told = {"action": "rollback", "target_revision": "head", "confirm": True, "heard": False, "steps": 1}, {"action": "rollback"}
+    assert endpoint.events[1:] == [asked, asked, {**told, "heard": 3}, asked, {**told, "heard": 4}]
+
+
+def test_function_that_cannot_be_told(remote_here: Cli, endpoint: Endpoint, two_files: Folder, database: Database) -> None:
+    """Where the function cannot be told that its answer was heard, the answer stands, and a warning says so."""
+    real = endpoint.respond
+    endpoint.respond = lambda event: refusal(429, "TooManyRequestsException") if event.get("heard") else real(event)
+    done = remote_here("rollback", "--yes")
+    assert (done.status, "Rolled back 1 migration: 002_b.sql" in done.out) == (0, True)
+    assert "warning: the end of the run could not be recorded: the function shop-initializer was not called" in done.err
+
+
+def test_failed_rollback_is_that_of_a_local_run(remote_here: Cli, two_files: Folder) -> None:
+    """A rollback that the function could not do says in JSON what went back and what is left."""
+    two_files.write("001_a.down.sql", "DROP TABLE nowhere;")
+    body = json.loads(remote_here("rollback", "--target", "base", "--yes", "--json").out)
+    assert (body["rolled_back_migrations"], body["left_migrations"]) == (["002_b.sql"], ["001_a.sql"])
+    assert (body["code"], body["failed_migration"], body["applied_migrations"]) == ("migration_failed", "001_a.sql", [])

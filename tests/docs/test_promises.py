@@ -40,9 +40,10 @@ PROMISES = {
     ),
     "A rollback that was cut off goes on.": (
         "test_killed_rollback", "test_rollback_on_cut_connections", "test_cut_off_steps_are_not_done_twice",
-        "test_stepwise_down_migration_resumes",
+        "test_stepwise_down_migration_resumes", "test_killed_after_anything", "test_answer_that_nobody_heard",
+        "test_rollback_whose_answer_was_lost",
     ),
-    "An older package can roll back.": ("test_older_package_uses_the_stored_text",),
+    "An older package can roll back.": ("test_older_package_uses_the_stored_text", "test_recorded_without_being_run"),
     "A changed history is noticed.": (
         "test_every_column_counts", "test_removed_rows", "test_added_and_swapped_rows", "test_runs_refuse", "test_killed_runs",
     ),

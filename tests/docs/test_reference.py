@@ -193,7 +193,7 @@ def test_files_and_marks_of_other_tools(folder: Folder) -> None:
     """The names and the marks that the tables show are refused, each for itself; a pair for its second half at most."""
     text = REFERENCE.read_text(encoding="utf-8")
     names = _in_code(text, "Files of other tools")
-    assert len(names) == 7
+    assert len(names) == 8
     for row in names:
         for number, name in enumerate(row):
             for path in folder.path.iterdir():

@@ -19,6 +19,7 @@ from migrator.drift.snapshot import Catalog
 
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.drift import DRIFTS, NEWER_DRIFTS, SCHEMA, WIDE_DRIFTS
+from tests.plugins.postgres import client_program
 
 _numbers = count(1)
 
@@ -87,7 +88,7 @@ def test_restored_dump_is_no_drift(
 ) -> None:
     """A database restored from a dump has the catalog of the one that was dumped."""
     database = make_database()
-    command = [str(server.binaries.program("psql")), "-qX", "-v", "ON_ERROR_STOP=1", f"--dbname={database.url}"]
+    command = [str(client_program(server, "psql")), "-qX", "-v", "ON_ERROR_STOP=1", f"--dbname={database.url}"]
     done = subprocess.run(command, input=pg_dump(built), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert compare(expected, read(database)) == []

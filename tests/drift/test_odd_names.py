@@ -42,7 +42,7 @@ def role(database: Database, name: str) -> str:
 def invoke_as(invoke: Invoke, database: Database, role: str) -> Iterator[InvokeAs]:
     """Invoke the handler as a role with an odd name, which owns the database and may create others."""
     database.execute(f"CREATE ROLE {quoted(role)} LOGIN CREATEDB; ALTER DATABASE {database.name} OWNER TO {quoted(role)}")
-    if database.query("SELECT current_setting('server_version_num')::int < 150000")[0][0]:
+    if database.major() < 15:
         database.execute(f"GRANT CREATE ON SCHEMA public TO {quoted(role)}")
     url = database.url.replace("postgres@", f"{quote(role, safe='')}@")
     try:

@@ -22,6 +22,8 @@ from migrator.errors import (
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.drift import SCHEMA
 from tests.plugins.folders import Folder
+from tests.plugins.postgres import client_program
+from tests.plugins.project import with_extension
 from tests.plugins.runs import Cli, Invoke, command
 from tests.plugins.waiting import wait_until
 
@@ -50,8 +52,9 @@ def test_no_drift(invoke: Invoke, folder: Folder, database: Database) -> None:
     assert scratch_databases(database) == []
 
 
-def test_examples(invoke: Invoke, examples: Path) -> None:
+def test_examples(invoke: Invoke, examples: Path, database: Database) -> None:
     """The example's files, with roles in blocks of code, show no drift, and their roles stay as they are."""
+    with_extension(examples, database)
     invoke(MIGRATIONS_DIR=str(examples))
     assert invoke(VERIFY, MIGRATIONS_DIR=str(examples))["state"] == "up_to_date"
 
@@ -336,10 +339,29 @@ def test_restored_dump(
     folder.write("001_shop.sql", SCHEMA)
     invoke()
     restored = make_database()
-    psql = [str(server.binaries.program("psql")), "-qX", "-v", "ON_ERROR_STOP=1", f"--dbname={restored.url}"]
+    psql = [str(client_program(server, "psql")), "-qX", "-v", "ON_ERROR_STOP=1", f"--dbname={restored.url}"]
     subprocess.run(psql, input=pg_dump(database), capture_output=True, text=True, check=True)
     body = invoke(VERIFY, DATABASE_URL=restored.url)
     assert (body["state"], body["differences"]) == ("up_to_date", [])
+
+
+@pytest.mark.parametrize("owner", ["the database's", "the server's", "an earlier deploy's"])
+def test_owner_of_public(invoke: Invoke, folder: Folder, database: Database, owner: str) -> None:
+    """Whoever owns ``public`` where no file has changed it, and has rights there: it is no drift; another role is."""
+    mine, theirs = f"mine_{database.name}", f"theirs_{database.name}"
+    database.execute(f"CREATE ROLE {mine} SUPERUSER LOGIN; CREATE ROLE {theirs}; ALTER DATABASE {database.name} OWNER TO {mine}")
+    folder.write("001_a.sql", f"CREATE TABLE a (i int); GRANT USAGE ON SCHEMA public TO {theirs};")
+    invoke(DATABASE_URL=database.url.replace("postgres@", f"{mine}@"))
+    if owner == "an earlier deploy's":
+        database.execute(f"ALTER DATABASE {database.name} OWNER TO postgres")
+    by = "postgres" if owner == "the server's" else mine
+    database.execute(f"ALTER SCHEMA public OWNER TO {by}")
+    database.execute(f"GRANT CREATE ON SCHEMA public TO postgres, {mine}")
+    assert (invoke(VERIFY)["state"], invoke(VERIFY)["differences"]) == ("up_to_date", [])
+    database.execute(f"ALTER SCHEMA public OWNER TO {theirs}")
+    (found,) = [each for each in invoke(VERIFY)["differences"] if each["kind"] == "schema"]
+    assert (found["identity"], found["lines"]) == ("public", ["- owner of a new database", f"+ owner {theirs}"])
+    database.execute(f"REASSIGN OWNED BY {mine}, {theirs} TO postgres; DROP OWNED BY {mine}, {theirs}; DROP ROLE {mine}, {theirs}")
 
 
 def test_leftovers(invoke: Invoke, folder: Folder, database: Database, make_database: MakeDatabase) -> None:
@@ -373,7 +395,7 @@ def test_killed_run(invoke: Invoke, folder: Folder, database: Database, make_dat
     run.send_signal(signal.SIGKILL)
     run.wait()
     (left,) = scratch_databases(database)
-    if database.query("SELECT current_setting('server_version_num')::int < 140000")[0][0]:
+    if database.major() < 14:
         # The server does not check by itself whether its client is there.
         database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", left)
     wait_until(lambda: not database.query("SELECT FROM pg_stat_activity WHERE datname = %s", left))

@@ -260,3 +260,18 @@ def test_tables_locked_away_before(
     assert fix in caught.value.fix
     database.execute(caught.value.fix.removeprefix("as their owner: ").partition("; and see")[0])
     assert invoke(DATABASE_URL=admin)["applied_migrations"] == ["002_b.sql"]
+
+
+def test_event_trigger_of_an_earlier_file(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """Where an event trigger that another file has made touches the history, the error names it, and its fix works."""
+    folder.write(
+        "001_a.sql", "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM db_setup.history; END';\n"
+        'CREATE EVENT TRIGGER "Audit" ON ddl_command_end EXECUTE FUNCTION f();',
+    )  # fmt: skip
+    folder.write("002_b.sql", "CREATE TABLE b (i int);")
+    with pytest.raises(HistoryChanged, match=r"002_b\.sql:1:1 .*emptied; it was rolled back; if no .*may have: \"Audit\"") as caught:
+        invoke()
+    assert "ALTER EVENT TRIGGER ... DISABLE" in str(caught.value)
+    assert [row[0] for row in rows(database)] == ["001_a.sql"]
+    folder.write("001.1_b.sql", 'ALTER EVENT TRIGGER "Audit" DISABLE;')
+    assert invoke()["applied_migrations"] == ["001.1_b.sql", "002_b.sql"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from migrator.errors import ConnectionLost
+from migrator.errors import ConnectionLost, MigrationFailed
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
@@ -46,3 +46,22 @@ def test_connection_that_is_lost_each_time(invoke: Invoke, folder: Folder) -> No
         invoke()
     body = caught.value.body()
     assert (body["applied_migrations"], body["failed_migration"]) == (["001_a.sql"], "002_b.sql")
+
+
+@pytest.mark.parametrize("state", ["08000", "08001", "08003", "08006", "57P01", "57P03"])
+@pytest.mark.parametrize("stepwise", ["", "-- db_setup: no-transaction\n"], ids=["transaction", "stepwise"])
+def test_connection_of_a_statement_is_not_that_of_the_run(
+    invoke: Invoke, folder: Folder, database: Database, state: str, stepwise: str
+) -> None:
+    """A statement that fails to reach another server, as dblink does, is refused with its line, and not run again."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write(
+        "002_b.sql",
+        f"{stepwise}INSERT INTO a VALUES (1);\n"
+        f"DO $$ BEGIN RAISE EXCEPTION 'could not establish connection' USING ERRCODE = '{state}'; END $$;",
+    )
+    with pytest.raises(MigrationFailed) as caught:
+        invoke()
+    assert (caught.value.sqlstate, caught.value.where and caught.value.where.line) == (state, 3 if stepwise else 2)
+    assert database.query("SELECT count(*) FROM a") == [(1 if stepwise else 0,)]
+    assert database.query("SELECT outcome FROM db_setup.runs") == [("failed",)]

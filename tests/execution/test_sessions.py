@@ -174,6 +174,36 @@ def test_temporary_tables_stay_while_a_step_waits(invoke: Invoke, folder: Folder
     assert database.query("SELECT i FROM hot") == [(8,)]
 
 
+@pytest.mark.parametrize("use", ["currval('t_id_seq')", "lastval()"])
+@pytest.mark.parametrize("block", ["{}", "BEGIN; {} COMMIT;"], ids=["single", "block"])
+def test_sequences_of_a_session_that_has_ended(
+    invoke: Invoke, folder: Folder, database: Database, use: str, block: str
+) -> None:
+    """A step that asks what nextval() has returned in a run that failed is refused, says so, and can be written otherwise."""
+    text = "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY (START 1000)); CREATE TABLE u (i bigint);\n"
+    text += f"INSERT INTO t DEFAULT VALUES;\nVACUUM t;\n%s;\n{block.format('INSERT INTO u SELECT ' + use + ';')}"
+    folder.write("001_x.sql", text % "SELECT broken")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    folder.write("001_x.sql", text % "SELECT 1")
+    for _ in range(2):
+        with pytest.raises(LostSession, match=r"001_x\.sql:5:\d+  .*not yet defined.* \(55000\): the steps that are done") as caught:
+            invoke()
+    assert "a re-run goes on at line 5\nFix: write the value in another way here" in str(caught.value)
+    assert database.query("SELECT count(*) FROM u") == [(0,)]
+    folder.write("001_x.sql", (text % "SELECT 1").replace(use, "max(id) FROM t"))
+    assert invoke()["applied_migrations"] == ["001_x.sql"]
+    assert database.query("SELECT i FROM u") == [(1000,)]
+
+
+@pytest.mark.parametrize("before", ["", "-- db_setup: no-transaction\n"], ids=["transaction", "stepwise"])
+def test_lastval_is_never_that_of_the_history(invoke: Invoke, folder: Folder, before: str) -> None:
+    """What db_setup writes in the session of a file is no value of a sequence there: lastval() fails as it does in psql."""
+    folder.write("001_x.sql", f"{before}CREATE TABLE u AS SELECT lastval();")
+    with pytest.raises(MigrationFailed, match=r"lastval is not yet defined in this session \(55000\)"):
+        invoke()
+
+
 UNREAD = """
 UPDATE db_setup.history SET step_session = jsonb_build_object('base', s -> 'base', 'before', s -> 'now',
     'inside', jsonb_set(s -> 'now', '{settings,my.id}', '"second"'))::text
@@ -259,7 +289,7 @@ def test_row_that_is_gone(database: Database) -> None:
     """A file whose row somebody removes while it runs is not recorded as applied: its record fails, as the fence does."""
     with closing(connect(from_url(database.url), 1, Deadline(None))) as connection:
         History(connection).create()
-        record = ApplyRecord(AppliedMigration("001_a.sql", "001", "x", "applied"), "stepwise", 1)
+        record = ApplyRecord(AppliedMigration("001_a.sql", "001", "x", "applied"), "stepwise", 1, 1)
         record.open(connection)
         database.execute("DELETE FROM db_setup.history")
         with pytest.raises(ServerError) as caught:

@@ -48,6 +48,8 @@ DOWN = [  # the file, another one of its folder, and the name that the fix gives
     ("beforeClean.sql", "V1__a.sql", "keep it outside this folder"),
     ("afterUndo__refresh.sql", "V1__a.sql", "keep it outside this folder"),
     ("afterMigrateError.sql", "V1__a.sql", "keep it outside this folder"),
+    # What MyBatis Migrations runs after a failure.
+    ("onabort.sql", "20240101000000_a.sql", "keep it outside this folder"),
 ]
 HONEST = [  # a file, and another one of its folder
     ("010_add_rollback_table.sql", "009_a.sql"),

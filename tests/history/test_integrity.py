@@ -18,6 +18,7 @@ from migrator.history.schema import CREATE_SQL, IS_NEWEST, UPGRADE
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, MakeDatabase
 from tests.plugins.folders import Folder
+from tests.plugins.postgres import client_program
 from tests.plugins.runs import Body, Cli, Invoke
 
 NAMES = ["001_a.sql", "002_b.sql", "003_c.sql", "004_d.sql"]
@@ -320,7 +321,7 @@ def test_script_for_psql(four: Database, folder: Folder, invoke: Invoke, cli: Cl
     (folder.path / "002_b.sql").rename(folder.path / "002_bb.sql")
     script = tmp_path / "script.sql"
     script.write_text(cli("plan", "--sql").out)
-    words = [str(server.binaries.program("psql")), "-X", "-q", "-f", str(script), four.url]
+    words = [str(client_program(server, "psql")), "-X", "-q", "-f", str(script), four.url]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (invoke(STATUS)["state"], four.query(HEAD)) == ("up_to_date", [(None,)])

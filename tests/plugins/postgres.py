@@ -48,6 +48,10 @@ class Database:
         connection.autocommit = True
         return connection
 
+    def major(self) -> int:
+        """Return the major version of the server."""
+        return int(self.query("SELECT current_setting('server_version_num')::int / 10000")[0][0])
+
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Run one query in a session of its own and return its rows."""
         with closing(self.connect()) as connection, connection.cursor() as cursor:

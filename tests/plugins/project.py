@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.postgres import Database
+
 PROJECT = Path(__file__).resolve().parents[2]
 MIGRATIONS = "migrations"
 
@@ -48,6 +50,13 @@ def copy_examples(target: Path, source: Path = PROJECT) -> Path:
 def examples(tmp_path: Path) -> Path:
     """Return a folder with the example's migrations."""
     return copy_examples(tmp_path / "examples")
+
+
+def with_extension(examples: Path, database: Database) -> None:
+    """Let the example make the extension that it needs before PostgreSQL 13, as its first line says."""
+    if database.major() < 13:
+        first = examples / EXAMPLES[0]
+        first.write_text(f"CREATE EXTENSION pgcrypto;\n{first.read_text('utf-8')}", "utf-8")
 
 
 @pytest.fixture(scope="session")

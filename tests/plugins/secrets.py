@@ -16,6 +16,7 @@ import psycopg2
 import pytest
 from migrator.cli.local_server import LocalServer
 from migrator.cli.local_server.process import run_as, server_account
+from migrator.formatting import quoted
 from moto.server import ThreadedMotoServer
 from psycopg2.extensions import make_dsn
 
@@ -41,7 +42,8 @@ def password_server(scratch: Path, server: LocalServer) -> LocalServer:
     rows = Database(server, "postgres").query(asked)
     loaded = {"shared_preload_libraries": rows[0][0]} if rows else {}
     environ = {"PGBIN": str(server.binaries.folder)}
-    made = LocalServer(scratch / "passwords", {**SETTINGS, **loaded}, environ).start()
+    settings = {**SETTINGS, **loaded, "password_encryption": "scram-sha-256"}  # before PostgreSQL 14 it was md5
+    made = LocalServer(scratch / "passwords", settings, environ).start()
     home = Database(made, "postgres")
     if home.query("SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'scram-sha-256'") == [(0,)]:
         hba = made.data / "pg_hba.conf"
@@ -155,6 +157,7 @@ def make_site(
         name = f"{start}_{next(_NUMBERS)}"
         home.execute(f"CREATE ROLE boss_{name} LOGIN {attributes} PASSWORD '{ADMIN_PASSWORD}'")
         home.execute(f"CREATE DATABASE {name} OWNER boss_{name} TEMPLATE template0")
+        give_public(Database(password_server, name), f"boss_{name}")
         value = {
             "engine": "postgres", "host": str(password_server.socket_folder), "port": 5432, "dbname": name,
             "username": f"boss_{name}", "password": ADMIN_PASSWORD, "dbInstanceIdentifier": "shop-db",
@@ -169,6 +172,12 @@ def make_site(
     _clear(home, start)
     for entry in client.list_secrets(MaxResults=100)["SecretList"]:
         client.delete_secret(SecretId=entry["ARN"], ForceDeleteWithoutRecovery=True)
+
+
+def give_public(database: Database, owner: str) -> None:
+    """Let the schema public be that of the database's owner, as it is by itself since PostgreSQL 15."""
+    if database.major() < 15:
+        database.execute(f"ALTER SCHEMA public OWNER TO {quoted(owner)}")
 
 
 def _account(endpoint: str) -> dict[str, str]:

@@ -272,7 +272,7 @@ def test_killed_in_the_middle(
     wait_until(lambda: database.query(asleep))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    if database.query("SELECT current_setting('server_version_num')::int < 140000")[0][0]:
+    if database.major() < 14:
         # The server does not check by itself whether its client is there.
         database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()")
     wait_until(lambda: not database.query(asleep))

@@ -40,11 +40,12 @@ class Case(NamedTuple):
 
 AE, E, SRE, S, SUE = "AccessExclusive", "Exclusive", "ShareRowExclusive", "Share", "ShareUpdateExclusive"
 RE, RS, AS = "RowExclusive", "RowShare", "AccessShare"
+DETACH = "ALTER TABLE p DETACH PARTITION p1"
 
 CASES = (
     Case("ALTER TABLE a ADD COLUMN c int", "blocks reads", {"a": AE}),
     Case("ALTER TABLE a ADD COLUMN c int NOT NULL DEFAULT 5", "blocks reads", {"a": AE}),
-    Case("ALTER TABLE a ADD COLUMN c uuid DEFAULT gen_random_uuid()", "rewrites", {"a": f"{AE} rewritten scanned"}),
+    Case("ALTER TABLE a ADD COLUMN c float8 DEFAULT random()", "rewrites", {"a": f"{AE} rewritten scanned"}),
     Case("ALTER TABLE a ADD COLUMN c int GENERATED ALWAYS AS (n * 2) STORED", "rewrites", {"a": f"{AE} rewritten scanned"}),
     Case("ALTER TABLE a ALTER n TYPE bigint", "rewrites", {"a": f"{AE} rewritten scanned"}),
     Case("ALTER TABLE a ALTER w TYPE varchar(200)", "blocks reads", {"a": AE}),
@@ -65,7 +66,7 @@ CASES = (
     Case("ALTER TABLE loose SET UNLOGGED", "rewrites", {"loose": f"{AE} rewritten scanned"}),
     Case("ALTER TABLE a ALTER n SET STATISTICS 100", None, {"a": SUE}),
     Case("ALTER TABLE p ATTACH PARTITION loose FOR VALUES FROM (20) TO (30)", "blocks reads", {"p": SUE, "loose": f"{AE} scanned"}),
-    Case("ALTER TABLE p DETACH PARTITION p1", "blocks reads", {"p": AE, "p1": AE}),
+    Case(DETACH, "blocks reads", {"p": AE, "p1": AE}),
     Case("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)", "blocks reads", {"p": AE}),
     Case("CREATE INDEX a_n ON a (n)", "blocks writes", {"a": f"{S} scanned"}),
     Case("DROP INDEX a_v", "blocks reads", {"a": AE}),
@@ -90,7 +91,7 @@ CASES = (
     Case("UPDATE loose SET i = i + 1", "scans", {"loose": f"{RE} scanned"}),
     Case("SELECT nextval('sq')", None, {"sq": RE}),
     Case("ALTER SEQUENCE sq RESTART WITH 7", "blocks writes", {"sq": SRE}),
-    Case("DO $$ BEGIN EXECUTE 'ALTER TABLE loose ADD COLUMN d uuid DEFAULT gen_random_uuid()'; END $$", "rewrites", {"loose": f"{AE} rewritten scanned"}),
+    Case("DO $$ BEGIN EXECUTE 'ALTER TABLE loose ADD COLUMN d float8 DEFAULT random()'; END $$", "rewrites", {"loose": f"{AE} rewritten scanned"}),
     Case("SELECT hidden()", "blocks reads", {"loose": AE}),
 )  # fmt: skip
 
@@ -113,11 +114,12 @@ def test_statements(
     outside(SCHEMA)
     before = pg_dump(database)
     wrong = {}
+    weaker = {DETACH: {"p": AE, "p1": SUE}} if database.major() < 14 else {}
     for case in CASES:
         folder.write("001_a.sql", f"{case.sql};\n")
         (entry,) = invoke({"action": "rehearse"})["rehearsal"]
         assert (entry["migration"], entry["line"], entry["column"], entry["outcome"]) == ("001_a.sql", 1, 1, "done")
-        if (entry["risk"], found(entry)) != (case.risk, case.tables):
+        if (entry["risk"], found(entry)) != (case.risk, weaker.get(case.sql, case.tables)):
             wrong[case.sql] = (entry["risk"], found(entry))
     assert wrong == {}
     moved = "SELECT pg_catalog.setval('public.sq', 1, true);"

@@ -262,10 +262,10 @@ def _event(steps: int, target: str) -> dict[str, object]:
 
 
 def _unfinished_rollback(world: World) -> re.Match[str] | None:
-    """Return what the last run says, where it is a rollback by steps that has not succeeded."""
-    last = world.query("SELECT action, outcome, message FROM db_setup.runs WHERE action <> 'repair' ORDER BY id DESC LIMIT 1")
-    unfinished = bool(last) and last[0][0] == "rollback" and last[0][1] != "succeeded"
-    return re.search(r"(\d+) steps? back, to position \d+$", last[0][2]) if unfinished else None
+    """Return what the last run says, where it is a rollback by steps that was not heard to succeed."""
+    last = world.query("SELECT action, message FROM db_setup.runs WHERE action <> 'repair' ORDER BY id DESC LIMIT 1")
+    back = bool(last) and last[0][0] == "rollback"
+    return re.search(r"(\d+) steps? back, to position \d+$", last[0][1]) if back else None
 
 
 def _forget_goal(world: World) -> None:
@@ -275,7 +275,7 @@ def _forget_goal(world: World) -> None:
 
 
 def _note_goal(world: World, steps: int, left: set[int]) -> None:
-    """Remember where a rollback by steps was going, as long as it is the last run and has not succeeded."""
+    """Remember where a rollback by steps was going, as long as it is the last run and was not heard to succeed."""
     going = _unfinished_rollback(world)
     if going is None:
         world.goal = None
@@ -415,8 +415,7 @@ def lose_history(world: World) -> None:
     need(world.is_home())
     need({row.file for row in world.rows.values()} == {file.file for file in world.here().values()})
     world.execute("DROP SCHEMA db_setup CASCADE")
-    world.rows, world.goal = {}, None
-    world.turn += 1
+    world.lost_history()
 
 
 def choose_baseline(world: World, rng: Random) -> Words | None:

@@ -41,4 +41,29 @@ FOUND: dict[str, list[Step]] = {
         ("migrate", "", ""), ("lose_history",), ("migrate", "", "STRICT_ORDER"), ("delete", "V34__f7.sql"), ("home", "back"),
         ("end",),
     ],
+    # The walk took a file for one that had never run, since repair had forgotten its row: what it made stays.
+    "a repeatable file that repair has forgotten, and an older folder adopts": [
+        _BEGIN, ("add", "repeatable/f1.sql", "views", -1, "", ""), ("home", "restore"), ("delete", "repeatable/f1.sql"),
+        ("repair",), ("lose_history",), ("older", 0), ("end",),
+    ],
+    # The walk believed a baseline whose row was lost, and took the file's first run for the second.
+    "a file that was recorded by a person, whose word is lost with the history": [
+        ("begin", "V{}__f0_log.sql"), ("add", "f1.sql", "lenient", -1, "", ""), ("baseline", "f1.sql"), ("lose_history",),
+        ("home", "restore"), ("end",),
+    ],
+    # The walk held a history that was made anew in one environment against the files of another one.
+    "a history that an older folder makes anew, for another environment": [
+        _BEGIN, ("add", "env/dev/001_f1.sql", "lenient", -1, "", ""), ("home", "restore"), ("environment", "dev"),
+        ("home", "restore"), ("lose_history",), ("older", 0), ("home", "restore"), ("end",),
+    ],
+    # A file that the adoption had left to another environment dropped the table that it had made there.
+    "a file for another environment than that of the adoption": [
+        _BEGIN, ("add", "env/dev/001_f1.sql", "anew", -1, "", ""), ("home", "restore"), ("environment", "dev"),
+        ("home", "restore"), ("customers",), ("lose_history",), ("older", 0), ("home", "restore"), ("end",),
+    ],
+    "the same, before files that were adopted, and step by step": [
+        _BEGIN, ("add", "env/dev/001_f1.sql", "steps", -1, "", ""), ("add", "env/dev/002_f2.sql", "anew", -1, "", ""),
+        ("add", "005_f3.sql", "strict", -1, "", ""), ("home", "restore"), ("environment", "dev"),
+        ("home", "restore"), ("customers",), ("lose_history",), ("older", 0), ("home", "restore"), ("end",),
+    ],
 }  # fmt: skip

@@ -269,12 +269,19 @@ def _not_buildable(going: _Home, error: DbSetupError) -> None:
 
 
 def _not_its_own(going: _Home, error: DbSetupError) -> None:
-    """Change the statement that nothing can watch."""
-    name = error.where.file if error.where else ""
-    file = going.world.files.get(name)
-    if file is None or file.form != "asked":
+    """Change the statement that nothing can watch; or say that the file may change what an adoption has not seen it make."""
+    world, name = going.world, error.progress.failed or (error.where.file if error.where else "")
+    file = world.files.get(name)
+    if file is None or world.life(file.file).up == set(file.notes):
         raise DeadEnd(f"changes nothing that is not its own:\n{error}")
-    going.world.files[name] = file._replace(form="marked")
+    if file.form == "asked":
+        world.files[name] = file._replace(form="marked")
+        return
+    world.customers.pop(file.file, None)
+    if "give it a number above" in error.fix:
+        to_the_end(world, name)
+    else:
+        baseline(world, error.fix.partition("baseline --target ")[2].partition(";")[0])
 
 
 def _undecided(going: _Home, error: DbSetupError) -> None:

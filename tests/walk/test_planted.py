@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import migrator.actions.repair
 import migrator.actions.rollback
+import migrator.adoption.adoption
+import migrator.adoption.search
 import migrator.execution
+import migrator.history.fence
 import pytest
 from migrator.history import ApplyRecord, StepProgress
 
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import MakeDatabase
 from tests.plugins.runs import Invoke
+from tests.walk.not_yet import Step
 from tests.walk.walk import Walk, steps_of, take_all
 
 MOST_SEEDS = 40
@@ -61,6 +66,34 @@ def goes_too_far(original: Function) -> Function:
     return planted
 
 
+def adopts_all(original: Function) -> Function:
+    """Take every file for proven, whatever the database has."""
+
+    def planted(context: Any, live: Any, items: Any) -> Any:
+        return original(context, live, items)._replace(applied=len(items), unchanging=0, failure=None)
+
+    return planted
+
+
+def compares_no_definitions(original: Function) -> Function:
+    """Compare views by their names only."""
+
+    def planted(*words: Any, **named: Any) -> Any:
+        found = original(*words, **named)
+        return {key: entry._replace(definition="") if entry.kind == "view" else entry for key, entry in found.items()}
+
+    return planted
+
+
+def watches_what_was_pending(original: Function) -> Function:
+    """Let a file that an adoption has not seen change what was there."""
+
+    def planted(fence: Any, name: str, number: str, checksum: str, makes: Any) -> Any:
+        return original(fence._replace(others=(), last=""), name, number, checksum)
+
+    return planted
+
+
 @pytest.mark.parametrize(
     ("place", "name", "plant", "first", "found"),
     [
@@ -86,3 +119,39 @@ def test_planted_fault_is_found(
         finally:
             walk.world.session.close()
     pytest.fail(f"{MOST_SEEDS} seeds have not found it")
+
+
+_BEGIN: Step = ("begin", "{:03d}_f0_log.sql")
+_VIEW: Step = ("add", "repeatable/f1.sql", "view", -1, "", "")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "plant", "steps", "found"),
+    [
+        (
+            migrator.adoption.adoption, "search", adopts_all,
+            [("add", "005_f1.sql", "lenient", -1, "", ""), ("home", "restore"), ("lose_history",),
+             ("add", "010_f2.sql", "lenient", -1, "", ""), ("adopt",)],
+            "010_f2.sql was recorded as adopted, and has not run",
+        ),
+        (
+            migrator.adoption.search, "read_catalog", compares_no_definitions,
+            [_VIEW, ("home", "restore"), ("lose_history",), ("edit", "repeatable/f1.sql", "head", 0), ("adopt",)],
+            "repeatable/f1.sql was recorded as adopted, and what it makes is not there",
+        ),
+        (
+            migrator.history.fence.Fence, "covers", watches_what_was_pending,
+            [("add", "env/dev/001_f1.sql", "anew", -1, "", ""), ("home", "restore"), ("environment", "dev"),
+             ("home", "restore"), ("customers",), ("lose_history",), ("older", 0), ("home", "restore")],
+            "rows of customers are lost from t1",
+        ),
+    ],
+)  # fmt: skip
+def test_planted_adoption_is_found(
+    monkeypatch: pytest.MonkeyPatch, walk: Walk, place: object, name: str,
+    plant: Callable[[Function], Function], steps: list[Step], found: str,
+) -> None:  # fmt: skip
+    """A record of a file that has not run here, or has made something else, and a table that is dropped, are found."""
+    monkeypatch.setattr(place, name, plant(getattr(place, name)))
+    with pytest.raises(AssertionError, match=re.escape(found)):
+        take_all(walk, [_BEGIN, *steps], "planted")

@@ -8,26 +8,13 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.plugins.crashes import Runs
-from tests.plugins.databases import MakeDatabase
-from tests.plugins.runs import Invoke
 from tests.walk.found import FOUND
 from tests.walk.walk import Walk, steps_of, take_all
 
 SEEDS = int(os.environ.get("WALK_SEEDS", "24"))
-
-
-@pytest.fixture
-def walk(tmp_path: Path, invoke: Invoke, runs: Runs, make_database: MakeDatabase) -> Iterator[Walk]:
-    """Return a walk that is to begin."""
-    made = Walk(tmp_path / "walk", invoke, runs, make_database)
-    yield made
-    made.world.session.close()
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

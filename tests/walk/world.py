@@ -24,6 +24,7 @@ from tests.plugins.databases import Database
 from tests.plugins.runs import Body, Invoke
 from tests.plugins.waiting import wait_until
 from tests.walk.files import LOG, File, file_of, names_in, runs_in, write
+from tests.walk.traces import is_made, pieces_run
 
 BY_A_PERSON = {"adopted", "baseline", "imported"}
 """The modes of rows for files that were not run by the run that recorded them."""
@@ -206,7 +207,7 @@ class World:
 
     # ---- the model
 
-    def settle(self, allowed: AbstractSet[str], files: Mapping[str, File]) -> tuple[str, ...]:
+    def settle(self, allowed: AbstractSet[str], files: Mapping[str, File], environment: str | None = None) -> tuple[str, ...]:
         """Compare what is there with what an action may have done; return the names of what it has applied, in order."""
         before, after, notes = self.rows, self.read_rows(), self.read_notes()
         by_file = {file.file: file for file in files.values()}
@@ -215,8 +216,9 @@ class World:
             step = _Step(self, file, before.get(file), after.get(file), by_file.get(file))
             step.check(ups, downs, allowed)
         if after and not before:  # a person who makes a history anew, without a file, has it run when it is back
-            for file in set(self.lives) - {each.file for each in self.here(files).values()} - after.keys():
-                self.gave_up(file)
+            here = {each.file for each in self.here(files, environment).values()}
+            for file in set(self.lives) - here - after.keys():
+                self.gave_up(file, watched=file in by_file)
         self.rows = after
         self._check_customers()
         return tuple(row.name for row in after.values() if _was_run(before.get(row.file), row))
@@ -226,11 +228,20 @@ class World:
             there = {who for (who,) in self.query(f"SELECT who FROM t{file}")}
             assert expected <= there, f"rows of customers are lost from t{file}: {sorted(expected - there)}"
 
-    def gave_up(self, file: int) -> None:
-        """Note that a person lets a file run again: nothing counts that it has done."""
+    def lost_history(self) -> None:
+        """Note that nothing is recorded any more: what files have left is all that counts, no person's word."""
+        self.rows, self.goal = {}, None
+        self.turn += 1
+        for file, life in self.lives.items():
+            if file != LOG:  # its table stays, which is all that it leaves
+                life.up = pieces_run(self.query, file)
+
+    def gave_up(self, file: int, *, watched: bool = False) -> None:
+        """Note that a person lets a file run again: nothing counts that it has done, but rows, where it is watched."""
         self.is_plain = False
         self.lives.pop(file, None)
-        self.customers.pop(file, None)
+        if not watched:
+            self.customers.pop(file, None)
 
     # ---- runs
 
@@ -244,12 +255,12 @@ class World:
         files: Mapping[str, File] | None = None,
     ) -> Outcome:  # fmt: skip
         """Invoke the handler, settle, and hold its answer to what was seen."""
-        body, error = None, None
+        body, error, given = None, None, {**self.environ(), **(environ or {})}
         try:
-            body = self._invoke(event, **{**self.environ(), **(environ or {})})
+            body = self._invoke(event, **given)
         except DbSetupError as raised:
             error = raised
-        outcome = Outcome(body, error, self.settle(allowed, self.files if files is None else files))
+        outcome = Outcome(body, error, self.settle(allowed, self.files if files is None else files, given["MIGRATION_ENV"]))
         said = body["applied_migrations"] if body else error.progress.applied if error else ()
         if DOWN not in allowed:
             _compare(said, outcome.applied, str(error))
@@ -340,9 +351,9 @@ class _Step:
     def _begins_anew(self) -> bool:
         """Return whether a repeatable file was run with another text than before, which may be run."""
         before, after = self._before, self._after
-        if not self._name.startswith("repeatable/") or (after and after.mode in BY_A_PERSON):
+        if after is None or after.mode in BY_A_PERSON or not self._name.startswith("repeatable/"):
             return False
-        return before is None or after is None or before.checksum != after.checksum
+        return before is None or before.checksum != after.checksum
 
     def _runs_again(self) -> None:
         """Fail where a file that repair has forgotten is run again, unless a person has given it a higher number."""
@@ -380,15 +391,29 @@ class _Step:
         if after.state == "applied" and after.mode in BY_A_PERSON and (self._before is None):
             assert RECORD in allowed, f"{after.name} was recorded, and nobody has asked for it"
             world.turn += 1
-            if after.mode == "baseline" or self._file == LOG:  # that its table is there is all that it leaves
-                life.up |= notes
-                world.is_plain = world.is_plain and after.mode != "baseline"
+            if after.mode == "baseline":
+                world.is_plain = False
+            else:
+                self._is_proven(after)
+            life.up |= notes
             world.forgotten.pop(self._file, None)
-            assert life.up == notes, f"{after.name} was recorded as {after.mode}, and has not run"
         elif after.state == "applied":
             assert life.up == notes, f"{after.name} is recorded as applied, and only {sorted(life.up)} of it have run"
         elif after.state == "running" and self._text:
             assert life.up in self._text.notes_of(after.steps), f"{after.name}: {after.steps} steps recorded, {life.up} have run"
+
+
+    def _is_proven(self, after: Row) -> None:
+        """Fail where a file was recorded by what the database has, and has not run here, or left something else.
+
+        A row that is lost proves nothing, neither way: repair may have forgotten the file, and what it made stays.
+        """
+        query = self._world.query
+        if self._file != LOG:  # that its table is there is all that it leaves
+            ran = pieces_run(query, self._file)
+            assert ran == self._world.notes[self._file], f"{after.name} was recorded as {after.mode}, and has not run"
+        made = self._text is not None and is_made(query, self._text)
+        assert made, f"{after.name} was recorded as {after.mode}, and what it makes is not there"
 
 
 def _compare(said: Sequence[str], applied: Sequence[str], answer: str) -> None:

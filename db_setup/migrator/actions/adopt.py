@@ -65,7 +65,7 @@ def _adopt(
         finding = find(connection, inspection)
         if finding is not None and confirmed:
             _refuse_nothing(finding)
-            record_adoption(context, connection, finding)
+            record_adoption(context, connection, finding, folder.files)
         after = inspect(context, folder, connection, target="")
     if finding is None:
         report = describe(context, after, (*folder.warnings, *context.warnings), action=action)
@@ -127,7 +127,7 @@ def before_applying(
         whole = inspect(context, folder, connection, target="")
         finding = found_for_a_run(context, connection, whole) if whole.adoption_due else Adoption(ADOPTED)
         if finding.rows or finding.fence:
-            record_adoption(context, connection, finding)
+            record_adoption(context, connection, finding, folder.files)
     return inspect(context, folder, connection), finding
 
 

@@ -173,7 +173,10 @@ class _Deploy:
         before = run.history.applied_by(self._runs) if self._runs else []
         self._runs.append(run.begin("migrate"))
         if inspection.imported:
-            run.history.import_first_generation(inspection.imported, run.run_id)
+            from migrator.scripts import down_texts  # noqa: PLC0415 - once in the life of a database
+
+            downs = down_texts(self._folder.every, {row.name for row in inspection.imported})
+            run.history.import_first_generation(inspection.imported, run.run_id, downs)
         for rename in inspection.plan.renames:
             run.history.rename(*rename)
         if inspection.plan.gone:
@@ -190,7 +193,7 @@ class _Deploy:
         )
         pairs = zip(inspection.plan.pending, scripts, strict=True)
         with self._provisioner.around(run.connection) if self._provisioner else nullcontext():
-            runner.apply_all([work_of(item, script, run.run_id, run.history.fence) for item, script in pairs])
+            runner.apply_all([work_of(item, script, run.run_id, run.history) for item, script in pairs])
         return runner
 
     def _lock_trace(self, run: Supervision) -> Trace | None:

@@ -19,7 +19,7 @@ from migrator.formatting import counted, listed
 from migrator.history import SCHEMA, AppliedMigration, History, TamperedRow
 from migrator.planning import Inspection, inspect, match, states
 from migrator.report import Report, ReportedMigration, describe
-from migrator.scripts import down_text
+from migrator.scripts import down_texts
 from migrator.sql import read_text
 
 _AHEAD = "Nothing to repair: the database is ahead of these files; repair it with the newer ones."
@@ -78,7 +78,8 @@ class _Repair:
             run.begin("repair")
             if statements:
                 connection.run("BEGIN")
-                run.history.import_first_generation(inspection.imported, run.run_id)
+                downs = down_texts(self._folder.every, {row.name for row in inspection.imported})
+                run.history.import_first_generation(inspection.imported, run.run_id, downs)
                 connection.run("; ".join([*statements, "COMMIT"]))
         after = inspect(context, self._folder, connection, target="")
         remark = f"Repaired {counted(len(self._changes))}: {run.message}."
@@ -176,11 +177,13 @@ def _replacements(connection: Connection, inspection: Inspection) -> list[Change
             item.row, "recorded",
             f"{item.migration.name} is new, and may stand for what repair has forgotten: it counts as applied, and is "
             "not run",
-            f"{history.record_sql(item.migration.name, item.number, item.migration.checksum, evidence)}; "
+            f"{history.record_sql(item.row, evidence, _down_text(item.migration))}; "
             f"{history.removal_sql(settled)}",
         )
         for item in inspection.plan.replacements
     ]  # fmt: skip
+
+
 def _removal(connection: Connection, row: AppliedMigration) -> str:
     return f"DELETE FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {connection.literal(row.name)}"
 
@@ -202,8 +205,12 @@ def _lines(file: Migration) -> str:
 
 def _down_sql(connection: Connection, file: Migration) -> str:
     """Return what stores the down migration anew, where there is one here."""
-    text = down_text(file)
+    text = _down_text(file)
     return "" if text is None else f", down_sql = {connection.literal(text)}"
+
+
+def _down_text(file: Migration) -> str | None:
+    return down_texts((file,), (file.name,)).get(file.name)
 
 
 def _successor(row: AppliedMigration, new: Sequence[Migration]) -> str:

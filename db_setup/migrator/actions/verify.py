@@ -13,11 +13,13 @@ from migrator.drift import (
     Catalog,
     Difference,
     building,
+    catalog_expressions,
     compare,
     difference_fields,
     in_words,
     made_by,
     new_database,
+    query_catalog,
     read_catalog,
 )
 from migrator.errors import DbSetupError, InconsistentHistory, NothingProven, ScratchFailed
@@ -181,7 +183,7 @@ class _Verification:
         differences = compare(built, live, known=known, unknown=build.unknown)
         if differences and (other := self._equal_in_order_of_new(order, live)):
             (order, build, built, known), differences = other, []
-        differences, made_outside = made_by(differences, live, self._table_creators())
+        differences, made_outside = self._apart(differences, live)
         _refuse_unknown(build, differences)
         count = f"{len(differences)} difference{'s' * (len(differences) > 1)}"
         drift = f"the database is not what its files build, {count}: {in_words(differences)}" * bool(differences)
@@ -193,6 +195,15 @@ class _Verification:
             "made_outside": made_outside[:_MAX_MADE_OUTSIDE],
         }
         return _Found(drift, self._try_new_database(order, built), details, self._remark(build))
+
+    def _apart(self, differences: list[Difference], live: Catalog) -> tuple[list[Difference], list[str]]:
+        """Return the differences without what the table creators have made, and this in words."""
+        creators = self._table_creators()
+        if not (differences and creators):
+            return differences, []
+        query = catalog_expressions.owned_without_a_line(self._connection.literals(*creators))
+        owned = {(str(kind), str(name)) for kind, name in query_catalog(self._connection, query)}
+        return made_by(differences, live, creators, owned)
 
     def _table_creators(self) -> list[str]:
         if not self._connection.has_made_users:

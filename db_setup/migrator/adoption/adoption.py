@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from migrator.adoption.claims import Claim, check_claim
+from migrator.adoption.elsewhere import Elsewhere, find_elsewhere
 from migrator.adoption.fencing import fence_around
 from migrator.adoption.imported import UnappliedFile, find_unapplied
 from migrator.adoption.other_tools import REVISION, AdoptedFile, Tool, ToolRow, adopted_by_tool, read_histories
@@ -17,9 +18,10 @@ from migrator.database import Connection, lock_lost
 from migrator.drift import difference_fields, in_words
 from migrator.errors import ContradictoryEvidence, NotBuildable, NothingProven, PlanError, ServerError
 from migrator.files import REPEATABLE, Migration
-from migrator.formatting import listed
+from migrator.formatting import listed, quoted
 from migrator.history import NONE, AppliedMigration, Fence, History, Record
 from migrator.planning import Inspection, Pending, up_to
+from migrator.scripts import down_texts
 
 ADOPTED, BASELINE, IMPORTED = "adopted", "baseline", "imported"
 
@@ -27,7 +29,7 @@ _WAYS_OUT = (
     "adopt shows all differences; write a file that makes them, or change the database, so that it is what some of the "
     'files build; or record what you know: baseline --target N ("none": run all files)'
 )
-_UNCHANGING = "it changes no object, so whether it is applied does not show, and it is taken as applied"
+_UNCHANGING = "it leaves no object changed, so whether it is applied does not show, and it is taken as applied"
 _NOTHING_DONE = "nothing was run, nothing was recorded"
 
 
@@ -131,7 +133,7 @@ def _by_claim(
     details = _details(context, found)
     rows = _rows(AdoptedFile(item, evidence[item.migration.name]) for item in found.applied)
     left = sorted((*found.unapplied, *rest), key=lambda item: item.order)
-    fence = fence_around(connection, items, left, found.made)
+    fence = fence_around(connection, items, left, context.read_folder().others, found.made)
     return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_contradiction(tool, found, left))
 
 
@@ -159,14 +161,15 @@ def _contradiction(tool: Tool, found: Claim, left: Sequence[Pending]) -> PlanErr
 
 def _by_search(context: RunContext, connection: Connection, items: Sequence[Pending]) -> Adoption:
     found = search(context, connection, items)
+    elsewhere = find_elsewhere(context, connection, items, found.made) if found.failure is None else None
     applied = items[: found.applied]
     unchanging = {item.migration.name for item in applied[found.applied - found.unchanging :]}
     if unchanging:
         context.warnings.append(f"{listed(sorted(unchanging))}: {_UNCHANGING}; check whether the data is there")
     details = _details(context, found)
     rows = _rows(_with_evidence(applied, unchanging))
-    fence = fence_around(connection, items, items[found.applied :], found.made)
-    return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_refusal(found, items))
+    fence = fence_around(connection, items, items[found.applied :], context.read_folder().others, found.made)
+    return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_refusal(found, items, elsewhere))
 
 
 def _details(context: RunContext, found: Claim | SearchResult) -> dict[str, Any]:
@@ -194,11 +197,20 @@ def _with_evidence(applied: Sequence[Pending], unchanging: AbstractSet[str]) -> 
         yield AdoptedFile(item, f"{proven}; {_UNCHANGING}" if item.migration.name in unchanging else proven)
 
 
-def _refusal(found: SearchResult, items: Sequence[Pending]) -> PlanError | None:
+def _refusal(found: SearchResult, items: Sequence[Pending], elsewhere: Elsewhere | None) -> PlanError | None:
     """Return why the files that are not proven to be applied may not run either, if they may not."""
+    refusal = _reason(found, items, elsewhere)
+    if refusal is None or not found.not_compared:
+        return refusal
+    return refusal.replace(fix=f"{refusal.fix}; after a baseline, files may change what no file makes, unwatched")
+
+
+def _reason(found: SearchResult, items: Sequence[Pending], elsewhere: Elsewhere | None) -> PlanError | None:
     if found.failure is not None:
         return not_buildable(found.failure, items, items[: found.applied])
     applied, left = items[: found.applied], _numbered(items[found.applied :])
+    if elsewhere is not None:
+        return _made_elsewhere(elsewhere)
     if found.unchanging and left:
         return _unseen(applied, found.unchanging, left)
     if applied or not found.related:
@@ -212,15 +224,31 @@ def _refusal(found: SearchResult, items: Sequence[Pending]) -> PlanError | None:
     )
 
 
+def _made_elsewhere(found: Elsewhere) -> PlanError:
+    """Return the refusal where the search_path has been changed since, or another application has the same names."""
+    return NothingProven(
+        f"the files would make what they make in the schema {found.place}, where the search_path begins, and the "
+        f"schema {found.other} has some of it: {listed(found.objects)}",
+        fix=f"if the files have made it: ALTER ROLE CURRENT_USER IN DATABASE {quoted(found.database)} SET search_path "
+        f"= {quoted(found.other)}, and run it again; if it is somebody else's, or all files are to run in "
+        f"{found.place}: baseline --target none",
+        applied=_NOTHING_DONE,
+    )
+
+
 def _unseen(applied: Sequence[Pending], unchanging: int, left: Sequence[Pending]) -> PlanError:
-    """Return the refusal where files of rows come before files that are to be run, and may need the rows."""
+    """Return the refusal where files that leave no trace come before files that are to be run, and may need them."""
     names = [item.migration.name for item in applied]
     proven, unseen = names[:-unchanging], names[-unchanging:]
+    state, all_of_them, none_of_them = "leaves no object changed, so whether it is", "it is", "it is not"
+    if len(unseen) > 1:
+        state, all_of_them = "together leave no object changed, so whether they are", "all of them are"
+        none_of_them = "none of them is; or the last one that is"
     return NothingProven(
-        f"{_range(proven)} proven to be applied; {listed(unseen)} changes no object, so whether it is applied does not "
-        f"show, and {left[0].migration.name} comes after it",
-        fix=f"look whether its rows are there; then baseline --target {unseen[-1]} if it is applied, "
-        f"baseline --target {proven[-1]} if it is not",
+        f"{_range(proven)} proven to be applied; {listed(unseen)} {state} applied does not show, and "
+        f"{left[0].migration.name} comes after",
+        fix=f"look whether what they do to rows is done; then baseline --target {unseen[-1]} if {all_of_them} applied, "
+        f"baseline --target {proven[-1]} if {none_of_them}",
         applied=_NOTHING_DONE,
     )
 
@@ -261,19 +289,22 @@ def _lifts_fence(adoption: Adoption) -> bool:
     return adoption.target == NONE or (adoption.mode == BASELINE and not adoption.rows and not adoption.forgotten)
 
 
-def record_adoption(context: RunContext, connection: Connection, adoption: Adoption) -> None:
+def record_adoption(
+    context: RunContext, connection: Connection, adoption: Adoption, files: Iterable[Migration]
+) -> None:
     """Record an adoption, in the transaction that creates the history.
 
-    Else a run killed on the way would leave an empty history, by which nothing is applied.
+    Else a run killed on the way would leave an empty history, by which nothing is applied. Of the files that are
+    recorded the history keeps the down migrations, as it does of those that are run.
     """
-    history = History(connection)
+    history, downs = History(connection), down_texts(files, {row.name for row, _ in adoption.rows})
     try:
         connection.run("BEGIN")
         history.create()
         history.refuse_tampering()
         run_id = history.begin_run(adoption.mode, context.request_id)
         history.forget(adoption.forgotten)
-        history.record_known(adoption.rows, adoption.mode, run_id)
+        history.record_known(adoption.rows, adoption.mode, run_id, downs)
         if adoption.fence is not None:
             history.record_fence(run_id, adoption.fence)
         elif history.fence is not None and _lifts_fence(adoption):

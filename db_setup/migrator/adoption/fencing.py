@@ -1,4 +1,4 @@
-"""The fence of an adoption: what the files that are still to be run must leave as it is."""
+"""The fence of an adoption: what the files that it has not shown to be applied must leave as it is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from migrator.adoption.fingerprint import Name
 from migrator.database import Connection
 from migrator.execution import read_foreign
-from migrator.files import REPEATABLE, Migration
-from migrator.history import NONE, Fence, ForeignObject
+from migrator.files import Migration, parse_number
+from migrator.history import Fence, ForeignObject
 from migrator.planning import Pending
 from migrator.sql import read_text, without_comments
 
@@ -20,23 +20,23 @@ _PUBLIC = "schema public"
 
 
 def fence_around(
-    connection: Connection, items: Sequence[Pending], left: Sequence[Pending], made: Collection[Name]
+    connection: Connection, items: Sequence[Pending], left: Sequence[Pending], others: Iterable[Migration],
+    made: Collection[Name],
 ) -> Fence | None:  # fmt: skip
     """Return the fence around the files that are left; None where the database has nothing that the files do not make.
 
-    ``items`` are all files, ``made`` the names that they give.
+    ``items`` are all files, ``made`` the names that they give. ``others`` are those for other environments: they were
+    not built, so what they make counts as somebody else's.
     """
-    if not left:
-        return None
     names = {name.as_foreign() for name in made} | {("role", "", role) for role in roles_made(items)}
     foreign = read_foreign(connection, names)
     if not any(map(_is_somebody_s, foreign)):
         return None
     if not any(" public." in item.identity for item in foreign):
         foreign = [item for item in foreign if item.identity != _PUBLIC]  # nobody else is in it
-    applied = [item.migration.name for item in items if item not in left]
-    numbered = [name for name in applied if not name.startswith(REPEATABLE)]
-    return Fence.around((item.row for item in left), foreign, numbered[-1] if numbered else NONE)
+    fence = Fence.around((item.row for item in left), foreign)
+    last = max((item.number for item in items if item.number), key=parse_number, default="0")
+    return fence._replace(others=tuple(file.name for file in others), last=last)
 
 
 def _is_somebody_s(found: ForeignObject) -> bool:

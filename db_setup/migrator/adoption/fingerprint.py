@@ -46,8 +46,9 @@ SELECT o.space, o.kind, o.name, CASE WHEN o.relkind <> 'S' THEN (SELECT count(*)
         CASE WHEN o.kind <> '{SCHEMA}' THEN quote_ident(o.space) || '.' END, quote_ident(o.name))
 FROM ({_NAMES}) o"""
 _EXTENSIONS = "SELECT extname::text FROM pg_extension"
+# Signatures are longer than names, which are cut off.
 _NOTED = f"""
-SELECT space, kind, name FROM ({_NAMES}) o
+SELECT space, kind, name::text FROM ({_NAMES}) o
 UNION ALL SELECT n.nspname, '{SIGNATURE}', concat(p.proname, '(', oidvectortypes(p.proargtypes), ')') FROM pg_proc p
 JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE {_OWN_SCHEMAS} AND p.oid >= 16384 AND NOT {is_member("pg_proc", "p.oid")}

@@ -28,10 +28,10 @@ AND n.nspname NOT IN ('information_schema', 'public', 'db_setup') AND NOT {is_me
 ORDER BY n.oid"""
 
 # What a session begins with: ours has set another path.
-_FIND_FIRST_OF_PATH = """SELECT n.nspname::text FROM pg_settings s
+_FIND_PATH = """SELECT n.nspname::text FROM pg_settings s
 CROSS JOIN LATERAL unnest(string_to_array(s.reset_val, ',')) WITH ORDINALITY p (name, place)
 JOIN pg_namespace n ON n.nspname = replace(btrim(p.name, ' "'), '$user', CURRENT_USER)
-WHERE s.name = 'search_path' AND has_schema_privilege(n.oid, 'USAGE') ORDER BY p.place LIMIT 1"""
+WHERE s.name = 'search_path' AND has_schema_privilege(n.oid, 'USAGE') ORDER BY p.place"""
 
 
 class Extension(NamedTuple):
@@ -58,8 +58,7 @@ class Prerequisites(NamedTuple):
     @classmethod
     def of_path(cls, live: Connection) -> Prerequisites:
         """Return the schema in which names without one are made, by the settings of the database or the role."""
-        names = tuple(name for (name,) in query_catalog(live, _FIND_FIRST_OF_PATH) if name not in _IN_EVERY_DATABASE)
-        return cls((), names)
+        return cls((), tuple(name for name in schemas_of_path(live)[:1] if name not in _IN_EVERY_DATABASE))
 
     @property
     def statements(self) -> list[str]:
@@ -90,6 +89,11 @@ class Prerequisites(NamedTuple):
         for item in self.extensions:
             if refused := _create_extension(scratch, item):
                 warn(f'the database has the extension "{item.name}", and no scratch database gets it: {refused}')
+
+
+def schemas_of_path(live: Connection) -> list[str]:
+    """Return the schemas in which a session looks for names; in the first one it makes what is given no schema."""
+    return [name for (name,) in query_catalog(live, _FIND_PATH)]
 
 
 def _create_extension(scratch: Connection, item: Extension) -> str:

@@ -8,10 +8,10 @@
    read again where nothing was written to it since, and no more than a few times. A file after which both are equal
    is a candidate, if it has left anything that could be equal.
 4. Only schemas, extensions and grants that the files have to do with are compared. Later files can add to these, so the
-   last candidate that is still equal at the end is the result.
+   last candidate that is still equal at the end is the result. Whether the files behind the first one are applied does
+   not show: what they have changed they have taken back.
 5. What no file ever gives a name to is somebody else's, and not compared. Where there is such a thing, all files are
-   built once more without it; and so they are, with every catalog read, if one was left out in step 3 after a file
-   behind the result.
+   built once more without it; and so they are, with every catalog read, if one was left out in step 3.
 6. If nothing was found, and the database has objects of the names that the files give to theirs, the files are built
    again up to each of those with the closest counts, to find the one after which the fewest objects differ.
 
@@ -45,8 +45,8 @@ from migrator.adoption.fingerprint import (
 )
 from migrator.adoption.prerequisites import Prerequisites
 from migrator.context import RunContext
-from migrator.database import Connection
-from migrator.drift import Build, Catalog, CatalogObject, Difference, building, compare, read_catalog
+from migrator.database import Connection, Row
+from migrator.drift import Build, Catalog, CatalogObject, Difference, building, compare, query_catalog, read_catalog
 from migrator.errors import ScratchFailed
 from migrator.planning import Pending
 
@@ -77,10 +77,11 @@ class Failure(NamedTuple):
 class SearchResult(NamedTuple):
     """What the comparison has shown: the first ``applied`` files are proven, or these are the differences.
 
-    The last ``unchanging`` of the proven ones change nothing that is compared (they load data), so nothing shows
-    whether they are applied. ``related``: the database has an object of a name that the files give to one. ``nearest``
-    is how many files come closest. ``failure`` is what kept files from being built. ``made`` are all names that the
-    files give, as far as they were built; ``prerequisites`` what they need and do not make.
+    The last ``unchanging`` of the proven ones change, taken together, nothing that is compared (they load data, or take
+    back what they make), so nothing shows whether they are applied. ``related``: the database has an object of a name
+    that the files give to one. ``nearest`` is how many files come closest. ``failure`` is what kept files from being
+    built. ``made`` are all names that the files give, as far as they were built; ``prerequisites`` what they need and
+    do not make.
     """
 
     applied: int
@@ -103,7 +104,7 @@ def search(context: RunContext, live: Connection, items: Sequence[Pending]) -> S
     built = items[: first.failure.place] if first.failure else items
     if others:
         last = build_again(context, first, others, lambda found: found.build_all(built, _MAX_READS))
-    if last.last_unread > last.applied:
+    if last.unread:
         last = build_again(context, first, others, lambda found: found.build_all(built, len(built)))
     related = others != contents.names
     nearest, differences = 0, list[Difference]()
@@ -158,7 +159,8 @@ def _nearest(context: RunContext, items: Sequence[Pending], search: Search) -> t
 
     def build_up_to(again: Search) -> None:
         found = dict(again.differences_after(items[: max(closest)], closest))
-        best[0] = min(found.items(), key=lambda item: (len(item[1]), -item[0]))
+        _, least = min(found.items(), key=lambda item: (len(item[1]), -item[0]))
+        best[0] = next(item for item in found.items() if item[1] == least)  # whether what is behind has run is not seen
 
     build_again(context, search, search.others, build_up_to)
     return best[0]
@@ -199,13 +201,11 @@ class Search:
         self._built: Catalog = {}
         self._read_last: tuple[tuple[str, ...] | None, Catalog] = (None, {})  # hidden schemas, the live catalog
         self._candidates: list[tuple[int, Catalog]] = []
-        self._last_compared = 0
-        self._unchanging: set[int] = set()
-        self.last_unread = 0  # the last file after which the catalog was to be read once more
+        self.unread = False  # whether there is a file after which the catalog was to be read once more
         self.failure: Failure | None = None
         self._first_absent: int | None = None  # a file that was not applied: the server does not have its role
         self.made: frozenset[Name] = frozenset()
-        self.applied = 0
+        self.applied = self.unchanging = 0
 
     def again(self, build: Build, others: frozenset[Name]) -> Search:
         """Return the same search in another build; ``others`` are the names that are not compared there."""
@@ -223,7 +223,7 @@ class Search:
             if self._may_be_equal(number) and self._first_absent is None:
                 reads -= self._compare(number, reads if number < len(items) else 1)
         self.made = self.names()
-        self.applied = self._longest()
+        self.applied, self.unchanging = self._longest()
 
     def build_plainly(self, items: Sequence[Pending], after: int = 0) -> None:
         """Build files, of which some came before, and compare nothing; a file that cannot be built ends it."""
@@ -231,6 +231,13 @@ class Search:
             if not self._apply(number, item):
                 break
         self.made = self.names()
+
+    def read_each(self, items: Sequence[Pending], query: str) -> Iterator[Row]:
+        """Build files, and yield the rows of a query of the catalog after each of them."""
+        for number, item in enumerate(items, 1):
+            if not self._apply(number, item):
+                break
+            yield from query_catalog(self._build.connection, query)
 
     def differences_after(
         self, items: Sequence[Pending], numbers: AbstractSet[int]
@@ -273,33 +280,23 @@ class Search:
         stamp = catalog_stamp(self._build.connection)
         written = stamp != self._stamp
         if written and not reads:
-            self.last_unread = number
+            self.unread = True
             return False
-        if not written and self._last_compared == number - 1:
-            self._unchanging.add(number)
-        self._last_compared = number
-        before, built = self._built, self._read_built(stamp)
-        if before == built and self._candidates and self._candidates[-1][0] == number - 1:
-            self._unchanging.add(number)  # what it wrote is nothing that is compared, such as an owner
+        built = self._read_built(stamp)
         if _shows_something(built) and built == self._read_live(built):
             self._candidates.append((number, built))
         return written
 
-    def _longest(self) -> int:
-        """Return the last candidate that is still equal when all that the files have made is compared."""
+    def _longest(self) -> tuple[int, int]:
+        """Return the last candidate that is still equal when all that the files have made is compared.
+
+        And how many of its last files leave the catalog as it was before them.
+        """
         last = self._read_built() if self._candidates else {}
         for number, built in reversed(self._candidates):
             if built == self._read_live(built, last):
-                return number
-        return 0
-
-    @property
-    def unchanging(self) -> int:
-        """How many of the files that are applied, the last ones, have changed nothing that is compared."""
-        first = self.applied
-        while first in self._unchanging:
-            first -= 1
-        return self.applied - first
+                return number, number - min(earlier for earlier, same in self._candidates if same == built)
+        return 0, 0
 
     @property
     def not_verifiable(self) -> tuple[str, ...]:

@@ -103,10 +103,10 @@ def _add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser], na
     what = ACTIONS[name]
     described = f"{what[0].upper()}{what[1:]}."
     action = actions.add_parser(name, help=what, description=described, formatter_class=_Formatter, allow_abbrev=False)
-    if name != "lint":
-        local = "start a PostgreSQL of this folder's own if none is given"
-        action.add_argument("--database-url", metavar="URL", help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-        action.add_argument("--local", action="store_true", help=local)
+    if name == "lint":
+        action.add_argument("--build", action="store_true", help="also build them, as a new database gets them")
+    action.add_argument("--database-url", metavar="URL", help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    action.add_argument("--local", action="store_true", help="start a PostgreSQL of this folder's own if none is given")
     action.add_argument("--migrations", metavar="DIR", help="the folder with the .sql files (default: migrations)")
     action.add_argument("--json", action="store_true", help="print one JSON object")
     _add_function(action, name)
@@ -173,6 +173,8 @@ def refuse_mixture(arguments: argparse.Namespace) -> None:
     if getattr(arguments, "sql", False) and (arguments.json or arguments.function is not None):
         other = "--json" if arguments.json else "--function"
         raise UsageError(f"--sql together with {other}", fix="leave out one: the script is text made here")
+    if arguments.action == "lint" and not arguments.build and (arguments.database_url or arguments.local):
+        raise UsageError("lint needs no database without --build", fix="add --build, or leave the database out")
     if arguments.function is None:
         if given:
             other = "or leave it out: a run from here does not ask" if given == ["yes"] else "or leave it out"

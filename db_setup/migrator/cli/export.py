@@ -6,7 +6,7 @@ transactions that a run would give it, so a script that fails half way leaves wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -14,11 +14,12 @@ from migrator.adoption import find_applied
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
-from migrator.execution import StepwiseRun, rows_sql
+from migrator.execution import StepwiseRun, is_fenced, rows_sql
+from migrator.files import Folder
 from migrator.formatting import counted
 from migrator.history import SCHEMA, ApplyRecord, History, Record, RunLock
 from migrator.planning import Inspection, Pending, inspect
-from migrator.scripts import STEPWISE, Script, read_scripts, terminated
+from migrator.scripts import STEPWISE, Script, down_texts, read_scripts, terminated
 from migrator.sql import Statement
 from migrator.version import VERSION
 
@@ -82,6 +83,13 @@ class _RunId(int):
 
 
 RUN_ID = _RunId(0)
+
+
+class _Position(int):
+    """The place of a row, which only the server will know."""
+
+    def __format__(self, _: str) -> str:
+        return ApplyRecord.BEHIND_ALL
 
 
 class Tape(Connection):
@@ -172,9 +180,9 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
                 raise NotExportable(
                     f"{item.migration.name} is applied in part", fix="finish it with migrate; then export the rest"
                 )
-        _refuse_fenced(connection, inspection)
         files = (item.migration for item in inspection.plan.pending)
         scripts = read_scripts(files, standard_strings=connection.standard_strings)
+        _refuse_fenced(connection, inspection, scripts)
         if not (inspection.plan.pending or inspection.plan.renames or inspection.imported):
             write("-- Nothing to do.\n")
             return
@@ -186,17 +194,17 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
         )
         for text in warnings:
             write(f"-- Warning: {' '.join(text.split())}\n")
-        _Export(context, inspection, Tape(connection, write)).whole(scripts)
+        _Export(context, folder, inspection, Tape(connection, write)).whole(scripts)
 
 
-def _refuse_fenced(connection: Connection, inspection: Inspection) -> None:
+def _refuse_fenced(connection: Connection, inspection: Inspection, scripts: Sequence[Script]) -> None:
     """Raise NotExportable where a pending file may change nothing that no file makes, which psql does not see to."""
     pending = inspection.plan.pending
     fence = History(connection).read_fence() if inspection.history.exists and pending else None
-    for item in pending if fence else ():
-        if fence and fence.covers(item.migration.name, item.number, item.migration.checksum):
+    for item, script in zip(pending, scripts, strict=True) if fence else ():
+        if fence and is_fenced(fence, item, script):
             raise NotExportable(
-                f"{item.migration.name} was pending when the database was adopted, and is watched until it is applied",
+                f"{item.migration.name} was not applied when the database was adopted, and is watched until it is",
                 fix="apply it with migrate, which rolls it back if it changes what no file makes; then export the rest",
             )
 
@@ -204,7 +212,8 @@ def _refuse_fenced(connection: Connection, inspection: Inspection) -> None:
 class _Export:
     """The script that is being written."""
 
-    def __init__(self, context: RunContext, inspection: Inspection, tape: Tape) -> None:
+    def __init__(self, context: RunContext, folder: Folder, inspection: Inspection, tape: Tape) -> None:
+        self._folder = folder
         self._context, self._inspection, self._tape, self._write = context, inspection, tape, tape.write
         self._history = History(tape)
         self._reset = tape.reset_sql()
@@ -219,7 +228,8 @@ class _Export:
             self._write("COMMIT;\n")
         self._write(self._check())
         history.begin_run("migrate", f"psql, by {self._context.request_id}")
-        history.import_first_generation(self._inspection.imported, RUN_ID)
+        downs = down_texts(self._folder.every, {row.name for row in self._inspection.imported})
+        history.import_first_generation(self._inspection.imported, RUN_ID, downs)
         for rename in self._inspection.plan.renames:
             history.rename(*rename)
         if self._inspection.plan.gone:
@@ -244,7 +254,7 @@ class _Export:
         return _CHECK.format(count=len(rows), rows=", ".join(rows), known=known, schema=SCHEMA)
 
     def _file(self, item: Pending, script: Script) -> None:
-        record = ApplyRecord(item.row, script.mode, RUN_ID, script.down)
+        record = ApplyRecord(item.row, script.mode, RUN_ID, _Position(), script.down)
         if script.mode == STEPWISE:
             _ScriptRun(self._tape, script, record, self._ask).apply()
             return

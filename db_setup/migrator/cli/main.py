@@ -11,6 +11,8 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from functools import partial
 from io import StringIO
 from typing import Any, TextIO
 
@@ -47,12 +49,16 @@ def main(words: Sequence[str], find_packages: Callable[[], None] = lambda: None)
     failures, output = _Failures(words), _Output(held=wants_json(words))
     try:
         with interruptible(lambda: _flushed(output.written(failures.interrupted(output, "")))), output:
-            status = _carry_out(words, failures, find_packages)
+            status = _carry_out(words, failures, find_packages, output)
     except KeyboardInterrupt as interrupt:
         status = failures.interrupted(output, str(interrupt))
     except BrokenPipeError:  # whoever read the output has read enough
         status = CLOSED_PIPE
-    return _flushed(output.written(status))
+    status = _flushed(output.written(status))
+    if status == DONE and output.acknowledge is not None:
+        with suppress(KeyboardInterrupt), interruptible(lambda: DONE):
+            output.acknowledge()
+    return status
 
 
 class _Output:
@@ -61,6 +67,8 @@ class _Output:
     def __init__(self, *, held: bool) -> None:
         self._held = StringIO() if held else None
         self._stdout = sys.stdout
+        self.acknowledge: Callable[[], None] | None = None
+        """What is called once the answer is written: now the caller has it."""
 
     def __enter__(self) -> None:
         if self._held is not None:
@@ -84,9 +92,9 @@ class _Output:
         return status
 
 
-def _carry_out(words: Sequence[str], failures: _Failures, find_packages: Callable[[], None]) -> int:
+def _carry_out(words: Sequence[str], failures: _Failures, find_packages: Callable[[], None], output: _Output) -> int:
     try:
-        return _run(parser(words).parse_args(words), failures.terminal)
+        return _run(parser(words).parse_args(words), failures.terminal, output)
     except DbSetupError as error:
         return failures.report(error)
     except ModuleNotFoundError as missing:
@@ -157,30 +165,35 @@ def _missing_package(missing: ModuleNotFoundError, words: Sequence[str]) -> Miss
     return MissingPackage("psycopg2 is not installed", fix=fix)
 
 
-def _run(arguments: Namespace, terminal: Terminal) -> int:
+def _run(arguments: Namespace, terminal: Terminal, output: _Output) -> int:
     refuse_mixture(arguments)
     if arguments.function is not None:
-        return _run_in_function(arguments, terminal)
+        return _run_in_function(arguments, terminal, output)
     if arguments.action == "lint":
         from migrator.cli.lint import lint  # noqa: PLC0415
 
-        return DONE if lint(arguments, _settings(arguments), _base()) else FAILED
+        build = partial(_first_failure, arguments, terminal) if arguments.build else None
+        return DONE if lint(arguments, _settings(arguments), _base(), build) else FAILED
     if arguments.action == "new":
         from migrator.cli.scaffold import make_next_file  # noqa: PLC0415
 
         created = make_next_file(_base(), _settings(arguments), arguments.name)
         return _report_files(arguments, "created", created, f"created {created}")
-    return _run_here(arguments, terminal)
+    return _run_here(arguments, terminal, output)
 
 
-def _run_in_function(arguments: Namespace, terminal: Terminal) -> int:
+def _run_in_function(arguments: Namespace, terminal: Terminal, output: _Output) -> int:
     # the driver is not needed for this, and a local run needs nothing of it
-    from migrator.cli.remote import run_function  # noqa: PLC0415
+    from migrator.cli.remote import acknowledge, run_function  # noqa: PLC0415
 
     event = _event(arguments)
+    if event["action"] == "rollback" and event["target_revision"] == "head" and arguments.yes:
+        event["heard"] = False  # which is said once the answer is written
     Request.parse(event)  # what makes no sense is refused here already
     _confirm(arguments)
-    return _finish(arguments, terminal, run_function(arguments, event, terminal), "")
+    body = run_function(arguments, event, terminal)
+    output.acknowledge = partial(acknowledge, arguments, event, body, terminal)
+    return _finish(arguments, terminal, body, "")
 
 
 def _confirm(arguments: Namespace) -> None:
@@ -190,7 +203,7 @@ def _confirm(arguments: Namespace) -> None:
         confirm_rotation(arguments)
 
 
-def _run_here(arguments: Namespace, terminal: Terminal) -> int:
+def _run_here(arguments: Namespace, terminal: Terminal, output: _Output) -> int:
     from migrator.context import RunContext  # noqa: PLC0415 - a deployed function needs nothing of it here
 
     settings, request = _settings(arguments), Request.parse(_event(arguments))
@@ -214,7 +227,21 @@ def _run_here(arguments: Namespace, terminal: Terminal) -> int:
         return DONE
     from migrator.actions import perform  # noqa: PLC0415
 
-    return _finish(arguments, terminal, perform(context).body(), hint)
+    body = perform(context).body()
+    output.acknowledge = context.acknowledge
+    return _finish(arguments, terminal, body, hint)
+
+
+def _first_failure(arguments: Namespace, terminal: Terminal) -> DbSetupError | None:
+    """Build the files as a new database gets them, on the server that is named, and return why that fails."""
+    from migrator.context import RunContext  # noqa: PLC0415 - like the driver, for those who name a server
+    from migrator.drift import new_database  # noqa: PLC0415
+
+    settings, _ = _with_local_database(arguments, _settings(arguments))
+    deadline = Deadline.of_run(settings.migration_timeout, None)
+    context = RunContext(settings, Request(), _base(), deadline, terminal.listen, f"{_host()}-{os.getpid()}")
+    with closing(context.connect()) as connection:
+        return new_database.first_failure(context, connection, context.read_folder())
 
 
 def _host() -> str:

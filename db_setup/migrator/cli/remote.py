@@ -13,7 +13,7 @@ from typing import Any
 from migrator.cli.lambda_function import LambdaFunction, Reply
 from migrator.cli.prompt import asks, confirm
 from migrator.cli.terminal import Terminal
-from migrator.errors import DbSetupError, FunctionFailed, RunInterrupted
+from migrator.errors import DbSetupError, FunctionFailed, Progress, RunInterrupted
 from migrator.formatting import counted
 from migrator.report import Report
 
@@ -47,7 +47,8 @@ class FailedThere(FunctionFailed):
     def body(self) -> dict[str, Any]:
         """Return the failure for JSON, as the function's own log has it."""
         body = super().body()
-        return body | {name: self._fields[name] for name in body if name in self._fields} | {"message": self.what}
+        names = (*body, *Progress(back=()).body())  # those of a rollback, too
+        return body | {name: self._fields[name] for name in names if name in self._fields} | {"message": self.what}
 
 
 def _exit_statuses(kind: type[DbSetupError]) -> dict[str, int]:
@@ -72,6 +73,17 @@ def run_function(arguments: Namespace, event: dict[str, Any], terminal: Terminal
             _confirm(function, event, terminal)
     with _interruptible(f"interrupted; the function goes on: python db_setup status --function {name}"):
         return _call(function, event, terminal)
+
+
+def acknowledge(arguments: Namespace, event: dict[str, Any], body: dict[str, Any], terminal: Terminal) -> None:
+    """Tell the function that its answer was heard, where the event has said that this is told."""
+    if event.get("heard") is not False or not body.get("run_id"):
+        return
+    function = LambdaFunction(arguments.function.strip(), arguments.profile or "", arguments.region or "")
+    try:
+        _body(function.name, function.invoke({"action": "rollback", "heard": body["run_id"]}))
+    except DbSetupError as error:
+        terminal.remark("run.unrecorded", {"run": body["run_id"], "reason": error.what})
 
 
 @contextmanager

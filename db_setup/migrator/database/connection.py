@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg2
 from psycopg2 import errorcodes
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, adapt, encrypt_password
+from psycopg2.extensions import (
+    TRANSACTION_STATUS_IDLE,
+    TRANSACTION_STATUS_INERROR,
+    TRANSACTION_STATUS_INTRANS,
+    adapt,
+    encrypt_password,
+)
 
 from migrator.database.credentials import Credentials
 from migrator.database.deadline import Deadline
@@ -46,6 +52,7 @@ _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # a question that every serv
 _TO_ANSWER = 1.0  # seconds
 _LEAST_TO_CONNECT = 2  # seconds, which the driver takes for its least, too
 _INTERRUPTIBLE = 0.2  # seconds that are waited on after an interruption
+_READY = frozenset({TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR})
 _LOST_STATES = (  # the server ends or has ended the session
     errorcodes.ADMIN_SHUTDOWN,
     errorcodes.CRASH_SHUTDOWN,
@@ -236,6 +243,14 @@ class Connection:
         self._watchdog.stop()
         self._raw.close()
 
+    def _survives(self, error: psycopg2.Error) -> bool:
+        """Return whether an error with the state of a lost connection is about another one, such as that of dblink.
+
+        The server has gone on with the session then, and says where in its own code the error was raised; an error that
+        a pooler has made for a server that it has lost does not say that.
+        """
+        return bool(error.diag.source_function) and self._raw.info.transaction_status in _READY
+
     @contextmanager
     def watched(self, deadline: Deadline) -> Iterator[None]:
         """Bound the messages of the block by another deadline, too."""
@@ -258,7 +273,7 @@ class Connection:
 
     def _translate(self, error: psycopg2.Error) -> ServerError | ConnectionLost:
         state = error.pgcode or ""
-        if self._raw.closed or state.startswith(_LOST_STATES):
+        if self._raw.closed or (state.startswith(_LOST_STATES) and not self._survives(error)):
             return ConnectionLost(
                 f"the connection to the database was lost: {_text(error)}",
                 fix="run it again: what was committed is recorded, and the run carries on from there",

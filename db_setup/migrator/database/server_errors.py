@@ -43,6 +43,14 @@ _FIXES = {
     errorcodes.ACTIVE_SQL_TRANSACTION:
         "this statement cannot run in a transaction block: take it out of BEGIN ... COMMIT or DO",
     errorcodes.UNSAFE_NEW_ENUM_VALUE_USAGE: "commit the new enum value first: put it into a file of its own",
+    **dict.fromkeys(
+        (
+            errorcodes.CONNECTION_EXCEPTION, errorcodes.CONNECTION_DOES_NOT_EXIST, errorcodes.CONNECTION_FAILURE,
+            errorcodes.SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+        ),
+        "this statement connects the database server to another one: see that it can be reached from there, and run "
+        "again",
+    ),
     errorcodes.LOCK_NOT_AVAILABLE: "end what holds the lock, or run again at a quieter time",
     **dict.fromkeys(_EXISTS, "give it another name; or, if what is there is the same, write IF NOT EXISTS"),
     errorcodes.DUPLICATE_FUNCTION:

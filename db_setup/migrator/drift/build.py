@@ -37,13 +37,13 @@ class Build:
     have made or dropped. ``unknown_since`` is where the first one stands of which nobody can say what it changes.
     """
 
-    def __init__(self, connection: Connection, runner: Runner, run_id: int) -> None:
+    def __init__(self, connection: Connection, runner: Runner, history: History, run_id: int) -> None:
         self.connection = connection
         self.unknown: dict[Key, bool] = {}
         self.unknown_since = ""
         self._left_out: list[tuple[Statement, str]] = []  # of the file at hand
         self._suspect = ""  # where the first one stands that may change what is compared
-        self._run_id = run_id
+        self._history, self._run_id = history, run_id
         self.files = 0
         self.needs_missing_role = False
         """Whether the file built last makes a role, or grants to one, that this server does not have."""
@@ -117,7 +117,7 @@ class Build:
 
     def _run(self, item: Pending, script: Script) -> None:
         try:
-            self._runner.apply_all([work_of(item._replace(resumed=False), script, self._run_id)])
+            self._runner.apply_all([work_of(item._replace(resumed=False), script, self._run_id, self._history)])
         except DbSetupError as error:  # what is built in a scratch database is applied nowhere
             progress = Progress(failed=item.migration.name)
             raise error.replace(applied=_NOTHING_APPLIED, progress=progress) from error.__cause__
@@ -175,7 +175,7 @@ def building(context: RunContext, live: Connection, warn: Callable[[str], None])
         run_id = history.begin_run("build", context.request_id)  # which refuses tables with a trigger
         connection.run(guard_sql())
         with supervised(context, connection) as run:
-            yield Build(connection, Runner(run, _ignore_event), run_id)
+            yield Build(connection, Runner(run, _ignore_event), history, run_id)
 
 
 def _ignore_event(event: str, fields: dict[str, Any]) -> None:

@@ -55,6 +55,7 @@ def is_history_table(relation: str) -> str:
 
 UNION = "\nUNION ALL "
 MIGRATING_USER = "the migrating user"
+_PUBLIC_OWNER = "'owner of a new database'"
 
 
 class CatalogScope(NamedTuple):
@@ -84,6 +85,22 @@ class CatalogScope(NamedTuple):
         """Return the expression for the line about an owner, NULL where owners are not compared."""
         return f"('owner ' || {self.role(oid)})" if self.owners else "NULL"
 
+    def schema_owner(self) -> str:
+        """Return the expression for the line about the owner of a schema, a row ``n`` of pg_namespace."""
+        owner = self.owner("n.nspowner")
+        given = f"CASE WHEN {self.has_public('n.nspowner')} THEN {_PUBLIC_OWNER} ELSE {owner} END"
+        return given if self.owners else owner
+
+    def has_public(self, oid: str) -> str:
+        """Return the condition that a schema ``n`` is ``public``, and a role one that owns it without a file's doing.
+
+        Who owns it depends on the version that made the database, on upgrades and dumps, and on who runs the server.
+        """
+        databases = "current_database(), 'template0', 'template1'"
+        owner = f"{oid} IN (SELECT d.datdba FROM pg_database d WHERE d.datname IN ({databases}))"
+        role = f"pg_get_userbyid({oid}) IN ('pg_database_owner', {self.own_roles})"
+        return f"(n.nspname = 'public' AND coalesce({owner} OR {role}, false))"
+
     def schemas(self) -> str:
         """Return the condition, on a row ``n`` of pg_namespace, that a schema is compared."""
         hidden = _literals(["information_schema", "db_setup", *HISTORY_SCHEMAS])
@@ -112,13 +129,29 @@ def is_member(catalog: str, oid: str) -> str:
     )
 
 
-def grants(acl: str, owner: str, kind: str) -> str:
-    """Return the expression for an access list, a line a role, without the owner and the users that db_setup makes."""
+def grants(acl: str, owner: str, kind: str, left_out: str = "false") -> str:
+    """Return the expression for an access list, a line a role, without the owner and the users that db_setup makes.
+
+    ``left_out`` is the condition of further grantees ``x.grantee`` that are left out.
+    """
     right = "x.privilege_type || CASE WHEN x.is_grantable THEN ' (with grant option)' ELSE '' END"
     default = f"acldefault('{kind}', {owner})" if kind else "'{}'::aclitem[]"
     return f"""(SELECT string_agg(g.who || ': ' || g.rights, E'\\n' ORDER BY g.who) FROM (
         SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END AS who,
             string_agg(DISTINCT {right}, ', ' ORDER BY {right}) AS rights
-        FROM aclexplode(coalesce({acl}, {default})) x WHERE x.grantee <> {owner} AND NOT EXISTS (
+        FROM aclexplode(coalesce({acl}, {default})) x
+        WHERE x.grantee <> {owner} AND NOT {left_out} AND NOT EXISTS (
             SELECT FROM pg_shdescription s WHERE s.classoid = 'pg_authid'::regclass AND s.objoid = x.grantee
             AND starts_with(s.description, 'made by db_setup ')) GROUP BY 1) g)"""
+
+
+def owned_without_a_line(roles: str) -> str:
+    """Return a query for the extensions of roles, and the casts of their types, whose entries have no owner to compare.
+
+    ``roles`` are literals, of names that are quoted as the catalog has them.
+    """
+    theirs = f"(SELECT oid FROM pg_roles WHERE quote_ident(rolname) IN ({roles}))"
+    return f"""SELECT 'extension', quote_ident(extname) FROM pg_extension WHERE extowner IN {theirs}
+        UNION ALL SELECT 'cast', format('%s as %s', format_type(castsource, NULL), format_type(casttarget, NULL))
+        FROM pg_cast c WHERE EXISTS (
+            SELECT FROM pg_type t WHERE t.oid IN (c.castsource, c.casttarget) AND t.typowner IN {theirs})"""

@@ -17,6 +17,8 @@ from migrator.drift.catalog_expressions import (
     qualified,
 )
 
+_PUBLIC_IS_THE_OWNERS_SINCE = 150000
+
 
 def relations_sql(scope: CatalogScope) -> str:
     """Return the query for tables, views and sequences, and for what belongs to them."""
@@ -35,7 +37,8 @@ def relations_sql(scope: CatalogScope) -> str:
 def code_sql(scope: CatalogScope) -> str:
     """Return the query for schemas, extensions, functions and types."""
     parts = (
-        _schemas(scope), _SCHEMA_GRANTS, _EXTENSIONS, _functions(scope), _FUNCTION_GRANTS, _types(scope), _TYPE_GRANTS,
+        _schemas(scope), _schema_grants(scope), _EXTENSIONS, _functions(scope), _FUNCTION_GRANTS, _types(scope),
+        _TYPE_GRANTS,
     )  # fmt: skip
     return f"""{_schemas_and_relations(scope)}, fun AS MATERIALIZED (
     SELECT p.*, format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) AS id,
@@ -222,13 +225,19 @@ def _statistics(scope: CatalogScope) -> str:
 
 
 def _schemas(scope: CatalogScope) -> str:
-    return f"""SELECT 'schema', quote_ident(n.nspname), NULL, {scope.owner("n.nspowner")} FROM spaces n
+    return f"""SELECT 'schema', quote_ident(n.nspname), NULL, {scope.schema_owner()} FROM spaces n
     WHERE NOT {is_member("pg_namespace", "n.oid")}"""
 
 
-_SCHEMA_GRANTS = f"""SELECT 'grants', 'schema ' || quote_ident(n.nspname), quote_ident(n.nspname), a.lines FROM spaces n
-    CROSS JOIN LATERAL (SELECT {grants("n.nspacl", "n.nspowner", "n")} AS lines) a
-    WHERE NOT {is_member("pg_namespace", "n.oid")} AND a.lines IS NOT NULL"""
+def _schema_grants(scope: CatalogScope) -> str:
+    owners = scope.has_public("x.grantee") if scope.owners else "false"
+    # Before, public is the superuser's in a scratch database: what a file grants on it is without effect there.
+    superuser = "(SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = SESSION_USER)"
+    old = scope.server_version < _PUBLIC_IS_THE_OWNERS_SINCE
+    compared = f"(n.nspname <> 'public' OR {superuser})" if old else "true"
+    return f"""SELECT 'grants', 'schema ' || quote_ident(n.nspname), quote_ident(n.nspname), a.lines FROM spaces n
+    CROSS JOIN LATERAL (SELECT {grants("n.nspacl", "n.nspowner", "n", owners)} AS lines) a
+    WHERE NOT {is_member("pg_namespace", "n.oid")} AND a.lines IS NOT NULL AND {compared}"""
 
 
 _EXTENSIONS = """SELECT 'extension', quote_ident(e.extname), NULL, concat_ws(E'\\n',

@@ -90,15 +90,20 @@ def _without(catalog: Catalog, keys: AbstractSet[Key], whole: AbstractSet[Key]) 
 
 
 def made_by(
-    differences: Sequence[Difference], database: Catalog, owners: Collection[str]
+    differences: Sequence[Difference], database: Catalog, owners: Collection[str], owned: Collection[Key] = ()
 ) -> tuple[list[Difference], list[str]]:  # fmt: skip
     """Return the differences without the objects that the files do not make and some roles own, and these in words.
 
-    ``owners`` are quoted as the catalog has them. A comment on such an object goes with it.
+    ``owners`` are quoted as the catalog has them; ``owned`` are objects of theirs whose entries have no owner. A
+    comment on such an object goes with it.
     """
     lines = {f"owner {name}" for name in owners}
     extra = [item for item in differences if item.how == ONLY_IN_DATABASE]
-    theirs = [item for item in extra if database[item.kind, item.identity].definition.rpartition("\n")[2] in lines]
+    theirs = [
+        item
+        for item in extra
+        if database[key := (item.kind, item.identity)].definition.rpartition("\n")[2] in lines or key in owned
+    ]
     names = [f"{item.kind} {item.identity}" for item in theirs]
     apart = {*theirs, *(item for item in extra if item.kind == "comment" and item.identity in names)}
     return [item for item in differences if item not in apart], names

@@ -15,7 +15,7 @@ from migrator.drift.build import building
 from migrator.drift.diff import compare, in_words
 from migrator.drift.snapshot import Catalog, read_catalog
 from migrator.errors import DuplicateNumber, ScratchFailed
-from migrator.files import REPEATABLE, number_of, parse_number, split_name
+from migrator.files import REPEATABLE, Folder, number_of, parse_number, split_name
 from migrator.formatting import listed
 from migrator.planning import Pending, Policy, make_plan, numbering
 
@@ -39,6 +39,18 @@ def order_of_new(items: Sequence[Pending]) -> list[Pending]:
     by_name = {item.migration.name: item for item in items}
     numbered = [by_name[item.migration.name] for item in make_plan(files, (), False, Policy()).pending]
     return numbered + sorted((item for item in items if item not in numbered), key=lambda item: item.migration.name)
+
+
+def first_failure(context: RunContext, live: Connection, folder: Folder) -> ScratchFailed | None:
+    """Build all files of a folder as a new database gets them; return why one cannot be, None if all can."""
+    order = make_plan(folder.files, (), False, Policy(), folder.repeatable).pending
+    with building(context, live, context.warnings.append) as build:
+        for item in order:
+            try:
+                build.apply(item)
+            except ScratchFailed as error:
+                return error
+    return None
 
 
 def try_new_database(

@@ -23,6 +23,7 @@ from migrator.execution.fence_queries import BEFORE_SQL, ROLES_UPDATED_SQL, SOME
 from migrator.execution.foreign import located
 from migrator.formatting import listed, quoted
 from migrator.history import Fence
+from migrator.planning import Pending
 from migrator.scripts import Script, place
 from migrator.sql import Kind, Statement, first_code, without_comments
 
@@ -31,9 +32,15 @@ _SAFELY = f"{SAFE_PATH_SQL.replace('SET', 'SET LOCAL')}; SET LOCAL jit = off"
 _MOST_NAMED = 12
 _NO_FILE_MAKES = "which no file makes"
 _FIX = (
-    "change {file}, so that it leaves alone what is not its own; or, if that is what it is for, record that the "
-    "files are to run: baseline --target {after}; {file} may then change {what}"
+    "change {file}, so that it leaves alone what is not its own; or, if that is what it is for, {word}; "
+    "{file} may then change {what}"
 )
+_FIX_OF_KEPT = (
+    "look whether {file} is applied: if it is, {applied}; if it is not, give what it makes another name, or {word}; "
+    "{file} may then change {what}"
+)
+_WORD = "record that the files are to run: baseline --target {after}"
+_WORD_OF_LATE = "give it a number above {last}"
 
 _RESERVED = r"(?:full|freeze|verbose|analyze|analyse|only|concurrently)\b"  # no name of a table, unless in quotes
 _NAME = rf'(?:"(?:[^"]|"")+"|(?!{_RESERVED})[^\s".(),;*]+)'
@@ -50,6 +57,12 @@ _TABLES_OF = tuple(
         rf"alter\s+table\s+(?:if\s+exists\s+)?(?:only\s+)?(?P<tables>{_TABLE})\s+detach\s+partition\s",
     )
 )
+_MADE = re.compile(
+    r"\s*create\s+(?:or\s+replace\s+)?(?:(?:unlogged|foreign|materialized|recursive)\s+)*(?:table|view|sequence)\s+"
+    rf"(?P<kept>if\s+not\s+exists\s+)?(?P<name>{_TABLE})",
+    re.IGNORECASE,
+)
+_LAST_NAME = re.compile(rf"{_NAME}\Z")
 _VACUUM = re.compile(r"\s*vacuum\b", re.IGNORECASE)
 _COLUMNS = re.compile(rf"(?<=[\w\"])\s*\(\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\)")
 _EACH = re.compile(rf"({_TABLE})\s*(?:,|\Z)")
@@ -73,7 +86,9 @@ class FileFence:
     def __init__(self, connection: Connection, fence: Fence, file: str) -> None:
         self._connection = connection
         self._file = file
-        self._after = fence.after
+        late = fence.comes_late(file)
+        self._word = (_WORD_OF_LATE if late else _WORD).format(after=fence.after, last=fence.highest)
+        self._applied = f"{self._word}, and baseline --target it" if late else f"baseline --target {file}"
         self._objects = located(connection, fence)
 
     def check_end(self, statements: Iterable[Statement] = ()) -> None:
@@ -115,33 +130,50 @@ class FileFence:
             if statement.kind is Kind.OUTSIDE and tables_of(statement) is None:
                 self._refuse_unseen(statement)
 
+    def refuse_kept(self, script: Script) -> None:
+        """Raise ChangesForeignObject for what a file makes if it is not there, and is: the file may be applied already.
+
+        The names mean what they mean to the session: in a transaction, they are asked for at its end.
+        """
+        for statement in script.read():
+            made = _made(statement)
+            if made and made["kept"] and (foreign := self._foreign([made["name"]])):
+                text = f"{foreign[0]} was there when the database was adopted, so {self._file} may be applied already"
+                self._refuse(f"{text}; nothing of it was kept", foreign[0], statement, _FIX_OF_KEPT)
+
     def check_bare(self, statement: Statement) -> None:
         """Raise ChangesForeignObject for what is to run outside any transaction, unless it is about other tables."""
         tables = tables_of(statement)
         if tables is None:
             self._refuse_unseen(statement)
-        oids = [f"pg_catalog.to_regclass({name})::pg_catalog.oid" for name in map(self._connection.literal, tables)]
-        if not oids:
-            return
-        ((found,),) = self._connection.rows(f"SELECT pg_catalog.concat_ws(', ', {', '.join(oids)})")
-        if found and (foreign := self._foreign(found)):
+        if foreign := self._foreign(tables):
             self._refuse(f"this changes {listed(foreign)}, {_NO_FILE_MAKES}; it was not run", foreign[0], statement)
 
-    def _foreign(self, oids: str) -> list[str]:
+    def _foreign(self, tables: Collection[str]) -> list[str]:
+        """Return what no file makes of the tables of some names, as the session finds them."""
+        oids = [f"pg_catalog.to_regclass({name})::pg_catalog.oid" for name in map(self._connection.literal, tables)]
+        if not oids:
+            return []
+        ((found,),) = self._connection.rows(f"SELECT pg_catalog.concat_ws(', ', {', '.join(oids)})")
+        if not found:
+            return []
         relations = relations_sql(self._objects, self._connection.literal)
-        query = f"{relations} SELECT DISTINCT identity FROM relations WHERE oid IN ({oids}) ORDER BY 1"
-        rows = self._connection.rows(f"BEGIN; {_SAFELY}; {query}")
-        self._connection.run("ROLLBACK")
+        query = f"{relations} SELECT DISTINCT identity FROM relations WHERE oid IN ({found}) ORDER BY 1"
+        begin, end = "BEGIN", "ROLLBACK"
+        if self._connection.in_transaction:
+            begin, end = f"SAVEPOINT {_SAVEPOINT}", f"ROLLBACK TO {_SAVEPOINT}"
+        rows = self._connection.rows(f"{begin}; {_SAFELY}; {query}")
+        self._connection.run(end)
         return [text for (text,) in rows]
 
     def _refuse_unseen(self, statement: Statement) -> NoReturn:
         text = "this runs outside any transaction, where what no file makes cannot be watched; it was not run"
         self._refuse(text, "what no file makes", statement)
 
-    def _refuse(self, text: str, example: str, statement: Statement | None = None) -> NoReturn:
+    def _refuse(self, text: str, example: str, statement: Statement | None = None, fix: str = _FIX) -> NoReturn:
         raise ChangesForeignObject(
             text,
-            fix=_FIX.format(file=self._file, what=example, after=self._after),
+            fix=fix.format(file=self._file, what=example, word=self._word, applied=self._applied),
             where=place(statement, first_code(statement.text), self._file) if statement else None,
         )
 
@@ -150,7 +182,26 @@ def _altered(statement: Statement) -> str:
     """Return the role whose attributes a statement alters, or ""."""
     if statement.words[:1] != ("alter",) or (found := _ALTER_ROLE.match(without_comments(statement.text))) is None:
         return ""
-    name = found[1]
+    return _as_stored(found[1])
+
+
+def is_fenced(fence: Fence, pending: Pending, script: Script) -> bool:
+    """Return whether a pending file is one that the fence covers, by what it is called, or by what it makes."""
+    migration = pending.migration
+    return fence.covers(migration.name, pending.number, migration.checksum, _relations_made(script))
+
+
+def _relations_made(script: Script) -> frozenset[str]:
+    """Return the names, without schemas, that the text of a file gives to tables, views and sequences."""
+    found = (match["name"] for statement in script.read() if (match := _made(statement)))
+    return frozenset(_as_stored(_LAST_NAME.search(name)[0]) for name in found)  # type: ignore[index]
+
+
+def _made(statement: Statement) -> re.Match[str] | None:
+    return _MADE.match(without_comments(statement.text)) if statement.words[:1] == ("create",) else None
+
+
+def _as_stored(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 

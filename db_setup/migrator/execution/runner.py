@@ -32,7 +32,7 @@ from migrator.sql import Statement
 
 if TYPE_CHECKING:
     from migrator.execution.fence import FileFence
-    from migrator.history import Fence
+    from migrator.history import Fence, History
 
 _WANTS_STEPS = frozenset({*NEEDS_NO_TRANSACTION, errorcodes.UNSAFE_NEW_ENUM_VALUE_USAGE})
 _PENDING_EVENTS = "pending trigger events"  # deferred checks of earlier statements, which a COMMIT would settle
@@ -68,12 +68,15 @@ class Work(NamedTuple):
         return self.script.migration.name
 
 
-def work_of(pending: Pending, script: Script, run_id: int, fence: Fence | None = None) -> Work:
-    """Return the work of applying a pending file in a run; ``fence`` is that of the database."""
-    migration = pending.migration
-    fenced = fence is not None and fence.covers(migration.name, pending.number, migration.checksum)
-    record = ApplyRecord(pending.row, script.mode, run_id, script.down)
-    return Work(pending, script, record, fence if fenced else None)
+def work_of(pending: Pending, script: Script, run_id: int, history: History) -> Work:
+    """Return the work of applying a pending file in a run that the history has begun."""
+    record = ApplyRecord(pending.row, script.mode, run_id, history.next_position(), script.down)
+    fence = history.fence
+    if fence is not None:
+        from migrator.execution.fence import is_fenced  # noqa: PLC0415 - for databases that were adopted
+
+        fence = fence if is_fenced(fence, pending, script) else None
+    return Work(pending, script, record, fence)
 
 
 class Runner:
@@ -180,7 +183,7 @@ class Runner:
 
             checks.append(partial(check_within, connection, script.check))
         if fence := self._fence(item):
-            checks.append(partial(fence.check_end, script.body()))
+            checks += partial(fence.check_end, script.body()), partial(fence.refuse_kept, script)
             opening += f"\n{fence.before};"
         transaction.execute(opening, script.body(), before_end=partial(_all, checks) if checks else None)
         self._prepared = transaction.prepared

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 NEEDS_NO_TRANSACTION = (errorcodes.ACTIVE_SQL_TRANSACTION, errorcodes.INVALID_TRANSACTION_TERMINATION)
 _CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
 _TEMPORARY = re.compile(r"\btemp(?:orary)?\b|\bpg_temp\b|\bwith\s+hold\b", re.IGNORECASE)
+_OF_SESSION = re.compile(r"\b(?:curr|last)val\b")  # in the message of the server, in any language
 _MOST_SHOWN = 80  # bytes of a statement in a question
 _COMMITS = "this statement can commit by itself, and the run that began it has not said what became of it: "
 _UNPROVEN = "a run ended in this statement, and nothing shows whether it is done: "
@@ -66,6 +67,7 @@ class StepwiseRun:
         self._journal: SessionJournal | None = None
         self._is_open = False  # whether the record is
         self._restores = False  # the session of an earlier run, once its steps are passed over
+        self._is_resumed = False  # whether there is such a run
         self._loads: list[Statement] = []
         self._lost: list[str] = []  # what ended with that session
         self._digest = hashlib.sha256()
@@ -89,6 +91,7 @@ class StepwiseRun:
         """
         if self._fence is not None:
             self._fence.refuse_unprovable(self._script)
+            self._fence.refuse_kept(self._script)
         self._begin()
         statements = iter(self._script.steps())
         for statement in statements:
@@ -98,10 +101,8 @@ class StepwiseRun:
             self._progress(statement)
             if self._step <= self._done.steps:
                 self._pass_over(statement, statements)
-            elif statement.kind is Kind.BEGIN:
-                self._run_block(statement, statements)
             else:
-                self._run_single(statement)
+                self._run_step(statement, statements)
         if self._step < self._done.steps:
             raise self._changed()
         self._step += 1
@@ -121,7 +122,7 @@ class StepwiseRun:
             self.in_doubt, self.resumes = True, "asks"
             raise self._done.undecided(self._record.name)
         if not again:
-            self._restores = self._done.steps > 0
+            self._restores = self._is_resumed = self._done.steps > 0
         elif self._journal is not None and not self._restores:
             self._journal.take_back(self._done.step_session)
             if self._done.steps:
@@ -186,6 +187,23 @@ class StepwiseRun:
                     fix=f'make "{name}" again in a statement right before this one, then run again',
                 )
             self._lost = [other for other in self._lost if other != name]
+
+    def _run_step(self, statement: Statement, statements: Iterator[Statement]) -> None:
+        try:
+            if statement.kind is Kind.BEGIN:
+                self._run_block(statement, statements)
+            else:
+                self._run_single(statement)
+        except ServerError as error:
+            undefined = error.sqlstate == errorcodes.OBJECT_NOT_IN_PREREQUISITE_STATE
+            if self._is_resumed and undefined and _OF_SESSION.search(error.message):
+                raise LostSession(
+                    f"{error.what}: the steps that are done called nextval() in the session of the run that failed",
+                    where=error.where,
+                    sqlstate=error.sqlstate,
+                    fix="write the value in another way here, such as (SELECT max(id) FROM ...), then run again",
+                ) from error
+            raise
 
     # ---- steps in a transaction
 

@@ -47,6 +47,11 @@ class Folder(NamedTuple):
     suspects: tuple[Migration, ...] = ()
 
     @property
+    def every(self) -> tuple[Migration, ...]:
+        """The migrations for all environments, but for repeatable ones."""
+        return (*self.files, *self.others)
+
+    @property
     def skipped(self) -> tuple[str, ...]:
         """The names of the files for other environments."""
         return tuple(file.name for file in self.others)
@@ -112,6 +117,7 @@ def _is_suspicious(names: list[str]) -> bool:
     return (
         "down" in lower or "undo" in lower or "rollback" in lower or "revert" in lower or "\nbefore" in lower
         or "\nafter" in lower or "/before" in lower or "/after" in lower
+        or "\nonabort" in lower or "/onabort" in lower
         or (
             any(start in lower for start in ("\nu", "\nr", "\nb", "/u", "/r", "/b"))
             and any(_begins_with_a_letter(name.rpartition("/")[2]) for name in names)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from migrator.database import Connection, Row
 from migrator.errors import HistoryChanged, RunError, ServerError
+from migrator.formatting import listed
 from migrator.history.records import AS_OWNER, ApplyRecord
 from migrator.history.rows import SCHEMA
 from migrator.history.run_lock import RunLock
@@ -75,12 +76,21 @@ _ROWS = (
     "(SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(pg_catalog.hashtextextended("
     f"t::pg_catalog.text, 0))) FROM {SCHEMA}.{{}} t)"
 )
-_KEYS = {"history": "position", "runs": "id"}
+_TABLES = ("history", "runs")
 _CONTENTS = "SELECT " + ", ".join(
-    f"(SELECT pg_catalog.json_agg(t)::pg_catalog.text FROM {SCHEMA}.{name} t)" for name in _KEYS
+    f"(SELECT pg_catalog.json_agg(t)::pg_catalog.text FROM {SCHEMA}.{name} t)" for name in _TABLES
 )
 _ALL_ROWS = f"SELECT {_ROWS.format('history')}, {_ROWS.format('runs')}"
 """Number and checksum of the rows of each table."""
+
+
+_EVENT_TRIGGERS = (
+    "SELECT pg_catalog.quote_ident(evtname) FROM pg_catalog.pg_event_trigger e "
+    "WHERE evtenabled OPERATOR(pg_catalog.<>) 'D' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend "
+    "WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_event_trigger'::pg_catalog.regclass::pg_catalog.oid "
+    "AND objid OPERATOR(pg_catalog.=) e.oid AND deptype OPERATOR(pg_catalog.=) 'e') ORDER BY 1"
+)
+"""Those of no extension: one that a file of yesterday has made acts in each file of today."""
 
 
 class _Table(NamedTuple):
@@ -217,7 +227,7 @@ class Assertion:
             return
         tables, rows = self._look()
         if found := _differences(self._tables, tables) or _differences_of_rows(self._rows, rows):
-            raise self.error(found)
+            raise self._with_event_triggers(self.error(found))
         self._tables = tables
         self._connection.run(self.begin)
         self._written = self._now()[0]
@@ -242,9 +252,7 @@ class Assertion:
         inserts = (
             f"DELETE FROM {SCHEMA}.{name}; INSERT INTO {SCHEMA}.{name} OVERRIDING SYSTEM VALUE SELECT * FROM "
             f"pg_catalog.json_populate_recordset(NULL::{SCHEMA}.{name}, {self._connection.literal(text)}); "
-            f"SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence('{SCHEMA}.{name}', '{key}'), "
-            f"pg_catalog.max({key})) FROM {SCHEMA}.{name}; "
-            for (name, key), text in zip(_KEYS.items(), kept, strict=True)
+            for name, text in zip(_TABLES, kept, strict=True)
         )
         quietly = "SET LOCAL client_min_messages = warning;"
         try:
@@ -259,6 +267,15 @@ class Assertion:
         """Return the error of a file that has touched the history."""
         what = "; ".join(found) or f"the tables of {SCHEMA} were changed"
         return HistoryChanged(f"a file must not touch the history of the migrations: {what}; {what_became}", fix=_FIX)
+
+    def _with_event_triggers(self, error: HistoryChanged) -> HistoryChanged:
+        """Return the error with the event triggers that may have done it, whichever file has made them."""
+        if not (names := [str(name) for (name,) in self._connection.rows(_EVENT_TRIGGERS)]):
+            return error
+        return error.replace(
+            what=f"{error.what}; if no statement of this file did, an event trigger may have: {listed(names)}",
+            fix=f"{error.fix}; or take {SCHEMA} out of what the event trigger does (ALTER EVENT TRIGGER ... DISABLE)",
+        )
 
     def _look_apart(self) -> tuple[tuple[_Table, ...], tuple[str, ...]]:
         self._connection.run("BEGIN")

@@ -21,7 +21,7 @@ from psycopg2 import errorcodes
 from migrator.database import SAFE_PATH_SQL, Connection
 from migrator.errors import DbSetupError, HistoryLocked, InconsistentHistory, ServerError
 from migrator.formatting import quoted
-from migrator.history.rows import QUESTION, SCHEMA, AppliedMigration, HistorySnapshot
+from migrator.history.rows import DIGITS, NEXT_POSITION, QUESTION, SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -54,15 +54,32 @@ _STAMP = (
     f"'{SCHEMA}'::pg_catalog.regnamespace::pg_catalog.oid, (SELECT oid FROM pg_catalog.pg_database "
     "WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))"
 )
-# The newest fence, while one of its files is not applied: under its name, or renamed since.
+_NOT_RUN_HERE = "mode OPERATOR(pg_catalog.=) ANY ('{adopted,baseline,imported}')"
+# The newest fence, while there can be a file that it holds: one that comes late, or one of its own that is not applied,
+# under its name or renamed since.
 _FENCE = f"""(SELECT pg_catalog.json_build_array(f.fence, (f.fence OPERATOR(pg_catalog.->>) 'stamp')
-        OPERATOR(pg_catalog.=) {_STAMP})::text
+        OPERATOR(pg_catalog.=) {_STAMP}, (
+            SELECT pg_catalog.json_agg(pg_catalog.json_build_array(name, number)) FROM {SCHEMA}.history
+            WHERE {_NOT_RUN_HERE} AND NOT pg_catalog.starts_with(name, 'repeatable/')))::text
     FROM (SELECT NULL::jsonb AS fence) missing, LATERAL (
         SELECT fence FROM {SCHEMA}.runs WHERE fence IS NOT NULL ORDER BY id DESC LIMIT 1) f
-    WHERE EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(f.fence OPERATOR(pg_catalog.->) 'files') e(file)
+    WHERE f.fence OPERATOR(pg_catalog.->>) 'last' OPERATOR(pg_catalog.<>) ''
+        OR EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(f.fence OPERATOR(pg_catalog.->) 'files') e(file)
         WHERE NOT EXISTS (SELECT FROM {SCHEMA}.history h WHERE h.state OPERATOR(pg_catalog.=) 'applied'
             AND (h.name OPERATOR(pg_catalog.=) (e.file OPERATOR(pg_catalog.->>) 0)
                 OR h.checksum OPERATOR(pg_catalog.=) (e.file OPERATOR(pg_catalog.->>) 2))))) AS fence"""
+# No number is taken from a sequence, which a file could move, and no rollback moves back. They are kept in step for the
+# packages of an earlier version; one that is close to its end has been moved.
+_SEQUENCES = f"""(VALUES
+    ('runs', pg_catalog.pg_get_serial_sequence('{SCHEMA}.runs', 'id')::pg_catalog.regclass),
+    ('history', pg_catalog.pg_get_serial_sequence('{SCHEMA}.history', 'position')::pg_catalog.regclass)
+    ) AS s (of, sequence)"""
+_MOVED = 1 << 62
+_LAST_POSITION = f"""(SELECT GREATEST(pg_catalog.max(position), (
+        SELECT CASE WHEN last OPERATOR(pg_catalog.<) {_MOVED} THEN last END
+        FROM {_SEQUENCES}, LATERAL (SELECT CASE WHEN pg_catalog.has_sequence_privilege(sequence, 'USAGE')
+            THEN pg_catalog.pg_sequence_last_value(sequence) END) AS l (last)
+        WHERE of OPERATOR(pg_catalog.=) 'history')) FROM {SCHEMA}.history) AS last_position"""
 _PATIENCE = "SET statement_timeout = '10s'"  # the time of the run may be over, and this is to be recorded
 _OF_SCHEMAS = ", ".join(
     f"'pg_catalog.{name}'::pg_catalog.regclass"
@@ -115,6 +132,7 @@ class History:
         """What a check has found that is no reason to refuse."""
         self.fence: Fence | None = None
         """The fence that holds in the run, which is read when that is begun."""
+        self._position = 0  # the last that was given, once a run has begun
 
     def read(self, *, dates: bool = False) -> HistorySnapshot:
         """Return what is applied, in the order of application; reads only, whatever it finds."""
@@ -200,17 +218,23 @@ class History:
 
         values = self._connection.literals(action, request_id, VERSION, message)
         found = self._connection.rows(
-            f"INSERT INTO {SCHEMA}.runs (action, request_id, package_version, message) "
-            f"SELECT {values} WHERE {OBSTACLES} IS NULL RETURNING id, {IS_NEWEST}, {_FENCE}"
+            f"INSERT INTO {SCHEMA}.runs (id, action, request_id, package_version, message) OVERRIDING SYSTEM VALUE "
+            f"SELECT (SELECT coalesce(pg_catalog.max(id), 0) OPERATOR(pg_catalog.+) 1 FROM {SCHEMA}.runs), {values} "
+            f"WHERE {OBSTACLES} IS NULL RETURNING id, {IS_NEWEST}, {_FENCE}, {_LAST_POSITION}"
         )
         if not found:
             raise self._locked(self._connection.rows(f"SELECT {OBSTACLES}")[0][0])
-        number, newest, fence = found[0][:3]
-        self.fence = _fence(fence)
+        number, newest, fence, last = found[0][:4]
+        self.fence, self._position = _fence(fence), int(last or 0)
         if not newest:
             self._connection.run(UPGRADE)
             self._connection.take_notices()
         return int(number)
+
+    def next_position(self) -> int:
+        """Return the place of the next row that the run writes, which it has the run lock for."""
+        self._position += 1
+        return self._position
 
     def end_run(self, run_id: int, outcome: str, message: str, durations: Mapping[str, int]) -> None:
         """Record how a run ended, and how many milliseconds each of its migrations took, and seal the rows."""
@@ -224,7 +248,17 @@ class History:
             for row, item in zip(rows, seals, strict=True)
             if (row.chain, row.previous) != (item.chain, item.previous)
         ]
-        self._write_end(run_id, outcome, message, head, changed)
+        self._write_end(run_id, outcome, message, head, changed, self._sequences_sql())
+
+    def _sequences_sql(self) -> str:
+        """Return the statement that moves the sequences to the last numbers, where they can be moved."""
+        return (
+            f"SELECT pg_catalog.setval(sequence, last) FROM {_SEQUENCES} JOIN (VALUES "
+            f"('runs', (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs)), ('history', {self._position})) AS n (of, last) "
+            "ON n.of OPERATOR(pg_catalog.=) s.of JOIN pg_catalog.pg_sequence p ON p.seqrelid "
+            "OPERATOR(pg_catalog.=) sequence::pg_catalog.oid WHERE last OPERATOR(pg_catalog.>=) seqmin AND last "
+            "OPERATOR(pg_catalog.<=) seqmax AND pg_catalog.has_sequence_privilege(sequence, 'UPDATE')"
+        )
 
     def end_run_unsealed(self, run_id: int, outcome: str, message: str = "") -> None:
         """Record the end of a rotation, whose row says nothing about whether the history is sealed."""
@@ -236,8 +270,9 @@ class History:
         self._write_end(run_id, "succeeded", "", found[0][5] if found else None, [])
 
     def _write_end(
-        self, run_id: int, outcome: str, message: str, head: str | None, changed: Sequence[Sequence[object]]
-    ) -> None:
+        self, run_id: int, outcome: str, message: str, head: str | None, changed: Sequence[Sequence[object]],
+        also: str = "",
+    ) -> None:  # fmt: skip
         """Write the end of a run, and the rows it changed (name, milliseconds, chain, previous), all or nothing."""
         literal = self._connection.literal
         sql = (
@@ -255,7 +290,7 @@ class History:
                 f"pg_catalog.unnest({chains}::text[]), pg_catalog.unnest({previous}::text[])) "
                 "AS d (name, ms, chain, previous) WHERE h.name OPERATOR(pg_catalog.=) d.name"
             )
-        self._connection.run(sql)
+        self._connection.run(f"{sql}; {also}" if also else sql)
 
     def unfinished_rotation(self, request_id: str) -> tuple[int, str]:
         """Return number and start of a rotation: one of the last hour that did not succeed, or a new one."""
@@ -343,10 +378,12 @@ class History:
         )
 
     def expect_again(self, names: Iterable[str]) -> None:
-        """Have repeatable files that are gone run again should they come back."""
+        """Have repeatable files that are gone run again should they come back; their texts stay known."""
         listed = ", ".join(map(self._connection.literal, names))
+        text = f"pg_catalog.substr(checksum, 1, {DIGITS})"
         self._connection.run(
-            f"UPDATE {SCHEMA}.history SET checksum = '' WHERE name OPERATOR(pg_catalog.=) ANY (ARRAY[{listed}])"
+            f"UPDATE {SCHEMA}.history SET earlier_checksums = pg_catalog.concat_ws(' ', earlier_checksums, {text}), "
+            f"checksum = '' WHERE name OPERATOR(pg_catalog.=) ANY (ARRAY[{listed}])"
         )
 
     def answer(self, row: AppliedMigration, *, done: bool) -> None:
@@ -377,25 +414,32 @@ class History:
                 "python db_setup resolve --step done --yes",
             )
 
-    def record_known(self, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int) -> None:
-        """Record migrations that were applied before there was this history, each with its evidence; all or none."""
+    def record_known(
+        self, rows: Iterable[tuple[AppliedMigration, str]], mode: str, run_id: int, downs: Mapping[str, str]
+    ) -> None:
+        """Record migrations that were applied before there was this history, each with its evidence; all or none.
+
+        ``downs`` are the texts of their down migrations, by the name of the migration.
+        """
         from migrator.history.run_lock import RunLock  # noqa: PLC0415 - for adoptions
 
         values = ", ".join(
-            f"({self._connection.literals(*row[:3])}, CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, "
-            f"'{mode}', {run_id}, '{VERSION}', {self._connection.literal(evidence)})"
+            f"({self.next_position()}, {self._connection.literals(*row[:3])}, "
+            f"CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, "
+            f"'{mode}', {run_id}, '{VERSION}', {self._connection.literals(evidence, downs.get(row.name))})"
             for row, evidence in rows
         )
         if values:
             self._connection.run(
-                f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, "
-                f"evidence) VALUES {values} ON CONFLICT (name) DO NOTHING"
+                f"INSERT INTO {SCHEMA}.history (position, name, number, checksum, state, mode, run_id, "
+                f"package_version, evidence, down_sql) OVERRIDING SYSTEM VALUE VALUES {values} "
+                "ON CONFLICT (name) DO NOTHING"
             )
 
     def not_run_here(self) -> list[str]:
         """Return the names of the migrations that were recorded as applied, and not run."""
         rows = self._connection.rows(
-            f"SELECT name FROM {SCHEMA}.history WHERE mode IN ('adopted', 'baseline', 'imported') ORDER BY position"
+            f"SELECT name FROM {SCHEMA}.history WHERE {_NOT_RUN_HERE} ORDER BY position"
         )
         return [str(name) for (name,) in rows]
 
@@ -403,17 +447,19 @@ class History:
         """Remove the rows of migrations that were recorded as applied by mistake."""
         if listed_names := self._connection.literals(*names):
             self._connection.run(f"DELETE FROM {SCHEMA}.history WHERE name IN ({listed_names})")
-    def record_sql(self, name: str, number: str, checksum: str, evidence: str) -> str:
+
+    def record_sql(self, row: AppliedMigration, evidence: str, down: str | None) -> str:
         """Return the statement that records a file as applied, by the last run, which is at work."""
         return (
-            f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, run_id, package_version, evidence) "
-            f"SELECT {self._connection.literals(name, number, checksum)}, 'applied', 'baseline', pg_catalog.max(id), "
-            f"'{VERSION}', {self._connection.literal(evidence)} FROM {SCHEMA}.runs"
+            f"INSERT INTO {SCHEMA}.history (position, name, number, checksum, state, mode, run_id, package_version, "
+            f"evidence, down_sql) OVERRIDING SYSTEM VALUE SELECT {NEXT_POSITION}, "
+            f"{self._connection.literals(*row[:3])}, 'applied', 'baseline', "
+            f"pg_catalog.max(id), '{VERSION}', {self._connection.literals(evidence, down)} FROM {SCHEMA}.runs"
         )
 
-    def import_first_generation(self, rows: Iterable[AppliedMigration], run_id: int) -> None:
+    def import_first_generation(self, rows: Iterable[AppliedMigration], run_id: int, downs: Mapping[str, str]) -> None:
         """Take over the rows of the first generation's table, in one transaction; that table stays as it is."""
-        self.record_known(((row, self.FIRST_GENERATION) for row in rows), "imported", run_id)
+        self.record_known(((row, self.FIRST_GENERATION) for row in rows), "imported", run_id, downs)
 
     def record_locks(self, run_id: int, report: str) -> None:
         """Keep the lock report of a run, a text of JSON, in its row."""
@@ -450,8 +496,8 @@ def _fence(found: str | None) -> Fence | None:
         return None
     from migrator.history.fence import Fence  # noqa: PLC0415 - for databases that were adopted
 
-    stored, same = json.loads(found)
-    return Fence.of_json(stored, oids_hold=bool(same))
+    stored, same, not_run_here = json.loads(found)
+    return Fence.of_json(stored, not_run_here or (), oids_hold=bool(same))
 
 
 def _numbers(version: str) -> list[int]:

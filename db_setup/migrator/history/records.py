@@ -18,7 +18,7 @@ from migrator.errors import RunLockLost, ServerError, StepUndecided
 from migrator.files import REPEATABLE
 from migrator.formatting import Location
 from migrator.history.questions import Question, undecided
-from migrator.history.rows import QUESTION, SCHEMA, AppliedMigration
+from migrator.history.rows import NEXT_POSITION, QUESTION, SCHEMA, AppliedMigration
 from migrator.history.run_lock import RunLock
 from migrator.version import VERSION
 
@@ -144,8 +144,8 @@ def refused_by_fence(change: str, condition: str) -> str:
     """
     return (
         f"WITH changed AS ({change} RETURNING 1) "
-        f"INSERT INTO {SCHEMA}.history (name, number, checksum, state, mode, package_version) "
-        f"SELECT '', '', '', NULL, '', '' WHERE {condition}"
+        f"INSERT INTO {SCHEMA}.history (position, name, number, checksum, state, mode, package_version) "
+        f"OVERRIDING SYSTEM VALUE SELECT 0, '', '', '', NULL, '', '' WHERE {condition}"
     )
 
 
@@ -153,14 +153,17 @@ class ApplyRecord(Record):
     """The row of a file that is applied, with the text of its down migration."""
 
     PREPARE = (
-        f"PREPARE {_PREPARED} (text, text, text, text, bigint, text) AS INSERT INTO {SCHEMA}.history "
-        "(name, number, checksum, state, mode, run_id, package_version, down_sql) VALUES "
-        f"($1, $2, $3, CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, $4, $5, '{VERSION}', $6)"
+        f"PREPARE {_PREPARED} (text, text, text, text, bigint, text, bigint) AS INSERT INTO {SCHEMA}.history "
+        "(position, name, number, checksum, state, mode, run_id, package_version, down_sql) OVERRIDING SYSTEM VALUE "
+        f"VALUES ($7, $1, $2, $3, CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, $4, $5, '{VERSION}', $6)"
     )
     """Prepares what adds a row: the server takes as long to read the statement as to carry it out."""
+    BEHIND_ALL = NEXT_POSITION
+    """The SQL for a position that is not known to who writes the statement."""
 
-    def __init__(self, row: AppliedMigration, mode: str, run_id: int, down: str | None = None) -> None:
+    def __init__(self, row: AppliedMigration, mode: str, run_id: int, position: int, down: str | None = None) -> None:
         super().__init__(row.name)
+        self._position = position
         self._row = row
         self._mode = mode
         self._run_id = run_id
@@ -174,7 +177,7 @@ class ApplyRecord(Record):
         """Return what adds the row by the prepared statement, unless there was a row of that name before."""
         if self.name.startswith(REPEATABLE) or self._row.earlier:
             return self.sql(connection)
-        row = (self.name, self._row.number, self._row.checksum, self._mode, self._run_id, self._down)
+        row = (self.name, self._row.number, self._row.checksum, self._mode, self._run_id, self._down, self._position)
         return f"EXECUTE {_PREPARED} ({connection.literals(*row)})"
 
     def open(self, connection: Connection) -> StepProgress:
@@ -208,8 +211,9 @@ class ApplyRecord(Record):
             again = f"DELETE FROM {SCHEMA}.history WHERE name OPERATOR(pg_catalog.=) {literal}{removed}"
         return (
             f"{again}INSERT INTO {SCHEMA}.history AS h "
-            "(name, number, checksum, state, mode, run_id, package_version, down_sql, earlier_checksums) "
-            f"VALUES ({connection.literals(name, number, checksum)}, CASE WHEN {RunLock.HELD_SQL} THEN '{state}' END, "
+            "(position, name, number, checksum, state, mode, run_id, package_version, down_sql, earlier_checksums) "
+            f"OVERRIDING SYSTEM VALUE VALUES ({self._position}, {connection.literals(name, number, checksum)}, "
+            f"CASE WHEN {RunLock.HELD_SQL} THEN '{state}' END, "
             f"'{mode}', {self._run_id}, '{VERSION}', {connection.literal(self._down)}, "
             f"{connection.literal(self._row.earlier) if self._row.earlier else 'NULL'})"
         )

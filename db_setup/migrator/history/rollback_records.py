@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from migrator.database import Connection
 from migrator.errors import RunLockLost
@@ -20,6 +21,17 @@ _REPEAT = (
 """Has repeatable files run again: what they made may have gone with what a down migration has dropped."""
 _GOAL = re.compile(r"(?:\A|\n)([0-9]+) steps? back, to position ([0-9]+)\Z")
 _OF_LAMBDA = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class UnheardRollback(NamedTuple):
+    """A rollback by steps that its caller has not heard to succeed: it did not, or was cut off before it could say so.
+
+    ``goal`` is the position that it was going back to, ``names`` what it has rolled back.
+    """
+
+    run_id: int
+    goal: int
+    names: tuple[str, ...]
 
 
 class RollbackHistory(History):
@@ -43,22 +55,38 @@ class RollbackHistory(History):
 
     @staticmethod
     def goal_note(steps: int, goal: int) -> str:
-        """Return the message of a rollback by steps until it succeeds, so that a re-run goes no further."""
+        """Return what ends the message of a rollback by steps until its caller has heard of its success.
+
+        So one that is asked for again goes no further.
+        """
         return f"{steps} step{'s' * (steps > 1)} back, to position {goal}"
 
-    def unfinished_goal(self, steps: int) -> int | None:
-        """Return where the last rollback was going, if it was one of so many steps, and its success is not recorded.
+    def unheard(self, steps: int) -> UnheardRollback | None:
+        """Return the last rollback, if it was one of so many steps, and its caller has not heard of its success.
 
         It counts, whenever that was, until a migration has been applied since: what runs have done to users, to
         repeatable files, or to the history by repair, is no other direction.
         """
         found = self._connection.rows(
-            f"SELECT message FROM {SCHEMA}.runs r WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs "
-            "WHERE action = 'rollback') AND outcome <> 'succeeded' AND NOT EXISTS (SELECT FROM "
+            "SELECT id, message, pg_catalog.to_jsonb(r) -> 'removed' "
+            f"FROM {SCHEMA}.runs r WHERE id = (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs "
+            "WHERE action = 'rollback') AND NOT EXISTS (SELECT FROM "
             f"{SCHEMA}.history h WHERE h.run_id > r.id AND NOT pg_catalog.starts_with(h.name, '{REPEATABLE}'))"
         )
-        goal = _GOAL.search(found[0][0]) if found else None
-        return int(goal[2]) if goal and int(goal[1]) == steps else None
+        goal = _GOAL.search(found[0][1]) if found else None
+        if goal is None or int(goal[1]) != steps:
+            return None
+        run_id, _, removed = found[0]
+        return UnheardRollback(run_id, int(goal[2]), tuple(removed or ()))
+
+    def acknowledge(self, run_id: int) -> None:
+        """Record that the caller has heard of the success of a rollback, so that the same request is another one."""
+        found = self._connection.rows(
+            f"SELECT message FROM {SCHEMA}.runs WHERE id = {run_id} AND action = 'rollback' AND outcome = 'succeeded'"
+        )
+        if found and (goal := _GOAL.search(found[0][0])):
+            rest = self._connection.literal(found[0][0][: goal.start()])
+            self._connection.run(f"UPDATE {SCHEMA}.runs SET message = {rest} WHERE id = {run_id}")
 
     def is_done_already(self, request_id: str) -> bool:
         """Return whether a rollback has succeeded since this session began, or one by this very request.

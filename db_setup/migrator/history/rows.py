@@ -12,7 +12,9 @@ NONE = "none"
 """The target of a baseline for which no file is applied."""
 QUESTION = "?"
 """What the note of a step begins with that waits for an answer."""
-_DIGITS = 16  # of a checksum: enough to tell the texts of one file apart
+NEXT_POSITION = f"(SELECT coalesce(pg_catalog.max(position), 0) OPERATOR(pg_catalog.+) 1 FROM {SCHEMA}.history)"
+"""The SQL for the place of a row behind all others, where it is not known to who writes it."""
+DIGITS = 16  # of a checksum: enough to tell the texts of one file apart
 _MOST = 20  # texts that are kept of a file; a stack is rolled back by one package or two
 
 
@@ -40,15 +42,22 @@ class AppliedMigration(NamedTuple):
 
     def had_before(self, checksum: str) -> bool:
         """Return whether a text is one that it had before the one it has now; after a rollback it has none."""
-        return bool(self.checksum) and checksum[:_DIGITS] in self.earlier.split()
+        return bool(self.checksum) and self._knows(checksum)
+
+    def had_when_removed(self, checksum: str) -> bool:
+        """Return whether a text is one that a repeatable file had before it was found to be gone."""
+        return not self.checksum and self._knows(checksum)
+
+    def _knows(self, checksum: str) -> bool:
+        return checksum[:DIGITS] in self.earlier.split()
 
     def earlier_than(self, checksum: str) -> str:
         """Return what is to be kept as earlier once another text is recorded.
 
         Of one that comes for the second time, those that came after it are forgotten, so that they may come again.
         """
-        texts = [*self.earlier.split(), *([self.checksum[:_DIGITS]] if self.checksum else [])]
-        own = checksum[:_DIGITS]
+        texts = [*self.earlier.split(), *([self.checksum[:DIGITS]] if self.checksum else [])]
+        own = checksum[:DIGITS]
         return " ".join(texts[: texts.index(own)] if own in texts else texts[-_MOST:])
 
     @property

@@ -111,7 +111,7 @@ class Policy(NamedTuple):
     """What the user asks of planning.
 
     ``importing``: the rows are names of the first generation. One that fits no file may still be that of a file here,
-    which would run again, so that none may be missing.
+    which would run again, so that none may be missing. Nor are they of a newer package: each of these takes them over.
     """
 
     target: str = ""
@@ -132,7 +132,8 @@ def make_plan(
     here = [row for row in applied if row not in found.elsewhere.values()]
     revision = _revision(here)
     older = removed is not None and removed.knows(found.new)  # what stands for them is missing here
-    if found.missing and (older or (not found.new and come_after(found.missing, applied, found.rows))):
+    nothing_new = not found.new and not policy.importing
+    if found.missing and (older or (nothing_new and come_after(found.missing, applied, found.rows))):
         _find_target(policy.target, (), found)
         return Plan(states.AHEAD, warnings=_ahead_warnings(found, applied, repeatable, others), revision=revision)
     pending = _pending(found, files, others, applied, removed)
@@ -143,7 +144,7 @@ def make_plan(
     problems += replacement_problems
     late_warnings, late_problems = _late([item for item in pending if item not in replacements], policy.strict_order)
     due, held_back, target_warnings = _split_at_target(pending, found, policy.target, revision)
-    again, going_back = _repeatable(repeatable, applied)
+    again, going_back = _repeatable(repeatable, applied, others)
     new = pending or problems or len(again) > (len(going_back.names) if going_back else 0)
     if (accepted or going_back) and not new:  # the history knows all that is here
         texts = (*warnings, *_older_warnings(accepted), *(going_back.when_ahead() if going_back else ()))
@@ -363,12 +364,12 @@ def _state(broken: bool, pending: Sequence[Pending], applied: Sequence[AppliedMi
 
 
 def _repeatable(
-    files: Sequence[Migration], applied: Sequence[AppliedMigration]
+    files: Sequence[Migration], applied: Sequence[AppliedMigration], others: Sequence[Migration]
 ) -> tuple[tuple[Pending, ...], GoingBack | None]:  # fmt: skip
     """Return the repeatable files to be run after all numbered ones, and which of them go back to an older text."""
     if not files:
         return (), None
     from migrator.planning.repeatable import again  # noqa: PLC0415 - for folders that have some
 
-    found, going_back = again(files, applied)
+    found, going_back = again(files, applied, others)
     return tuple(Pending(file, "", resumed=goes_on, earlier=earlier) for file, goes_on, earlier in found), going_back

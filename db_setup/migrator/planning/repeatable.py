@@ -2,6 +2,9 @@
 
 A stack rollback invokes the older package, whose texts the history knows: the database is ahead of it. A text that goes
 back on purpose, and alone, looks the same; it takes any change, such as a comment, to tell the two apart.
+
+So does a file that comes back while another one goes: a newer package may have renamed it, or moved its text. One that
+comes back while nothing else changes is run.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import NamedTuple
 from migrator.files import Migration
 from migrator.formatting import listed
 from migrator.history import AppliedMigration
+from migrator.planning.unfinished import gone_repeatables
 
 
 class GoingBack(NamedTuple):
@@ -37,7 +41,7 @@ class GoingBack(NamedTuple):
 
 
 def again(
-    files: Sequence[Migration], applied: Sequence[AppliedMigration]
+    files: Sequence[Migration], applied: Sequence[AppliedMigration], others: Sequence[Migration]
 ) -> tuple[list[tuple[Migration, bool, str]], GoingBack | None]:  # fmt: skip
     """Return the files that are to be run, and which of them go back, None for none.
 
@@ -46,6 +50,8 @@ def again(
     rows = {row.name: row for row in applied}
     found = [(file, row) for file in files if not _is_done(file, row := rows.get(file.name))]
     back = [row for file, row in found if row is not None and row.had_before(file.checksum)]
+    if back or gone_repeatables(applied, (*files, *others)):
+        back += [row for file, row in found if row is not None and row.had_when_removed(file.checksum)]
     unfinished = [row.name for row in back if row.state == "running"]
     going_back = GoingBack([row.name for row in back], unfinished) if back else None
     return [

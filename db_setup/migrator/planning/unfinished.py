@@ -31,7 +31,7 @@ def not_run_here(
     rollback to a package for no environment, they are warnings.
     """
     half = tuple(_half_applied(elsewhere, others))
-    gone = _gone_repeatables(applied, (*repeatable, *others))
+    gone = gone_repeatables(applied, (*repeatable, *others))
     warnings = (
         *half_run_repeatables(applied, repeatable, others),
         *(f"{name} has no file any more: what it made stays, and it is run should it come back" for name in gone),
@@ -69,7 +69,7 @@ def half_run_repeatables(
     ]
 
 
-def _gone_repeatables(applied: Sequence[AppliedMigration], files: Sequence[Migration]) -> tuple[str, ...]:
+def gone_repeatables(applied: Sequence[AppliedMigration], files: Sequence[Migration]) -> tuple[str, ...]:
     """Return the names of the repeatable files that have run, and are gone; what has no checksum runs again already."""
     here = {file.name for file in files}
     return tuple(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg2 import errorcodes
@@ -150,14 +149,21 @@ class Rehearsal:
 
     def _fenced(self, pending: Pending, script: Script) -> Callable[[], None] | None:
         """Return what raises ChangesForeignObject at the end of a file that is fenced, as migrate does."""
-        migration = pending.migration
-        if self._fence is None or not self._fence.covers(migration.name, pending.number, migration.checksum):
+        if self._fence is None:
             return None
-        from migrator.execution import FileFence  # noqa: PLC0415 - for databases that were adopted
+        from migrator.execution import FileFence, is_fenced  # noqa: PLC0415 - for databases that were adopted
 
-        fence = FileFence(self._connection, self._fence, migration.name)
+        if not is_fenced(self._fence, pending, script):
+            return None
+        fence = FileFence(self._connection, self._fence, pending.migration.name)
         self._connection.run(fence.before)
-        return partial(fence.check, script.body(), fence.changes())  # by a file before it, in the same transaction
+        before = fence.changes()  # by a file before it, in the same transaction
+
+        def check() -> None:
+            fence.check(script.body(), before)
+            fence.refuse_kept(script)
+
+        return check
 
     def _end_file(self, script: Script) -> None:
         """Do what COMMIT does about deferred constraints, and let later files find them deferred again.

@@ -24,13 +24,19 @@ from migrator.scripts.script import (
 )
 
 if TYPE_CHECKING:
-    from migrator.scripts.companions import differs, down_text, read_down, stored_down, with_companions
+    from migrator.scripts.companions import differs, down_texts, read_down, stored_down, with_companions
     from migrator.scripts.sections import down_section
 else:
     __getattr__ = late(
         __name__,
-        dict.fromkeys(("differs", "down_text", "read_down", "stored_down", "with_companions"), "companions")
-        | {"down_section": "sections"},
+        {
+            "differs": "companions",
+            "down_section": "sections",
+            "down_texts": "companions",
+            "read_down": "companions",
+            "stored_down": "companions",
+            "with_companions": "companions",
+        },
     )
 
 __all__ = [
@@ -41,7 +47,7 @@ __all__ = [
     "Script",
     "differs",
     "down_section",
-    "down_text",
+    "down_texts",
     "kept",
     "place",
     "read_down",

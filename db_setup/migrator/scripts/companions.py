@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container, Iterable
 from typing import Any
 
 from migrator.errors import UnreadableFile, UnusableCheck
@@ -44,9 +45,14 @@ def companion(name: str, path: str) -> Migration:
         ) from error
 
 
-def down_text(migration: Migration) -> str | None:
-    """Return the text of a migration's down migration, None where it has none, or one too large to be stored."""
-    return _storable(companion(down_name(migration.name), migration.down)) if migration.down else None
+def down_texts(files: Iterable[Migration], names: Container[str]) -> dict[str, str]:
+    """Return the down migrations that the history stores of the migrations with some names, by these.
+
+    A migration has none there whose down migration is too large to be stored.
+    """
+    chosen = (file for file in files if file.down and file.name in names)
+    texts = ((file.name, _storable(companion(down_name(file.name), file.down))) for file in chosen)
+    return {name: text for name, text in texts if text is not None}
 
 
 def _storable(down: Migration) -> str | None:

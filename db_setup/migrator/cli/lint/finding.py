@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from migrator.errors import DbSetupError
+
 ERROR, WARNING, INFO = "error", "warning", "info"
 
 
@@ -52,6 +54,14 @@ class LintFinding(NamedTuple):
         properties = ",".join(f"{name}={_property(str(value))}" for name, value in places.items() if value)
         text = f"{self.message}\n{self.help}" if self.help else self.message
         return f"::{kind} {properties}::{_data(text)}"
+
+
+def finding_of(error: DbSetupError, name: str = "") -> LintFinding:
+    """Return the finding that an error is; ``name`` is the file where the error has no place."""
+    where = error.where
+    line, column = (where.line, where.column) if where else (0, 0)
+    file = where.file if where else name
+    return LintFinding(file, line, column, ERROR, error.code, error.what, error.fix, str(error))
 
 
 def _data(text: str) -> str:

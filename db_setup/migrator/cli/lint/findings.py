@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from migrator.cli.lint import squawk
-from migrator.cli.lint.finding import ERROR, INFO, WARNING, LintFinding
+from migrator.cli.lint.finding import ERROR, INFO, WARNING, LintFinding, finding_of
 from migrator.cli.lint.git import Branch, read_branch
 from migrator.errors import DbSetupError
 from migrator.files import REPEATABLE, Migration, number_of, read_folder
@@ -33,7 +33,7 @@ def find(
     try:
         seen = read_all_environments(path)
     except DbSetupError as error:
-        return [_of_error(error, "")]
+        return [finding_of(error)]
     branch = read_branch(path, base)
     foreign = {item.file: item for item in _foreign(seen, branch)}
     ours = seen._replace(files=tuple(file for file in seen.files if file.name not in foreign))
@@ -50,13 +50,6 @@ def find(
     return sorted(dict.fromkeys(found), key=lambda item: (item.file, item.line, item.column))
 
 
-def _of_error(error: DbSetupError, name: str) -> LintFinding:
-    where = error.where
-    line, column = (where.line, where.column) if where else (0, 0)
-    file = where.file if where else name
-    return LintFinding(file, line, column, ERROR, error.code, error.what, error.fix, str(error))
-
-
 def _read_all(files: Sequence[Migration], wanted: Container[str]) -> tuple[list[Script], list[LintFinding]]:
     """Read files and their companions as a run does before it touches anything; return the scripts that are wanted."""
     scripts, found = [], []
@@ -65,7 +58,7 @@ def _read_all(files: Sequence[Migration], wanted: Container[str]) -> tuple[list[
         try:
             script = read_script(file, keep=keeps.get(file, False))
         except DbSetupError as error:
-            found.append(_of_error(error, file.name))
+            found.append(finding_of(error, file.name))
         else:
             scripts += [script] * (file.name in wanted)
         found += _in_companions(file)
@@ -78,7 +71,7 @@ def _in_companions(file: Migration) -> Iterator[LintFinding]:
         try:
             script = with_companions(Script(alone, "", "", lambda: iter(())))
         except DbSetupError as error:
-            yield _of_error(error, file.name)
+            yield finding_of(error, file.name)
         else:
             yield from (LintFinding(file.name, 1, 1, WARNING, "not_stored", text) for text in script.warnings)
 
@@ -88,7 +81,7 @@ def _foreign(seen: AllEnvironments, branch: Branch) -> Iterator[LintFinding]:
     files = {file.name: file for file in (*seen.files, *seen.repeatable)}
     for file in seen.suspects:
         if error := foreign_name(file, files) or down_section(file):
-            finding = _of_error(error, file.name)
+            finding = finding_of(error, file.name)
             there = branch.tip.get(file.name) or branch.fork.get(file.name)
             may_be_applied = there is not None and there.checksum == file.checksum
             yield finding._replace(level=WARNING, refusal="") if may_be_applied else finding

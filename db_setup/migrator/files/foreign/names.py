@@ -45,6 +45,8 @@ _SURE = (
         "Flyway",
         "a callback of another command than migrate",
     ),
+    # What MyBatis Migrations runs where a run has failed, by its exact name.
+    _Rule("onabort", "MyBatis Migrations", "a script that is run after a failure"),
     # A part of its own between dots: postgrator's 001.undo.users, yoyo's 001_users.rollback, diesel's down.
     _Rule(r"(?i)(?:(?P<rest>.+)\.)?(?:undo|rollback|down|revert|downgrade)(?:\.(?P<after>.+))?", "postgrator, yoyo"),
     # At the very beginning, where the migrations of other folders have their number.
@@ -92,7 +94,7 @@ def foreign_name(file: Migration, files: Mapping[str, Migration]) -> PlanError |
 
 def _not_forward(file: Migration, rule: _Rule, up: Migration | None) -> NotForward:
     new = down_name(up.name.rpartition("/")[2]) if up else ""
-    if "callback" in rule.meaning:
+    if not rule.meaning.endswith("migration"):
         do = "keep it outside this folder"
     elif up and up.down:
         do = f"keep it outside this folder, since {new} is here already"
