@@ -64,7 +64,7 @@ def test_waiting_runner_reports_who_did_the_work(database: Database, folder: Fol
     with holder.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(7)")
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as first, closing(holder):
-        wait_for(database, HELD, 1)
+        wait_for(database, HELD, 2)  # the holder's, and the run lock
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
             assert second.stderr is not None
             said = next((line for line in second.stderr if "waiting: another runner is at work: pid" in line), None)

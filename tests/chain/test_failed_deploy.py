@@ -57,8 +57,8 @@ def test_crash_of_the_runtime(chain: Chain, database: Database) -> None:
 def test_lambda_timeout(chain: Chain, database: Database) -> None:
     """A function that cannot leave a migration in time is ended by Lambda, and the deploy fails; nothing stays."""
     chain.deploy("base")
-    assert chain.deploy("stubborn", function_timeout=3) == "UPDATE_ROLLBACK_COMPLETE"
-    assert "Error: Task timed out after 3.00 seconds" in chain.reason
+    assert chain.deploy("stubborn", function_timeout=5) == "UPDATE_ROLLBACK_COMPLETE"
+    assert "Error: Task timed out after 5.00 seconds" in chain.reason
     assert chain.service.events("migration.started")[-1]["migration"] == "003_stubborn.sql"
     assert chain.calls() == ["1", "2", "1"]
     assert invoices(database) is None

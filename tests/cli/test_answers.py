@@ -146,7 +146,7 @@ def test_files(cli: Cli, folder: Folder) -> None:
         (["rollback", "--json", "--steps", "0"], "rollback", '"0" is not a positive integer'),
         (["new", "--json"], "new", "name"),
         (["baseline", "--json"], "baseline", "--target"),
-        (["lint", "--json", "--local"], "lint", "--local"),
+        (["lint", "--json", "--yes"], "lint", "--yes"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

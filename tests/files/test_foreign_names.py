@@ -153,6 +153,7 @@ def test_first_line_overrules_the_name(tmp_path: Path, name: str) -> None:
         (["sqitch.plan", "deploy/users.sql", "revert/users.sql", "verify/users.sql"], "sqitch"),
         (["up/00001.sql", "down/00000.sql"], "the folders up and down"),
         (["committed/000001.sql"], "graphile-migrate"),
+        (["committed/000001.sql", "current.sql"], "graphile-migrate"),
         (["env.py", "versions/1a2b_users.py"], "Alembic"),
         (["0001_initial.py", "__init__.py"], "Django, or yoyo"),
         (["20240101000000_create_users.rb"], "Rails"),

@@ -174,7 +174,8 @@ def refuse_mixture(arguments: argparse.Namespace) -> None:
         other = "--json" if arguments.json else "--function"
         raise UsageError(f"--sql together with {other}", fix="leave out one: the script is text made here")
     if arguments.action == "lint" and not arguments.build and (arguments.database_url or arguments.local):
-        raise UsageError("lint needs no database without --build", fix="add --build, or leave the database out")
+        option = "--local" if arguments.local else "--database-url"
+        raise UsageError(f"{option} without --build", fix="add --build, or leave the database out: lint needs none")
     if arguments.function is None:
         if given:
             other = "or leave it out: a run from here does not ask" if given == ["yes"] else "or leave it out"

@@ -16,7 +16,7 @@ from migrator.lazy import late
 
 if TYPE_CHECKING:
     from migrator.execution.checks import check_within, rows_sql
-    from migrator.execution.fence import FileFence, is_fenced
+    from migrator.execution.fence import FileFence
     from migrator.execution.foreign import read_foreign
 else:
     __getattr__ = late(
@@ -24,7 +24,6 @@ else:
         {
             "FileFence": "fence",
             "check_within": "checks",
-            "is_fenced": "fence",
             "read_foreign": "foreign",
             "rows_sql": "checks",
         },
@@ -38,7 +37,6 @@ __all__ = [
     "Trace",
     "Work",
     "check_within",
-    "is_fenced",
     "needs_steps",
     "read_foreign",
     "retry_on_lost_connection",

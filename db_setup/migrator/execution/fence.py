@@ -91,6 +91,12 @@ class FileFence:
         self._applied = f"{self._word}, and baseline --target it" if late else f"baseline --target {file}"
         self._objects = located(connection, fence)
 
+    @staticmethod
+    def holds(fence: Fence, pending: Pending, script: Script) -> bool:
+        """Return whether a fence covers a pending file, by what it is called, or by what it makes."""
+        migration = pending.migration
+        return fence.covers(migration.name, pending.number, migration.checksum, _relations_made(script))
+
     def check_end(self, statements: Iterable[Statement] = ()) -> None:
         """Raise ChangesForeignObject for what the transaction of the statements has changed; its end is sent next.
 
@@ -183,12 +189,6 @@ def _altered(statement: Statement) -> str:
     if statement.words[:1] != ("alter",) or (found := _ALTER_ROLE.match(without_comments(statement.text))) is None:
         return ""
     return _as_stored(found[1])
-
-
-def is_fenced(fence: Fence, pending: Pending, script: Script) -> bool:
-    """Return whether a pending file is one that the fence covers, by what it is called, or by what it makes."""
-    migration = pending.migration
-    return fence.covers(migration.name, pending.number, migration.checksum, _relations_made(script))
 
 
 def _relations_made(script: Script) -> frozenset[str]:

@@ -73,9 +73,9 @@ def work_of(pending: Pending, script: Script, run_id: int, history: History) -> 
     record = ApplyRecord(pending.row, script.mode, run_id, history.next_position(), script.down)
     fence = history.fence
     if fence is not None:
-        from migrator.execution.fence import is_fenced  # noqa: PLC0415 - for databases that were adopted
+        from migrator.execution.fence import FileFence  # noqa: PLC0415 - for databases that were adopted
 
-        fence = fence if is_fenced(fence, pending, script) else None
+        fence = fence if FileFence.holds(fence, pending, script) else None
     return Work(pending, script, record, fence)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from migrator.errors import FolderNotFound, InvalidFileName, UnreadableFile
@@ -84,7 +84,7 @@ def read_folder(path: str | os.PathLike[str], environment: str = "") -> Folder:
                 files, warnings = files + part, warnings + more
             else:
                 others += part
-    if not (files or inside):
+    if not (files or inside) or _is_unfinished(files, path):
         from migrator.files.foreign import refuse_foreign_layout  # noqa: PLC0415 - for folders without a migration
 
         refuse_foreign_layout(path)
@@ -96,6 +96,11 @@ def read_folder(path: str | os.PathLike[str], environment: str = "") -> Folder:
     if folders or environment or any(file.environments for file in files + repeatable):
         found = _for_environment(found, others, folders, environment)
     return found._replace(suspects=_suspects((*found.files, *found.repeatable)))
+
+
+def _is_unfinished(files: Sequence[Migration], path: str | os.PathLike[str]) -> bool:
+    """Return whether the one file is what graphile-migrate has not committed yet, beside those that it has."""
+    return [file.name for file in files] == ["current.sql"] and os.path.isdir(os.path.join(path, "committed"))
 
 
 def _suspects(files: tuple[Migration, ...]) -> tuple[Migration, ...]:

@@ -151,9 +151,9 @@ class Rehearsal:
         """Return what raises ChangesForeignObject at the end of a file that is fenced, as migrate does."""
         if self._fence is None:
             return None
-        from migrator.execution import FileFence, is_fenced  # noqa: PLC0415 - for databases that were adopted
+        from migrator.execution import FileFence  # noqa: PLC0415 - for databases that were adopted
 
-        if not is_fenced(self._fence, pending, script):
+        if not FileFence.holds(self._fence, pending, script):
             return None
         fence = FileFence(self._connection, self._fence, pending.migration.name)
         self._connection.run(fence.before)
