@@ -6,21 +6,23 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from migrator.cli.local_server import LocalServer
-from migrator.database import Connection, Deadline, connect
+from migrator.database import Deadline, connect
 from migrator.database.connect_errors import unreachable
 from migrator.database.credentials import Credentials, from_url
-from migrator.errors import DbSetupError, LoginRefused, ServerAway, ServerUnfit
+from migrator.errors import DbSetupError, LoginRefused, ServerAway, ServerError, ServerUnfit
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.proxy import BACKEND, FRONTEND, Proxy
 from tests.plugins.runs import Invoke
 from tests.plugins.server import SETTINGS
+from tests.plugins.waiting import wait_until
 
 _SHOWN = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
 _LIMITS = {"idle_in_transaction_session_timeout": 90600, "idle_session_timeout": 140000, "transaction_timeout": 170000}
@@ -128,8 +130,16 @@ def test_server_that_stays_away(invoke: Invoke, folder: Folder) -> None:
         invoke(DATABASE_URL=url, MIGRATION_TIMEOUT="1s")
 
 
-def test_cancelled_only_where_the_server_answers(database: Database) -> None:
-    """The driver's cancel waits without a limit, so a server that says nothing to a new connection is not asked."""
-    connection: Connection = connect(from_url(database.url), 1, Deadline(None))
-    with closing(connection):
-        assert connection._server_answers()
+def test_cancel_is_for_one_message(database: Database) -> None:
+    """A message is cancelled while it is at work; the one that follows it is not taken for it."""
+    with closing(connect(from_url(database.url), 1, Deadline(None))) as connection, ThreadPoolExecutor() as pool:
+        sleeping = pool.submit(connection.run, "SELECT pg_sleep(30)")
+        wait_until(lambda: database.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"))
+        message = connection.message_at_work
+        connection.cancel(message)
+        with pytest.raises(ServerError, match="57014"):
+            sleeping.result(timeout=20)
+        following = pool.submit(connection.run, "SELECT pg_sleep(0.5)")
+        wait_until(lambda: connection.message_at_work)
+        connection.cancel(message)
+        assert following.result(timeout=20) is None

@@ -201,13 +201,13 @@ class Connection:
             f"DISCARD SEQUENCES; {'' if keep_prepared else 'DEALLOCATE ALL; '}{self.settings_sql()}"
         )
 
-    def cancel(self) -> None:
-        """Ask the server to stop what it is doing; called from another thread.
+    def cancel(self, message: int) -> None:
+        """Ask the server to stop a message, if it is at work with that; called from another thread.
 
         The driver asks without a time limit, and no other thread runs meanwhile: only a server that answers is asked.
         """
         try:
-            if self._server_answers():
+            if self._server_answers() and self.message_at_work == message:
                 self._raw.cancel()
         except psycopg2.Error as error:
             raise ConnectionLost(f"the statement could not be cancelled: {_text(error)}") from error

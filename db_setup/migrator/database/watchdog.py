@@ -25,8 +25,8 @@ class Session(Protocol):
     def message_at_work(self) -> int:
         """The number of the message that the server has not answered yet, or 0."""
 
-    def cancel(self) -> None:
-        """Ask the server to stop what it is doing; raises ConnectionLost."""
+    def cancel(self, message: int) -> None:
+        """Ask the server to stop a message, if it is at work with that; raises ConnectionLost."""
 
     def abort(self) -> None:
         """Cut the connection; raises ConnectionLost."""
@@ -73,10 +73,10 @@ class Watchdog:
         ends = time.monotonic() + _TIME_TO_LEAVE
         message = self._session.message_at_work
         if message:
-            self._session.cancel()
+            self._session.cancel(message)
         woken = self._wake.wait(ends - _LAST_SECOND - time.monotonic())
         if not woken and message and self._session.message_at_work == message:
-            self._session.cancel()
+            self._session.cancel(message)
         if not woken:
             self._wake.wait(ends - time.monotonic())
         if not self._stopped:
