@@ -33,6 +33,7 @@ class Progress(NamedTuple):
     ``applied`` are the files it applied before, ``failed`` the one at work, ``steps`` how many of its steps are
     recorded as done, ``resumes`` what a re-run of it does then, and ``left`` the files that are not applied, where the
     run ended because its time was over or it was interrupted. ``in_doubt``: a part of one more step may be done.
+    ``unknown``: the answer to the COMMIT of ``failed`` may be what was lost, and nobody could be asked any more.
 
     Of a rollback ``applied`` are the migrations that it has rolled back, and ``back`` are those that it has left, the
     one at work first; ``failed`` is the down migration. None for ``back`` is any other run.
@@ -44,6 +45,7 @@ class Progress(NamedTuple):
     resumes: str = ""
     left: tuple[str, ...] = ()
     in_doubt: bool = False
+    unknown: bool = False
     back: tuple[str, ...] | None = None
 
     @property
@@ -53,9 +55,14 @@ class Progress(NamedTuple):
 
     def __str__(self) -> str:
         before = listed(self.applied)
+        unknown = f"whether {self.failed} was committed is not known"
         if self.left:
-            return f"{before or 'nothing'} ({self.verb} in this run); left: {listed(self.left)}"
+            parts = [f"{before or 'nothing'} ({self.verb} in this run)", *([unknown] if self.unknown else [])]
+            left = [name for name in self.left if not (self.unknown and name == self.failed)]
+            return "; ".join([*parts, *([f"left: {listed(left)}"] if left else [])])
         head = f"{before} ({self.verb} before in this run); " if before else ""
+        if self.unknown:
+            return f"{head}{unknown}"
         if not self.steps:
             return f"{head}{'perhaps a part' if self.in_doubt else 'nothing'} of {self.failed}"
         steps = f"{self.steps} step{'s' * (self.steps > 1)}"

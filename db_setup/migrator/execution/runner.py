@@ -11,6 +11,7 @@ from psycopg2 import errorcodes
 
 from migrator.database import TRANSIENT, Connection, lock_lost, migration_error
 from migrator.errors import (
+    ConnectionLost,
     DbSetupError,
     DeadlineReached,
     HistoryChanged,
@@ -232,7 +233,8 @@ class Runner:
     def _failed(self, error: DbSetupError, left: Sequence[Work]) -> DbSetupError:
         """Return the error of the whole run for one that a file has ended with: the only place that decides it."""
         name = left[0].name
-        progress = Progress(tuple(item.name for item in self.applied), name)
+        unknown = isinstance(error, ConnectionLost) and self._steps is None
+        progress = Progress(tuple(item.name for item in self.applied), name, unknown=unknown)
         if steps := self._steps:
             progress = progress._replace(steps=steps.steps_done, resumes=steps.resumes, in_doubt=steps.in_doubt)
         if self._run.is_over(error):
