@@ -18,7 +18,7 @@ from migrator.errors import ChangesForeignObject
 from migrator.execution.fence import tables_of
 from migrator.execution.foreign import Name, read_foreign, read_names
 from migrator.history import AppliedMigration, Fence, History
-from migrator.history.fence import FencedFile, ForeignObject
+from migrator.history.fence import FencedFile
 from migrator.sql import split
 
 from tests.plugins.databases import Database, Dump
@@ -150,7 +150,7 @@ DESTROYS = {
     "drop": ("DROP TABLE IF EXISTS b CASCADE; CREATE TABLE a (i int);", "table public.b"),
     "drop schema": ("DROP SCHEMA public CASCADE; CREATE SCHEMA public;", "schema public"),
     "truncate in do": ("DO $$ BEGIN TRUNCATE orders; END $$;", "table public.orders"),
-    "if not exists": ("CREATE TABLE IF NOT EXISTS orders (id int); DROP TABLE orders; CREATE TABLE a (i int);", "table public.orders"),
+    "select into": ("DROP TABLE b CASCADE; SELECT 1 AS i INTO b;", "table public.b"),
     "rename schema": ("ALTER SCHEMA crm RENAME TO crm2;", "schema crm"),
     "drop empty schema": ("DROP SCHEMA crm CASCADE;", "table crm.customers"),
     "rename table": ("ALTER TABLE b RENAME TO b2;", "table public.b"),
@@ -395,18 +395,91 @@ def test_file_that_a_baseline_would_record(name: str, passed: str, late: bool) -
     assert FENCED._replace(passed=passed, last="005").comes_late(name) == late
 
 
+LONG = "a" * 70
+NEWER = f"""
+CREATE TABLE "Odd.Name" (i int); CREATE TABLE Ärger (i int); CREATE TABLE {LONG} (i int); CREATE SCHEMA own;
+"""
+
+
 @pytest.mark.parametrize(
-    ("name", "makes", "covered"),
+    "sql",
     [
-        ("009_x.sql", {"b"}, True), ("009_x.sql", {"Odd.Name"}, True), ("009_x.sql", {"B"}, False), ("009_x.sql", {"public"}, False),
-        ("009_x.sql", {"f"}, False), ("009_x.sql", set(), False),
+        'DROP TABLE "Odd.Name"; CREATE /* its /* own */ */ TABLE -- name\n public . "Odd.Name" (i int);',
+        "DROP TABLE Ärger; CREATE TABLE Ärger (i int);", f"DROP TABLE {LONG}; CREATE TABLE {LONG} (i int);",
+        'DROP TABLE orders; CREATE TABLE U&"\\006frders" (i int);', "DROP TABLE orders; CREATE TABLE U&\"!006frders\" UESCAPE '!' (i int);",
+        "DROP TABLE orders; SELECT 1 AS i INTO orders;", "DROP TABLE orders; WITH w AS (SELECT 1 AS i) SELECT i INTO UNLOGGED orders FROM w;",
+        "CREATE TABLE new (i int); DROP TABLE orders; ALTER TABLE IF EXISTS new RENAME TO orders;",
+        "DROP TABLE orders; DO $$ BEGIN CREATE TABLE orders (i int); END $$;",
+        "DROP SCHEMA crm CASCADE; CREATE SCHEMA crm CREATE TABLE customers (name text) CREATE TABLE more (i int);",
+        "DROP TABLE log_2024; CREATE TABLE log_2024 PARTITION OF log FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');",
     ],
 )  # fmt: skip
-def test_files_that_make_what_was_there(name: str, makes: set[str], covered: bool) -> None:
-    """A newer file is fenced where it makes a relation that has the name of one that was there, in whatever schema."""
-    foreign = (("pg_class", 1, "table public.b"), ("pg_class", 2, 'view crm."Odd.Name"'), ("pg_proc", 3, "function public.f"))
-    fence = FENCED._replace(foreign=tuple(ForeignObject(*item) for item in foreign))
-    assert fence.covers(name, "009", "x", makes) == covered
+def test_newer_file_makes_what_was_there(adopted: Adopted, folder: Folder, run: Invoke, sql: str) -> None:
+    """A newer file is fenced where it makes a relation that has the name of one that was there, however it writes it."""
+    adopted.execute(NEWER)
+    adopted.fence("001_a.sql")
+    folder.write("009_x.sql", sql)
+    with pytest.raises(ChangesForeignObject, match="which no file makes; rolled back"):
+        run()
+    with pytest.raises(ChangesForeignObject):
+        run(REHEARSE)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TEMP TABLE b (i int); DELETE FROM public.b;", "WITH w AS (INSERT INTO b VALUES (9, 'z') RETURNING i) SELECT i FROM w;",
+        "CREATE TABLE log_2025 PARTITION OF log FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');", "ALTER TABLE b ADD n int;",
+        "SELECT 9 AS i INTO TEMP b; DELETE FROM public.b;", "CREATE TABLE ärger (i int);",
+    ],
+)  # fmt: skip
+def test_newer_file_makes_something_else(adopted: Adopted, folder: Folder, run: Invoke, sql: str) -> None:
+    """A newer file that makes nothing of the name of what was there is free to change that."""
+    adopted.execute(NEWER)
+    adopted.fence("001_a.sql")
+    folder.write("009_x.sql", sql)
+    assert run()["applied_migrations"] == ["009_x.sql"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE IF NOT EXISTS b (i int); SET search_path = own;", "SET search_path = crm; CREATE TABLE IF NOT EXISTS customers (i int);",
+        "SET search_path = crm; CREATE TABLE IF NOT EXISTS customers (i int); SET search_path = public;",
+        "CREATE TABLE IF NOT EXISTS b (i int); SELECT set_config('search_path', '', false);",
+        "CREATE TEMP TABLE b (i int); CREATE TABLE IF NOT EXISTS b (i int);", "CREATE TABLE IF NOT EXISTS log_2024 (at date);",
+        "DO $$ BEGIN CREATE TABLE IF NOT EXISTS b (i int); END $$;",
+        "CREATE TABLE IF NOT EXISTS b (i int); VACUUM own.t;", "SET search_path = crm; CREATE TABLE IF NOT EXISTS customers (i int); VACUUM own.t;",
+        "BEGIN; SET LOCAL search_path = crm; CREATE TABLE IF NOT EXISTS customers (i int); COMMIT; VACUUM own.t;",
+    ],
+)  # fmt: skip
+def test_kept_table(adopted: Adopted, folder: Folder, run: Invoke, sql: str) -> None:
+    """What is made only IF NOT EXISTS, and was there, refuses its file; the name means what it means where it stands."""
+    adopted.execute(f"{NEWER} CREATE TABLE own.t (i int)")
+    adopted.fence("001_a.sql")
+    folder.write("009_x.sql", sql)
+    for event in (None,) if "VACUUM" in sql else (None, REHEARSE):  # no rehearsal can hold what runs step by step
+        with pytest.raises(ChangesForeignObject, match="may be applied already"):
+            run(event)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE IF NOT EXISTS own.b (i int);", "SET search_path = own, public; CREATE TABLE IF NOT EXISTS b (i int); RESET search_path;",
+        "SET search_path = own; CREATE TABLE IF NOT EXISTS b (i int); SET search_path = public; CREATE TABLE IF NOT EXISTS more (i int);",
+        "CREATE SCHEMA two; SET LOCAL search_path = two, public; CREATE TABLE IF NOT EXISTS b (i int); SET LOCAL search_path = public;",
+        "SET search_path = own; CREATE TABLE IF NOT EXISTS b (i int); VACUUM own.b;",
+        "CREATE SCHEMA two; SET search_path = two, public; CREATE TABLE IF NOT EXISTS b (i int); VACUUM two.b;",
+        "CREATE TABLE IF NOT EXISTS pg_temp.b (i int);", "CREATE TEMP TABLE IF NOT EXISTS b (i int);",
+    ],
+)  # fmt: skip
+def test_table_of_the_same_name_elsewhere(adopted: Adopted, folder: Folder, run: Invoke, sql: str) -> None:
+    """What is made only IF NOT EXISTS in another schema than what was there is made, also where both are in reach."""
+    adopted.execute(NEWER)
+    adopted.fence("001_a.sql")
+    folder.write("009_x.sql", sql)
+    assert run()["applied_migrations"] == ["009_x.sql"]
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ class _Deploy:
         )
         pairs = zip(inspection.plan.pending, scripts, strict=True)
         with self._provisioner.around(run.connection) if self._provisioner else nullcontext():
-            runner.apply_all([work_of(item, script, run.run_id, run.history) for item, script in pairs])
+            runner.apply_all([work_of(run.connection, item, script, run.run_id, run.history) for item, script in pairs])
         return runner
 
     def _lock_trace(self, run: Supervision) -> Trace | None:

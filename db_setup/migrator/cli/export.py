@@ -202,7 +202,7 @@ def _refuse_fenced(connection: Connection, inspection: Inspection, scripts: Sequ
     pending = inspection.plan.pending
     fence = History(connection).read_fence() if inspection.history.exists and pending else None
     for item, script in zip(pending, scripts, strict=True) if fence else ():
-        if fence and FileFence.holds(fence, item, script):
+        if fence and FileFence.holds(connection, fence, item, script):
             raise NotExportable(
                 f"{item.migration.name} was not applied when the database was adopted, and is watched until it is",
                 fix="apply it with migrate, which rolls it back if it changes what no file makes; then export the rest",

@@ -116,8 +116,9 @@ class Build:
             self.unknown.update(changed)
 
     def _run(self, item: Pending, script: Script) -> None:
+        work = work_of(self.connection, item._replace(resumed=False), script, self._run_id, self._history)
         try:
-            self._runner.apply_all([work_of(item._replace(resumed=False), script, self._run_id, self._history)])
+            self._runner.apply_all([work])
         except DbSetupError as error:  # what is built in a scratch database is applied nowhere
             progress = Progress(failed=item.migration.name)
             raise error.replace(applied=_NOTHING_APPLIED, progress=progress) from error.__cause__

@@ -24,7 +24,7 @@ from migrator.errors import (
 from migrator.events import Listener
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
 from migrator.execution.supervision import Supervision
-from migrator.execution.transaction import Transaction
+from migrator.execution.transaction import RunStatement, Transaction
 from migrator.history import ApplyRecord, Assertion, Record
 from migrator.planning import Pending
 from migrator.report import ReportedMigration
@@ -69,14 +69,14 @@ class Work(NamedTuple):
         return self.script.migration.name
 
 
-def work_of(pending: Pending, script: Script, run_id: int, history: History) -> Work:
+def work_of(connection: Connection, pending: Pending, script: Script, run_id: int, history: History) -> Work:
     """Return the work of applying a pending file in a run that the history has begun."""
     record = ApplyRecord(pending.row, script.mode, run_id, history.next_position(), script.down)
     fence = history.fence
     if fence is not None:
         from migrator.execution.fence import FileFence  # noqa: PLC0415 - for databases that were adopted
 
-        fence = fence if FileFence.holds(fence, pending, script) else None
+        fence = fence if FileFence.holds(connection, fence, pending, script) else None
     return Work(pending, script, record, fence)
 
 
@@ -169,11 +169,15 @@ class Runner:
 
     def _in_transaction(self, item: Work, *, careful: bool) -> None:
         connection, script = self._connection, item.script
+        fence = self._fence(item)
+        keeps = fence is not None and fence.keeps(script)
         opening = f"{self._opening(script)}\n{item.record.prepared_sql(connection)};"
-        run_statement = None
+        run_statement: RunStatement | None = None
         if self._trace is not None:
             self._trace.begin_file(item.name)
             run_statement = self._trace.run
+        if keeps and fence is not None:
+            run_statement = partial(fence.run, run=run_statement) if run_statement else fence.run
         transaction = Transaction(
             connection, self._progress, self._may_replay, self._assertion, careful=careful, run=run_statement
         )
@@ -183,8 +187,8 @@ class Runner:
             from migrator.execution.checks import check_within  # noqa: PLC0415 - for files that have one
 
             checks.append(partial(check_within, connection, script.check))
-        if fence := self._fence(item):
-            checks += partial(fence.check_end, script.body()), partial(fence.refuse_kept, script)
+        if fence is not None:
+            checks.append(partial(fence.check_end, script.body()))
             opening += f"\n{fence.before};"
         transaction.execute(opening, script.body(), before_end=partial(_all, checks) if checks else None)
         self._prepared = transaction.prepared

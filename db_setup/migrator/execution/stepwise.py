@@ -62,8 +62,9 @@ class StepwiseRun:
         self._assertion = assertion
         self._fence = fence
         self._done = StepProgress()
-        self._block_transaction = Transaction(connection, progress, self._was_refused, assertion)
-        self._transaction = Transaction(connection, progress, self._was_refused_for_good, assertion)
+        run = fence.run if fence is not None and fence.keeps(script) else None
+        self._block_transaction = Transaction(connection, progress, self._was_refused, assertion, run=run)
+        self._transaction = Transaction(connection, progress, self._was_refused_for_good, assertion, run=run)
         self._journal: SessionJournal | None = None
         self._is_open = False  # whether the record is
         self._restores = False  # the session of an earlier run, once its steps are passed over
@@ -91,7 +92,7 @@ class StepwiseRun:
         """
         if self._fence is not None:
             self._fence.refuse_unprovable(self._script)
-            self._fence.refuse_kept(self._script)
+            self._fence.refuse_kept_at_once(self._script)
         self._begin()
         statements = iter(self._script.steps())
         for statement in statements:

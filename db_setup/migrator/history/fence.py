@@ -8,8 +8,7 @@ such a file is applied, it may change nothing that was there and that no file ma
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
 from migrator.files import number_of, parse_number, split_name
@@ -58,30 +57,23 @@ class Fence(NamedTuple):
         """Return the fence around files that are pending, given as the rows that they would have in the history."""
         return cls(tuple(FencedFile(row.name, row.number, row.checksum) for row in pending), tuple(foreign))
 
-    def covers(self, name: str, number: str, checksum: str, makes: Collection[str] = ()) -> bool:
-        """Return whether a pending file is one of the fenced ones, or may be; it ``makes`` relations of these names.
+    def covers(self, name: str, number: str, checksum: str) -> bool:
+        """Return whether a pending file is one of the fenced ones, or may be.
 
         A file can be edited, renamed and renumbered between two runs. So all are fenced that have the name, the text
         or, but for its number, the name of a fenced one, or a number that is not above those of all that were there. A
-        file with a higher number, a new name and a new text was written after the adoption; but where it makes what has
-        the name of something that was there, it may have made that before its history was lost. Those for other
+        file with a higher number, a new name and a new text was written after the adoption. Those for other
         environments go by their name alone.
         """
         rank = parse_number(number)
         last = max(map(parse_number, (self.last, *(file.number for file in self.files))))
         stem = split_name(name)[1]
-        if name in self.others or (rank and rank <= last) or self.has_any(makes):
+        if name in self.others or (rank and rank <= last):
             return True
         return any(
             name == file.name or checksum == file.checksum or (stem and stem == split_name(file.name)[1])
             for file in self.files
         )
-
-    def has_any(self, relations: Collection[str]) -> bool:
-        """Return whether any of these names, without schemas, is that of a relation which no file makes."""
-        if not relations:
-            return False
-        return any(item.catalog == "pg_class" and _last_name(item.identity) in relations for item in self.foreign)
 
     def comes_late(self, name: str) -> bool:
         """Return whether a file has a number that the adoption has passed: of a new one, any up to the last.
@@ -112,11 +104,3 @@ class Fence(NamedTuple):
         after, passed = max(not_run_here, key=lambda row: parse_number(row[1]), default=(NONE, ""))
         others, last = tuple(stored.get("others", ())), stored.get("last", "")
         return cls(files, tuple(foreign), others, last, oids_hold, after, passed)
-
-
-_LAST_NAME = re.compile(r'(?:"((?:[^"]|"")+)"|([^".\s]+))\Z')
-
-
-def _last_name(identity: str) -> str:
-    found = _LAST_NAME.search(identity)
-    return (found[1].replace('""', '"') if found[1] else found[2]) if found else ""

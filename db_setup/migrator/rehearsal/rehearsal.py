@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg2 import errorcodes
@@ -22,6 +22,7 @@ from migrator.sql import Statement, first_code
 from migrator.sql.effects import acts_outside, notifies
 
 if TYPE_CHECKING:
+    from migrator.execution import FileFence
     from migrator.history import Fence
 
 _NOTHING_KEPT = "nothing: a rehearsal is rolled back"
@@ -96,20 +97,22 @@ class Rehearsal:
         self._listen("migration.started", {"migration": name, "number": pending.number, "mode": script.mode})
         try:
             self._begin_file(script, name)
-            check_fence = self._fenced(pending, script)
+            fence, before = self._fenced(pending, script)
             for statement in script.body():
                 if acts_outside(statement):
                     self._stop(work, position, f"line {statement.line} acts outside the transaction, and would stay")
                     return
+                if fence is not None:
+                    fence.refuse_kept(statement)
                 self._run(statement)
             if script.check is not None and any(map(acts_outside, script.check.read())):
                 self._stop(work, position, "its check acts outside the transaction")
                 return
             self._check(script)
             self._end_file(script)
-            if check_fence is not None:
+            if fence is not None:
                 self._statement = None
-                check_fence()
+                fence.check(script.body(), before)
         except (ServerError, ConnectionLost) as error:
             self._end_early(error, work, position)
         except RunError as error:
@@ -147,23 +150,17 @@ class Rehearsal:
         self._statement = None
         check_within(self._connection, script.check)
 
-    def _fenced(self, pending: Pending, script: Script) -> Callable[[], None] | None:
-        """Return what raises ChangesForeignObject at the end of a file that is fenced, as migrate does."""
+    def _fenced(self, pending: Pending, script: Script) -> tuple[FileFence | None, list[str]]:
+        """Return the fence around a file, if any, and what files before it, in the same transaction, have changed."""
         if self._fence is None:
-            return None
+            return None, []
         from migrator.execution import FileFence  # noqa: PLC0415 - for databases that were adopted
 
-        if not FileFence.holds(self._fence, pending, script):
-            return None
+        if not FileFence.holds(self._connection, self._fence, pending, script):
+            return None, []
         fence = FileFence(self._connection, self._fence, pending.migration.name)
         self._connection.run(fence.before)
-        before = fence.changes()  # by a file before it, in the same transaction
-
-        def check() -> None:
-            fence.check(script.body(), before)
-            fence.refuse_kept(script)
-
-        return check
+        return fence, fence.changes()
 
     def _end_file(self, script: Script) -> None:
         """Do what COMMIT does about deferred constraints, and let later files find them deferred again.

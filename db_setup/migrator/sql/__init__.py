@@ -2,7 +2,7 @@
 
 A statement's text is a piece of the file as it stands, so places in the one are places in the other; a large file is
 read piece by piece. Imports errors and formatting only. ``sql.effects`` is imported from its module, by those who ask
-what a statement does outside its transaction: a deploy does not need it.
+what a statement does outside its transaction: a deploy does not need it. So is ``sql.relation_names``, by the fence.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from migrator.sql.decode import read_text
 from migrator.sql.statements import Statement, sets_reading, split, split_chunks
 
 if TYPE_CHECKING:
-    from migrator.sql import effects
+    from migrator.sql import effects, relation_names
 
 __all__ = [
     "Kind",
@@ -22,6 +22,7 @@ __all__ = [
     "effects",
     "first_code",
     "read_text",
+    "relation_names",
     "sets_reading",
     "split",
     "split_chunks",
