@@ -167,7 +167,7 @@ def test_log_events() -> None:
     for file in PRODUCT.rglob("*.py"):
         if "cli" not in file.relative_to(PRODUCT).parts:
             texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
-            reported |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(run|lock|migration|user)\.[a-z]+", text)}
+            reported |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"(connection|run|lock|migration|user)\.[a-z]+", text)}
     assert set(column(REFERENCE, "Log")) == reported
 
 

@@ -12,7 +12,7 @@ import migrator.actions.rollback
 import migrator.adoption.adoption
 import migrator.adoption.search
 import migrator.execution
-import migrator.history.fence
+import migrator.execution.fence
 import pytest
 from migrator.history import ApplyRecord, StepProgress
 
@@ -88,8 +88,8 @@ def compares_no_definitions(original: Function) -> Function:
 def watches_what_was_pending(original: Function) -> Function:
     """Let a file that an adoption has not seen change what was there."""
 
-    def planted(fence: Any, name: str, number: str, checksum: str, makes: Any) -> Any:
-        return original(fence._replace(others=(), last=""), name, number, checksum)
+    def planted(connection: Any, fence: Any, *words: Any) -> Any:
+        return original(connection, fence._replace(others=(), last="", foreign=()), *words)
 
     return planted
 
@@ -140,7 +140,7 @@ _VIEW: Step = ("add", "repeatable/f1.sql", "view", -1, "", "")
             "repeatable/f1.sql was recorded as adopted, and what it makes is not there",
         ),
         (
-            migrator.history.fence.Fence, "covers", watches_what_was_pending,
+            migrator.execution.fence.FileFence, "holds", watches_what_was_pending,
             [("add", "env/dev/001_f1.sql", "anew", -1, "", ""), ("home", "restore"), ("environment", "dev"),
              ("home", "restore"), ("customers",), ("lose_history",), ("older", 0), ("home", "restore")],
             "rows of customers are lost from t1",
