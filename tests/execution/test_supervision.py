@@ -95,10 +95,10 @@ def test_lost_commit(proxy: Proxy, database: Database, folder: Folder) -> None:
     """Of a file whose COMMIT has no answer, and nobody left to be asked, the outcome is said to be unknown."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
     run(database.url, folder, ("migrate",))
-    folder.write("002_b.sql", "CREATE TABLE b (i int); SELECT pg_sleep(0.1);")
+    folder.write("002_b.sql", "CREATE TABLE b (i int); SELECT pg_sleep(1);")
     folder.write("003_c.sql", "SELECT 1;")
     with ThreadPoolExecutor() as pool:
-        running = pool.submit(run, proxy.url(database.name), folder, ("migrate",), TIMEOUT)
+        running = pool.submit(run, proxy.url(database.name), folder, ("migrate",), 4 * TIMEOUT)
         wait_until(lambda: database.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"))
         pool.submit(proxy.fall_silent)
         status, body = running.result()
@@ -138,7 +138,7 @@ def thaw(server: LocalServer) -> None:
 @pytest.mark.parametrize("words", [("migrate",), ("status",)], ids=["in a statement", "before the login"])
 def test_frozen_server(frozen: LocalServer, folder: Folder, words: tuple[str, ...]) -> None:
     """A server whose processes stand still, and whose sockets take what is sent, does not hold an action up."""
-    folder.write("001_a.sql", "CREATE TABLE a (i int);\nSELECT pg_sleep(0.9);")
+    folder.write("001_a.sql", "CREATE TABLE a (i int);\nSELECT pg_sleep(60);")
     database = Database(frozen, "postgres")
     with ThreadPoolExecutor() as pool:
         if words == ("migrate",):
@@ -152,5 +152,6 @@ def test_frozen_server(frozen: LocalServer, folder: Folder, words: tuple[str, ..
     assert body["duration_ms"] < (TIMEOUT + BOUND) * 1000, body
     assert (status, body["code"]) in {(1, "deadline_reached"), (1, "connection_failed")}, body
     thaw(frozen)
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
     assert run(frozen.url, folder, ("migrate",))[0] == 0
     assert applied(database) == {"001_a.sql"}
