@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from io import StringIO
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from migrator.cli.arguments import ACTIONS, parser, refuse_mixture, wants_json
 from migrator.cli.interruption import interruptible
@@ -24,6 +24,9 @@ from migrator.errors import DbSetupError, MissingPackage, RunInterrupted
 from migrator.planning import states
 from migrator.request import Request
 from migrator.settings import Settings
+
+if TYPE_CHECKING:
+    from migrator.context import RunContext
 
 DONE, FAILED, PENDING, DRIFT, INTERRUPTED, CLOSED_PIPE = 0, 1, 3, 4, RunInterrupted.exit_status, 141
 
@@ -204,16 +207,13 @@ def _confirm(arguments: Namespace) -> None:
 
 
 def _run_here(arguments: Namespace, terminal: Terminal, output: _Output) -> int:
-    from migrator.context import RunContext  # noqa: PLC0415 - a deployed function needs nothing of it here
-
     settings, request = _settings(arguments), Request.parse(_event(arguments))
     if arguments.action != "number":
         from migrator.database import connect  # noqa: F401, PLC0415 - without the driver nothing is begun
 
         _confirm(arguments)
     settings, hint = _with_local_database(arguments, settings)
-    deadline = Deadline.of_run(settings.migration_timeout, None)
-    context = RunContext(settings, request, _base(), deadline, terminal.listen, f"{_host()}-{os.getpid()}")
+    context = _context(settings, request, terminal)
     if arguments.action == "number":
         from migrator.cli.scaffold import number_files  # noqa: PLC0415
 
@@ -234,14 +234,19 @@ def _run_here(arguments: Namespace, terminal: Terminal, output: _Output) -> int:
 
 def _first_failure(arguments: Namespace, terminal: Terminal) -> DbSetupError | None:
     """Build the files as a new database gets them, on the server that is named, and return why that fails."""
-    from migrator.context import RunContext  # noqa: PLC0415 - like the driver, for those who name a server
-    from migrator.drift import new_database  # noqa: PLC0415
+    from migrator.drift import new_database  # noqa: PLC0415 - like the driver, for those who name a server
 
     settings, _ = _with_local_database(arguments, _settings(arguments))
-    deadline = Deadline.of_run(settings.migration_timeout, None)
-    context = RunContext(settings, Request(), _base(), deadline, terminal.listen, f"{_host()}-{os.getpid()}")
+    context = _context(settings, Request(), terminal)
     with closing(context.connect()) as connection:
         return new_database.first_failure(context, connection, context.read_folder())
+
+
+def _context(settings: Settings, request: Request, terminal: Terminal) -> RunContext:
+    from migrator.context import RunContext  # noqa: PLC0415 - a deployed function needs nothing of it here
+
+    deadline = Deadline.of_run(settings.migration_timeout, None)
+    return RunContext(settings, request, _base(), deadline, terminal.listen, f"{_host()}-{os.getpid()}")
 
 
 def _host() -> str:
