@@ -89,8 +89,8 @@ def find_applied(context: RunContext, connection: Connection, inspection: Inspec
         )
     for tool, rows in histories:
         if files := _by_tool(context, tool, rows, _numbered(inspection.plan.pending)):
-            return _by_claim(context, connection, tool, files, inspection.plan.pending)
-    return _by_search(context, connection, inspection.plan.pending)
+            return _by_claim(context, connection, tool, files, inspection)
+    return _by_search(context, connection, inspection)
 
 
 def _by_tool(context: RunContext, tool: Tool, rows: Sequence[ToolRow], items: Sequence[Pending]) -> list[AdoptedFile]:
@@ -114,9 +114,10 @@ def _read_file(file: Migration) -> bytes:
 
 
 def _by_claim(
-    context: RunContext, connection: Connection, tool: Tool, files: Sequence[AdoptedFile], items: Sequence[Pending]
+    context: RunContext, connection: Connection, tool: Tool, files: Sequence[AdoptedFile], inspection: Inspection
 ) -> Adoption:
     """Return what of another tool's history the database does not contradict."""
+    items = inspection.plan.pending
     evidence = {item.migration.name: text for item, text in files}
     claimed = [item for item, _ in files]
     rest = [item for item in _numbered(items) if item.migration.name not in evidence]
@@ -133,7 +134,7 @@ def _by_claim(
     details = _details(context, found)
     rows = _rows(AdoptedFile(item, evidence[item.migration.name]) for item in found.applied)
     left = sorted((*found.unapplied, *rest), key=lambda item: item.order)
-    fence = fence_around(connection, items, left, context.read_folder().others, found.made)
+    fence = fence_around(connection, items, left, inspection.skipped, found.made)
     return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_contradiction(tool, found, left))
 
 
@@ -159,7 +160,8 @@ def _contradiction(tool: Tool, found: Claim, left: Sequence[Pending]) -> PlanErr
     return None
 
 
-def _by_search(context: RunContext, connection: Connection, items: Sequence[Pending]) -> Adoption:
+def _by_search(context: RunContext, connection: Connection, inspection: Inspection) -> Adoption:
+    items = inspection.plan.pending
     found = search(context, connection, items)
     elsewhere = find_elsewhere(context, connection, items, found.made) if found.failure is None else None
     applied = items[: found.applied]
@@ -168,7 +170,7 @@ def _by_search(context: RunContext, connection: Connection, items: Sequence[Pend
         context.warnings.append(f"{listed(sorted(unchanging))}: {_UNCHANGING}; check whether the data is there")
     details = _details(context, found)
     rows = _rows(_with_evidence(applied, unchanging))
-    fence = fence_around(connection, items, items[found.applied :], context.read_folder().others, found.made)
+    fence = fence_around(connection, items, items[found.applied :], inspection.skipped, found.made)
     return Adoption(ADOPTED, rows, details=details, fence=fence, refusal=_refusal(found, items, elsewhere))
 
 

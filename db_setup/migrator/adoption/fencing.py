@@ -20,13 +20,13 @@ _PUBLIC = "schema public"
 
 
 def fence_around(
-    connection: Connection, items: Sequence[Pending], left: Sequence[Pending], others: Iterable[Migration],
+    connection: Connection, items: Sequence[Pending], left: Sequence[Pending], others: Sequence[str],
     made: Collection[Name],
 ) -> Fence | None:  # fmt: skip
     """Return the fence around the files that are left; None where the database has nothing that the files do not make.
 
-    ``items`` are all files, ``made`` the names that they give. ``others`` are those for other environments: they were
-    not built, so what they make counts as somebody else's.
+    ``items`` are all files, ``made`` the names that they give. ``others`` are the files for other environments: they
+    were not built, so what they make counts as somebody else's.
     """
     names = {name.as_foreign() for name in made} | {("role", "", role) for role in roles_made(items)}
     foreign = read_foreign(connection, names)
@@ -36,7 +36,7 @@ def fence_around(
         foreign = [item for item in foreign if item.identity != _PUBLIC]  # nobody else is in it
     fence = Fence.around((item.row for item in left), foreign)
     last = max((item.number for item in items if item.number), key=parse_number, default="0")
-    return fence._replace(others=tuple(file.name for file in others), last=last)
+    return fence._replace(others=tuple(others), last=last)
 
 
 def _is_somebody_s(found: ForeignObject) -> bool:
