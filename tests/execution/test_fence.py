@@ -425,6 +425,14 @@ def test_newer_file_makes_what_was_there(adopted: Adopted, folder: Folder, run: 
         run(REHEARSE)
 
 
+def assert_free(adopted: Adopted, folder: Folder, run: Invoke, sql: str) -> None:
+    """A newer file with these statements is applied, whatever a fence holds."""
+    adopted.execute(NEWER)
+    adopted.fence("001_a.sql")
+    folder.write("009_x.sql", sql)
+    assert run()["applied_migrations"] == ["009_x.sql"]
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -435,10 +443,7 @@ def test_newer_file_makes_what_was_there(adopted: Adopted, folder: Folder, run: 
 )  # fmt: skip
 def test_newer_file_makes_something_else(adopted: Adopted, folder: Folder, run: Invoke, sql: str) -> None:
     """A newer file that makes nothing of the name of what was there is free to change that."""
-    adopted.execute(NEWER)
-    adopted.fence("001_a.sql")
-    folder.write("009_x.sql", sql)
-    assert run()["applied_migrations"] == ["009_x.sql"]
+    assert_free(adopted, folder, run, sql)
 
 
 @pytest.mark.parametrize(
@@ -476,10 +481,7 @@ def test_kept_table(adopted: Adopted, folder: Folder, run: Invoke, sql: str) -> 
 )  # fmt: skip
 def test_table_of_the_same_name_elsewhere(adopted: Adopted, folder: Folder, run: Invoke, sql: str) -> None:
     """What is made only IF NOT EXISTS in another schema than what was there is made, also where both are in reach."""
-    adopted.execute(NEWER)
-    adopted.fence("001_a.sql")
-    folder.write("009_x.sql", sql)
-    assert run()["applied_migrations"] == ["009_x.sql"]
+    assert_free(adopted, folder, run, sql)
 
 
 @pytest.mark.parametrize(

@@ -34,17 +34,18 @@ OLDEST_SERVER = 120000
 SAFE_PATH_SQL = "SET search_path = pg_catalog, pg_temp"
 """Until a file's own session begins: else an operator that somebody has made in public could be found first, and its
 function would run with the rights of the user who applies the migrations."""
-_GUARD = (
-    "tcp_keepalives_idle = 5", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 5", "tcp_user_timeout = 30000",
-    "idle_in_transaction_session_timeout = 0",
-)  # fmt: skip
-"""Ends within a minute the session of a runner that is gone without a word, such as a Lambda whose network was taken
-away: all of these are needed, since unacknowledged data keep the keepalives off, and an idle session has none. The time
-limits that role or database may have would end the session of a runner at work."""
-_GUARD_SINCE = {
-    140000: "client_connection_check_interval = 500; SET idle_session_timeout = 0",  # a killed runner's session ends
-    170000: "transaction_timeout = 0",
-}
+_GUARD = {
+    0: (
+        "tcp_keepalives_idle = 5", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 5",
+        "tcp_user_timeout = 30000", "idle_in_transaction_session_timeout = 0",
+    ),
+    140000: ("client_connection_check_interval = 500", "idle_session_timeout = 0"),
+    170000: ("transaction_timeout = 0",),
+}  # fmt: skip
+"""Settings by the first version that has them. The session of a killed runner ends at once, and that of one that is
+gone without a word, such as a Lambda whose network was taken away, within a minute: all of these are needed, since
+unacknowledged data keep the keepalives off, and an idle session has none. The time limits that role or database may
+have would end the session of a runner at work."""
 _OWN_GUARD = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 """The same for the runner, whose server may be gone without a word, in the driver's words."""
 _COPY_CHUNK = 65536
@@ -186,8 +187,8 @@ class Connection:
         ``options=``: poolers drop or reject that.
         """
         wait, left = max(1, int(self.lock_timeout * 1000)), self._deadline.remaining_ms()
-        settings = [f"lock_timeout = {wait}", f"statement_timeout = {left}", *_GUARD]
-        settings += [setting for since, setting in _GUARD_SINCE.items() if self.server_version >= since]
+        guard = (text for since, texts in _GUARD.items() if self.server_version >= since for text in texts)
+        settings = (f"lock_timeout = {wait}", f"statement_timeout = {left}", *guard)
         return "; ".join(f"SET {setting}" for setting in settings)
 
     def reset_sql(self, *, keep_prepared: bool = False) -> str:
