@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -9,10 +10,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from migrator.cli.local_server import LocalServer
-from migrator.database import Deadline, connect
+from migrator.database import Deadline, connect, secrets_manager
 from migrator.database.connect_errors import unreachable
 from migrator.database.credentials import Credentials, from_url
 from migrator.errors import DbSetupError, LoginRefused, ServerAway, ServerError, ServerUnfit
@@ -21,6 +23,7 @@ from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
 from tests.plugins.proxy import BACKEND, FRONTEND, Proxy
 from tests.plugins.runs import Invoke
+from tests.plugins.secrets import Deploy, Site
 from tests.plugins.server import SETTINGS
 from tests.plugins.waiting import wait_until
 
@@ -104,6 +107,34 @@ def test_server_that_is_away_for_a_moment(
     for side, message in ((FRONTEND, 1), (BACKEND, 1), (FRONTEND, 2), (BACKEND, 20)):
         proxy.arm(side, message, before=True)
         assert invoke({"action": "status"}, DATABASE_URL=proxy.url(database.name))["state"] == "up_to_date", (side, message)
+
+
+@pytest.mark.parametrize("changed_in_the_database", [True, False], ids=["rotated", "wrong"])
+def test_refused_password(
+    site: Site, deploy: Deploy, monkeypatch: pytest.MonkeyPatch, changed_in_the_database: bool
+) -> None:
+    """A password that is refused is read from its secret once more, since a rotation may be under way; no third time."""
+    site.folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    read_secret, reads = secrets_manager.read_secret, list[str]()
+
+    def read_and_rotate(name: str) -> dict[str, Any]:
+        found = read_secret(name)
+        if not reads:
+            if changed_in_the_database:
+                site.database.execute(f"ALTER ROLE {site.admin} PASSWORD 'rotated'")
+            else:
+                found["password"] = "wrong"
+            site.client.put_secret_value(SecretId=name, SecretString=json.dumps({**found, "password": "rotated"}))
+        reads.append(name)
+        return found
+
+    monkeypatch.setattr(secrets_manager, "read_secret", read_and_rotate)
+    if changed_in_the_database:
+        assert deploy()["applied_migrations"] == ["001_a.sql"]
+    else:
+        with pytest.raises(LoginRefused, match="password authentication failed"):
+            deploy()
+    assert len(reads) == 2
 
 
 def test_no_session_left(database: Database, invoke: Invoke, folder: Folder) -> None:
