@@ -34,7 +34,7 @@ def rehearse(context: RunContext) -> Report:
             return report._replace(details=_NOTHING)
         _read(connection, inspection.plan.pending)  # refuses before anything is touched
         with supervised(context, connection) as run:
-            run.lock()
+            run.lock_if_there()
             inspection = inspect(context, folder, connection, earlier=inspection)
             inspection.plan.refuse_problems()
             if inspection.history.exists:

@@ -32,11 +32,18 @@ _HEAD = """\
 \\set AUTOCOMMIT on
 \\encoding UTF8
 SET client_min_messages = warning;
+BEGIN;
+{begin}
+{row} \\gset {prefix}
+{take} \\gset {prefix}
+SELECT {held} AS held \\gset {prefix}
+\\if :{prefix}held
+COMMIT;
+\\else
 DO $$ BEGIN
-    IF NOT pg_catalog.pg_try_advisory_lock({key}) THEN
-        RAISE EXCEPTION 'db_setup is at work on this database: try again when it has finished';
-    END IF;
+    RAISE EXCEPTION 'db_setup is at work on this database: try again when it has finished';
 END $$;
+\\endif
 """
 _CHECK = """\
 SELECT count(*) = {count} AS db_setup_done FROM {schema}.history
@@ -51,7 +58,6 @@ DO $$ BEGIN
     END IF;
 END $$;
 """
-_UNLOCK = f"DO $$ BEGIN PERFORM pg_catalog.pg_advisory_unlock({RunLock.KEY}); END $$;\n"
 _FOUND = """SELECT pg_catalog.set_config('db_setup.place', {place}, true) AS db_setup_place, pg_catalog.set_config(
     'db_setup.found', coalesce(pg_catalog.string_agg(found, ', '), ''), true) AS db_setup_found FROM (
 {query}
@@ -98,6 +104,8 @@ class Tape(Connection):
     def __init__(self, real: Connection, write: Callable[[str], Any]) -> None:
         vars(self).update(vars(real))  # what literals and settings depend on
         self._deadline = Deadline(None)  # a script has all the time it needs
+        self.is_pooled = True  # for all that is known here: psql may be
+        self.holds_run_lock = RunLock.held_sql(self, others_hold_key=True)
         self.write = write
 
     def run(self, sql: str) -> None:
@@ -221,7 +229,7 @@ class _Export:
     def whole(self, scripts: Iterable[Script]) -> None:
         pending, history = self._inspection.plan.pending, self._history
         what = counted(len(pending)) if pending else "what the history has to follow"
-        self._write(_HEAD.format(what=what, version=VERSION, key=RunLock.KEY))
+        self._write(self._head(what))
         if not self._inspection.history.exists:
             self._write("BEGIN;\n")
             history.create()
@@ -241,7 +249,16 @@ class _Export:
                 self._reset += f"; {Tape.DEFAULTS_SQL}"
         self._write(f"\n{self._reset};\n")
         history.end_run_unsealed(RUN_ID, "succeeded")
-        self._write(_UNLOCK)
+        self._write(f"{RunLock.release_sql(self._tape)} \\gset {_PREFIX}\n")
+
+    def _head(self, what: str) -> str:
+        """Return what takes the run lock; a script that finds it taken ends."""
+        create = f"{'' if self._inspection.history.exists else RunLock.CREATE_SCHEMA_SQL}{RunLock.CREATE_SQL}"
+        begin, row, take = RunLock.take_sql(self._tape, create)
+        return _HEAD.format(
+            what=what, version=VERSION, begin=begin, row=row.rstrip("; "), take=take, prefix=_PREFIX,
+            held=self._tape.holds_run_lock,
+        )  # fmt: skip
 
     def _check(self) -> str:
         """Return what ends a script that was run before, and refuses a database it was not made for."""

@@ -102,6 +102,12 @@ class Connection:
         self.pid: int = raw.info.backend_pid
         self.server_version: int = raw.server_version
         self.has_made_users = False
+        self.is_pooled = False
+        """Whether a pooler stands between, so that the server's session may outlive this one."""
+        self.token = os.urandom(8).hex()
+        """What the run lock knows this session by."""
+        self.holds_run_lock = "false"
+        """The SQL that is true while this session holds the run lock; of one that has not taken it, it never is."""
         self.message_at_work = 0
         self._messages = 0
         self._watchdog = Watchdog(self, deadline).start()

@@ -18,7 +18,7 @@ from migrator.drift.snapshot import Key
 from migrator.errors import DbSetupError, Progress, RunError, ScratchFailed, ServerError
 from migrator.execution import Runner, supervised, work_of
 from migrator.formatting import listed
-from migrator.history import History
+from migrator.history import History, RunLock
 from migrator.planning import Pending
 from migrator.scripts import Script, kept, read_script
 from migrator.sql import Statement
@@ -173,10 +173,15 @@ def building(context: RunContext, live: Connection, warn: Callable[[str], None])
     with scratch_database(live, warn) as name, closing(context.connect(name)) as connection:
         history = History(connection)
         history.create()
+        RunLock(connection).acquire(context.deadline, _ignore_holder)  # its own: nobody else is here
         run_id = history.begin_run("build", context.request_id)  # which refuses tables with a trigger
         connection.run(guard_sql())
         with supervised(context, connection) as run:
             yield Build(connection, Runner(run, _ignore_event), history, run_id)
+
+
+def _ignore_holder(holder: str) -> None:
+    """Ignore who has the run lock of a database that nobody else knows."""
 
 
 def _ignore_event(event: str, fields: dict[str, Any]) -> None:

@@ -54,9 +54,21 @@ class Supervision:
 
     def lock(self) -> bool:
         """Take the run lock; return whether it had to be waited for. Raises RunLockTimeout, which names the holder."""
-        return RunLock.acquire(
-            self.connection, self.deadline, lambda holder: self._context.listen("lock.waiting", {"holder": holder})
-        )
+        return self._acquire(RunLock(self.connection))
+
+    def lock_if_there(self) -> bool:
+        """The same for what must not leave anything: where there is no run lock yet, none is created."""
+        return self._acquire(RunLock(self.connection, creates=False))
+
+    def _acquire(self, lock: RunLock) -> bool:
+        waited = lock.acquire(self.deadline, lambda holder: self._context.listen("lock.waiting", {"holder": holder}))
+        if lock.strangers:
+            warning = (
+                f"{lock.strangers} has the advisory lock of earlier versions of db_setup, and is no runner: the run "
+                "goes on; a run of an earlier version waits for that"
+            )
+            self._context.warnings += [warning] if warning not in self._context.warnings else []
+        return waited
 
     def begin(self, action: str, message: str = "") -> int:
         """Record that the run has begun; its end is recorded, too, and seals the history."""

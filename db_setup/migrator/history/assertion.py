@@ -43,7 +43,7 @@ _RIGHTS = " AND ".join(
 )
 _OURS = (
     f"n.nspname OPERATOR(pg_catalog.=) '{SCHEMA}' "
-    "AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['history', 'runs']::pg_catalog.name[])"
+    "AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['history', 'runs', 'run_lock']::pg_catalog.name[])"
 )
 _STATE = """
 SELECT c.oid::pg_catalog.int8, pg_catalog.concat_ws(' ', 'pg_class', c.ctid, c.xmin),
@@ -76,11 +76,11 @@ _ROWS = (
     "(SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(pg_catalog.hashtextextended("
     f"t::pg_catalog.text, 0))) FROM {SCHEMA}.{{}} t)"
 )
-_TABLES = ("history", "runs")
+_TABLES = ("history", "runs")  # whose rows are put back; that of the run lock is of no use to anybody else
 _CONTENTS = "SELECT " + ", ".join(
     f"(SELECT pg_catalog.json_agg(t)::pg_catalog.text FROM {SCHEMA}.{name} t)" for name in _TABLES
 )
-_ALL_ROWS = f"SELECT {_ROWS.format('history')}, {_ROWS.format('runs')}"
+_ALL_ROWS = f"SELECT {_ROWS.format('history')}, {_ROWS.format('runs')}, {_ROWS.format('run_lock')}"
 """Number and checksum of the rows of each table."""
 
 
@@ -127,7 +127,7 @@ class Assertion:
         """Take the tables as they are, in the message of a reset, outside any transaction."""
         rows = self._connection.rows(f"{reset} {_STATE.format(rights=_RIGHTS, which=_OURS)}")
         self._tables = _tables(rows)
-        if len(rows) < 2:
+        if len(rows) < 3:
             raise HistoryChanged(f"the tables of the schema {SCHEMA} are not all there", fix=_FIX)
         self.characteristics, self.counts = str(rows[0][-2]), rows[0][-1] == "on"
 
@@ -140,7 +140,7 @@ class Assertion:
 
     @property
     def check(self) -> str:
-        """The statement that fails where the assertion does not hold; it takes the run lock again."""
+        """The statement that fails where the assertion does not hold; it takes the key of earlier versions again."""
         return self._checked(*self._thorough)
 
     @staticmethod
@@ -162,7 +162,7 @@ class Assertion:
             _CHECK_ALL: self._checked(alone, *self._thorough),
         }
         statements = (f"PREPARE {name} AS {sql}" for name, sql in prepared.items())
-        return "; ".join(["DEALLOCATE ALL", ApplyRecord.PREPARE, *statements])
+        return "; ".join(["DEALLOCATE ALL", ApplyRecord.prepare_sql(self._connection), *statements])
 
     def _checked(self, *also: str) -> str:
         written = f"({self._counters})::pg_catalog.text OPERATOR(pg_catalog.=) "
@@ -174,7 +174,7 @@ class Assertion:
 
     @property
     def _thorough(self) -> tuple[str, ...]:
-        return (*self._same_parts, f"pg_catalog.pg_try_advisory_lock({RunLock.KEY})")
+        return (*self._same_parts, f"pg_catalog.pg_try_advisory_lock({RunLock.KEY}) IS NOT NULL")
 
     @property
     def _counters(self) -> str:
@@ -335,7 +335,8 @@ def _differences(before: tuple[_Table, ...], after: tuple[_Table, ...]) -> list[
 
 def _differences_of_rows(before: tuple[str, ...], after: tuple[str, ...]) -> list[str]:
     found = []
-    for name, old, new in zip((f"{SCHEMA}.history", f"{SCHEMA}.runs"), before, after, strict=False):
+    names = (f"{SCHEMA}.{name}" for name in (*_TABLES, "run_lock"))
+    for name, old, new in zip(names, before, after, strict=False):
         less = int(old.split()[0]) - int(new.split()[0])
         if less > 0 and new.startswith("0 "):
             found.append(f"{name} was emptied")

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from psycopg2 import errorcodes
 
 from migrator.database import SAFE_PATH_SQL, Connection
-from migrator.errors import DbSetupError, HistoryLocked, InconsistentHistory, ServerError
+from migrator.errors import DbSetupError, InconsistentHistory, ServerError
 from migrator.formatting import quoted
+from migrator.history.refusals import creation_refused, locked
 from migrator.history.rows import DIGITS, NEXT_POSITION, QUESTION, SCHEMA, AppliedMigration, HistorySnapshot
 from migrator.version import VERSION
 
@@ -179,21 +180,12 @@ class History:
         from migrator.history.schema import OBSTACLES  # noqa: PLC0415 - for failures
 
         if (remedy := self._connection.rows(f"SELECT {OBSTACLES}")[0][0]) is not None:
-            return self._locked(remedy)
+            return locked(remedy)
         owner = self._connection.rows(
             f"SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace WHERE nspname = '{SCHEMA}'"
         )[0][0]
         fix = f"run with the credentials of {quoted(owner)}, who owns the schema {SCHEMA}"
         return ServerError(error.sqlstate, "this user may not read the history", fix=fix)
-
-    @staticmethod
-    def _locked(remedy: str) -> HistoryLocked:
-        return HistoryLocked(
-            f"somebody has put a trigger, a rule or row security on the tables of {SCHEMA}, with which they cannot be "
-            "written as they must be",
-            fix=f"as their owner: {remedy}; and see that no file does it again",
-            applied="nothing was run",
-        )
 
     def create(self) -> None:
         """Create the schema and its tables; harmless where they are."""
@@ -202,12 +194,7 @@ class History:
         try:
             self._connection.run(CREATE_SQL + UPGRADE)
         except ServerError as error:
-            if error.sqlstate != errorcodes.INSUFFICIENT_PRIVILEGE:
-                raise
-            self._connection.rollback()  # of a rehearsal, which would answer nothing any more
-            database, user = self._connection.rows("SELECT pg_catalog.current_database(), SESSION_USER")[0]
-            grant = f"GRANT CREATE ON DATABASE {quoted(database)} TO {quoted(user)}"
-            raise error.replace(fix=f"as the database's owner: {grant}") from error
+            raise creation_refused(self._connection, error) from error
         self._connection.take_notices()  # of what is there already
 
     # ---- runs
@@ -223,7 +210,7 @@ class History:
             f"WHERE {OBSTACLES} IS NULL RETURNING id, {IS_NEWEST}, {_FENCE}, {_LAST_POSITION}"
         )
         if not found:
-            raise self._locked(self._connection.rows(f"SELECT {OBSTACLES}")[0][0])
+            raise locked(self._connection.rows(f"SELECT {OBSTACLES}")[0][0])
         number, newest, fence, last = found[0][:4]
         self.fence, self._position = _fence(fence), int(last or 0)
         if not newest:
@@ -421,11 +408,9 @@ class History:
 
         ``downs`` are the texts of their down migrations, by the name of the migration.
         """
-        from migrator.history.run_lock import RunLock  # noqa: PLC0415 - for adoptions
-
         values = ", ".join(
             f"({self.next_position()}, {self._connection.literals(*row[:3])}, "
-            f"CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, "
+            f"CASE WHEN {self._connection.holds_run_lock} THEN 'applied' END, "
             f"'{mode}', {run_id}, '{VERSION}', {self._connection.literals(evidence, downs.get(row.name))})"
             for row, evidence in rows
         )

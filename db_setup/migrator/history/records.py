@@ -19,7 +19,6 @@ from migrator.files import REPEATABLE
 from migrator.formatting import Location
 from migrator.history.questions import Question, undecided
 from migrator.history.rows import NEXT_POSITION, QUESTION, SCHEMA, AppliedMigration
-from migrator.history.run_lock import RunLock
 from migrator.version import VERSION
 
 AS_OWNER = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
@@ -28,7 +27,6 @@ BEGIN = f"BEGIN {_OPTIONS}"
 """Begins a transaction of ours, whatever a file has made the default."""
 _PREPARED = "db_setup_record"
 _FENCE_STATES = {errorcodes.NOT_NULL_VIOLATION, errorcodes.UNIQUE_VIOLATION}
-_FENCE = f"state = CASE WHEN {RunLock.HELD_SQL} THEN state END"
 
 
 class StepProgress(NamedTuple):
@@ -70,7 +68,7 @@ class Record(ABC):
         """Return the statement that records the file inside its transaction."""
 
     def prepared_sql(self, connection: Connection) -> str:
-        """Return the same for a session in which ``ApplyRecord.PREPARE`` was sent."""
+        """Return the same for a session in which ``ApplyRecord.prepare_sql`` was sent."""
         return self.sql(connection)
 
     @abstractmethod
@@ -91,12 +89,13 @@ class Record(ABC):
 
         ``session`` is the SQL for what they have left in the session.
         """
-        values = f"steps = {steps}, steps_checksum = '{checksum}', step_note = '', step_session = {session}, {_FENCE}"
+        done = f"steps = {steps}, steps_checksum = '{checksum}'"
+        values = f"{done}, step_note = '', step_session = {session}, {_fence(connection)}"
         return AS_OWNER + self._update(connection, values)
 
     def begin_step(self, connection: Connection, step: int, note: str) -> None:
         """Record, before a step outside any transaction begins, that it may have, and what it found."""
-        values = f"step_begun = {step}, step_note = {connection.literal(note)}, {_FENCE}"
+        values = f"step_begun = {step}, step_note = {connection.literal(note)}, {_fence(connection)}"
         connection.run(f"{BEGIN}; {AS_OWNER}{self._update(connection, values)}; COMMIT")
 
     def forget_step(self, connection: Connection) -> None:
@@ -137,6 +136,11 @@ class Record(ABC):
         return refused_by_fence(change, "NOT EXISTS (SELECT FROM changed)")
 
 
+def _fence(connection: Connection) -> str:
+    """Return what an UPDATE sets so that it fails where the run lock is not held."""
+    return f"state = CASE WHEN {connection.holds_run_lock} THEN state END"
+
+
 def refused_by_fence(change: str, condition: str) -> str:
     """Return the statement that changes a row and fails, as the fence does, where a condition on it holds.
 
@@ -152,12 +156,6 @@ def refused_by_fence(change: str, condition: str) -> str:
 class ApplyRecord(Record):
     """The row of a file that is applied, with the text of its down migration."""
 
-    PREPARE = (
-        f"PREPARE {_PREPARED} (text, text, text, text, bigint, text, bigint) AS INSERT INTO {SCHEMA}.history "
-        "(position, name, number, checksum, state, mode, run_id, package_version, down_sql) OVERRIDING SYSTEM VALUE "
-        f"VALUES ($7, $1, $2, $3, CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, $4, $5, '{VERSION}', $6)"
-    )
-    """Prepares what adds a row: the server takes as long to read the statement as to carry it out."""
     BEHIND_ALL = NEXT_POSITION
     """The SQL for a position that is not known to who writes the statement."""
 
@@ -168,6 +166,16 @@ class ApplyRecord(Record):
         self._mode = mode
         self._run_id = run_id
         self._down = down
+
+    @staticmethod
+    def prepare_sql(connection: Connection) -> str:
+        """Return what prepares the statement that adds a row, which the server takes long to read."""
+        return (
+            f"PREPARE {_PREPARED} (text, text, text, text, bigint, text, bigint) AS INSERT INTO {SCHEMA}.history "
+            "(position, name, number, checksum, state, mode, run_id, package_version, down_sql) "
+            "OVERRIDING SYSTEM VALUE VALUES ($7, $1, $2, $3, "
+            f"CASE WHEN {connection.holds_run_lock} THEN 'applied' END, $4, $5, '{VERSION}', $6)"
+        )
 
     def sql(self, connection: Connection) -> str:
         """Return the statement that adds the row."""
@@ -197,8 +205,8 @@ class ApplyRecord(Record):
     def close(self, connection: Connection) -> None:
         """Mark the row as applied; the session that its steps have left, which may hold secrets, is forgotten."""
         values = (
-            f"state = CASE WHEN {RunLock.HELD_SQL} THEN 'applied' END, applied_at = pg_catalog.clock_timestamp(), "
-            "step_session = NULL"
+            f"state = CASE WHEN {connection.holds_run_lock} THEN 'applied' END, "
+            "applied_at = pg_catalog.clock_timestamp(), step_session = NULL"
         )
         connection.run(f"{BEGIN}; {AS_OWNER}{self._update(connection, values)}; COMMIT")
 
@@ -213,7 +221,7 @@ class ApplyRecord(Record):
             f"{again}INSERT INTO {SCHEMA}.history AS h "
             "(position, name, number, checksum, state, mode, run_id, package_version, down_sql, earlier_checksums) "
             f"OVERRIDING SYSTEM VALUE VALUES ({self._position}, {connection.literals(name, number, checksum)}, "
-            f"CASE WHEN {RunLock.HELD_SQL} THEN '{state}' END, "
+            f"CASE WHEN {connection.holds_run_lock} THEN '{state}' END, "
             f"'{mode}', {self._run_id}, '{VERSION}', {connection.literal(self._down)}, "
             f"{connection.literal(self._row.earlier) if self._row.earlier else 'NULL'})"
         )

@@ -12,7 +12,6 @@ from migrator.files import REPEATABLE
 from migrator.history.history import History
 from migrator.history.records import AS_OWNER, BEGIN, Record, StepProgress, refused_by_fence
 from migrator.history.rows import SCHEMA, Recorded
-from migrator.history.run_lock import RunLock
 
 _REPEAT = (
     f"UPDATE {SCHEMA}.history SET checksum = '' WHERE pg_catalog.starts_with(name, '{REPEATABLE}') "
@@ -115,7 +114,7 @@ class RollbackRecord(Record):
     def sql(self, connection: Connection) -> str:
         """Return the statements that remove the row, and fail where it is gone or another has the run lock."""
         kept = History(connection).removal_sql({self.name: self._number})
-        return f"{_removal(self._position)}; {_REPEAT}; {kept}"
+        return f"{_removal(connection, self._position)}; {_REPEAT}; {kept}"
 
     def open(self, connection: Connection) -> StepProgress:
         """Mark the row as being rolled back, or find how far an earlier run has come."""
@@ -124,7 +123,7 @@ class RollbackRecord(Record):
         values = dict(zip(StepProgress._fields, starts, strict=True))
         progress = ", ".join(f"{name} = {continued.format(name, start)}" for name, start in values.items())
         found = connection.rows(
-            f"UPDATE {SCHEMA}.history h SET state = CASE WHEN {RunLock.HELD_SQL} THEN 'reverting' END, "
+            f"UPDATE {SCHEMA}.history h SET state = CASE WHEN {connection.holds_run_lock} THEN 'reverting' END, "
             f'run_id = {self._run_id}, {progress} WHERE h."position" OPERATOR(pg_catalog.=) {self._position} '
             f"RETURNING {', '.join(values)}"
         )
@@ -137,7 +136,7 @@ class RollbackRecord(Record):
         connection.run(f"{BEGIN}; {AS_OWNER}{self.sql(connection)}; COMMIT")
 
 
-def _removal(position: int) -> str:
+def _removal(connection: Connection, position: int) -> str:
     """Return the statement that removes a row, and fails where it is gone or another has the run lock."""
     removal = f'DELETE FROM {SCHEMA}.history WHERE "position" OPERATOR(pg_catalog.=) {position}'
-    return refused_by_fence(removal, f"NOT EXISTS (SELECT FROM changed) OR NOT {RunLock.HELD_SQL}")
+    return refused_by_fence(removal, f"NOT EXISTS (SELECT FROM changed) OR NOT {connection.holds_run_lock}")

@@ -6,6 +6,7 @@ A new column stands in CREATE_SQL, in UPGRADE with its comment, and in IS_NEWEST
 from __future__ import annotations
 
 from migrator.history.rows import SCHEMA
+from migrator.history.run_lock import RunLock
 
 CREATE_SQL = f"""
 CREATE SCHEMA IF NOT EXISTS {SCHEMA};
@@ -62,7 +63,7 @@ COMMENT ON COLUMN {SCHEMA}.history.run_id IS 'The id of its row in runs';
 COMMENT ON COLUMN {SCHEMA}.history.steps IS 'Stepwise: how many steps are proven done';
 COMMENT ON COLUMN {SCHEMA}.history.steps_checksum IS 'Stepwise: SHA-256 chained over the texts of these steps';
 COMMENT ON COLUMN {SCHEMA}.history.step_begun IS 'Stepwise: the step outside any transaction that was begun last';
-"""
+{RunLock.CREATE_SQL}"""
 """Harmless where they are already; comments on columns that came later are in UPGRADE."""
 
 UPGRADE = f"""
@@ -109,5 +110,5 @@ OBSTACLES = f"""(SELECT pg_catalog.string_agg(pg_catalog.format('ALTER TABLE %I.
         WHERE ev_class OPERATOR(pg_catalog.=) c.oid AND ev_enabled OPERATOR(pg_catalog.<>) 'D'
     UNION ALL SELECT 'DISABLE ROW LEVEL SECURITY' WHERE pg_catalog.row_security_active(c.oid)) o (remedy)
     WHERE n.nspname OPERATOR(pg_catalog.=) '{SCHEMA}'
-    AND c.relname OPERATOR(pg_catalog.=) ANY ('{{history,runs}}'::pg_catalog.name[]))"""
+    AND c.relname OPERATOR(pg_catalog.=) ANY ('{{history,runs,run_lock}}'::pg_catalog.name[]))"""
 """What keeps the tables from being written as they must be, by the statements that undo it; null where nothing does."""

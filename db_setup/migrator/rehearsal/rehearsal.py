@@ -13,7 +13,7 @@ from migrator.errors import ConnectionLost, Progress, RunError, ServerError
 from migrator.events import Listener
 from migrator.execution import Supervision, needs_steps
 from migrator.formatting import listed
-from migrator.history import Assertion
+from migrator.history import Assertion, RunLock
 from migrator.planning import Pending
 from migrator.rehearsal.lock_report import MET_A_LOCK, OUT_OF_TIME, statement_locks
 from migrator.rehearsal.lock_trace import LockTrace
@@ -71,6 +71,8 @@ class Rehearsal:
             self._connection.run(PLAIN_OPENING)
             if not history_exists:
                 self._supervision.history.create()  # as migrate would: a right that is missing is found here
+            elif RunLock.is_missing(self._connection):
+                self._connection.run(RunLock.CREATE_SQL)
             for position, (pending, script) in enumerate(work):
                 if pending.resumed or script.mode == STEPWISE:
                     self._stop(work, position, "it runs stepwise, which no transaction can hold")
