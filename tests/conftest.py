@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.plugins.node",
     "tests.plugins.server",
     "tests.plugins.databases",
+    "tests.plugins.pgbouncer",
     "tests.plugins.folders",
     "tests.plugins.project",
     "tests.plugins.runs",

@@ -44,11 +44,9 @@ while True:  # nobody else was here meanwhile
 
 
 @contextmanager
-def session(database: Database, user: str = "") -> Iterator[Connection]:
+def session(database: Database) -> Iterator[Connection]:
     """Open a session as the product has one."""
-    raw = psycopg2.connect(database.url, **({"user": user} if user else {}))
-    raw.autocommit = True
-    with closing(Connection(raw, 1.0, Deadline(60))) as connection:
+    with closing(Connection(database.connect(), 1.0, Deadline(60))) as connection:
         yield connection
 
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from migrator.actions.summary import users_summary
 from migrator.context import RunContext
 from migrator.database import Connection
-from migrator.errors import PlanError, Progress, StepUndecided
+from migrator.errors import PlanError, Progress, RunLockLost, StepUndecided
 from migrator.files import Folder, parse_number
 from migrator.formatting import listed
 from migrator.planning import Inspection, inspect, states
@@ -96,9 +96,14 @@ class _Deploy:
         from migrator.execution import retry_on_lost_connection  # noqa: PLC0415 - half of the code
 
         self._standard_strings = connection.standard_strings
+        if self._inspection.adoption_due:
+            connection.require_session("an adoption")
+        if self._provisioner:
+            connection.require_session("what makes the limited users")
         self._adopt(connection)
         self._read_scripts(self._inspection)
-        report = retry_on_lost_connection(self._context, self._attempt, connection)
+        self._refuse_steps(connection, self._inspection)
+        report = retry_on_lost_connection(self._context, self._attempts, connection)
         if self._adoption is None:
             return report
         from migrator.actions.adopt import with_adoption  # noqa: PLC0415 - once in the life of a database
@@ -122,15 +127,37 @@ class _Deploy:
             self._scripts.update((script.migration.name, script) for script in scripts)
         return [self._scripts[migration.name] for migration in pending]
 
+    def _refuse_steps(self, connection: Connection, inspection: Inspection) -> None:
+        """Raise UnsuitablePooler for a file that runs step by step where no session is ours."""
+        if not connection.shares_sessions:
+            return
+        from migrator.scripts import STEPWISE  # noqa: PLC0415 - half of the code
+
+        scripts = self._read_scripts(inspection)
+        for item, script in zip(inspection.plan.pending, scripts, strict=True):
+            if script.mode == STEPWISE or item.resumed:
+                connection.require_session(f"{script.migration.name}, which runs step by step,")
+
+    def _attempts(self, connection: Connection) -> Report:
+        """Apply what is pending; where each file takes the lock by itself, go on behind what others have applied."""
+        while True:
+            try:
+                return self._attempt(connection)
+            except RunLockLost:
+                if not connection.shares_sessions:
+                    raise
+                self._context.deadline.check()
+
     def _attempt(self, connection: Connection) -> Report:
         """Apply what is pending, on this connection; what earlier ones have applied counts as applied by this run."""
         from migrator.execution import supervised  # noqa: PLC0415 - half of the code
 
         context, provisioner = self._context, self._provisioner
         with supervised(context, connection) as run:
-            waited = run.lock()
+            waited = run.lock_each_file()
             inspection = inspect(context, self._folder, connection, earlier=self._inspection)
             self._refuse_problems(run, inspection)
+            self._refuse_steps(connection, inspection)
             nothing = inspection.nothing_to_do and not self._runs
             if nothing and (provisioner is None or inspection.plan.state == states.AHEAD):
                 remark = f"Done meanwhile by {run.history.last_run()}." if waited else ""
@@ -140,7 +167,8 @@ class _Deploy:
             if provisioner:
                 provisioner.check(connection, self._read_scripts(inspection))
             if not inspection.history.exists or inspection.imported:
-                run.history.create()  # before the grants, which close it
+                with run.holding():
+                    run.history.create()  # before the grants, which close it
             if provisioner and nothing:
                 return self._provision_only(run, inspection)
             runner = self._apply(run, inspection)
@@ -171,16 +199,8 @@ class _Deploy:
         from migrator.execution import Runner, work_of  # noqa: PLC0415 - half of the code
 
         before = run.history.applied_by(self._runs) if self._runs else []
-        self._runs.append(run.begin("migrate"))
-        if inspection.imported:
-            from migrator.scripts import down_texts  # noqa: PLC0415 - once in the life of a database
-
-            downs = down_texts(self._folder.every, {row.name for row in inspection.imported})
-            run.history.import_first_generation(inspection.imported, run.run_id, downs)
-        for rename in inspection.plan.renames:
-            run.history.rename(*rename)
-        if inspection.plan.gone:
-            run.history.expect_again(inspection.plan.gone)
+        with run.holding():
+            self._begin(run, inspection)
         scripts = self._read_scripts(inspection)
         if inspection.skipped:
             run.message = f"for other environments: {listed(inspection.skipped, 20)}"
@@ -195,6 +215,19 @@ class _Deploy:
         with self._provisioner.around(run.connection) if self._provisioner else nullcontext():
             runner.apply_all([work_of(run.connection, item, script, run.run_id, run.history) for item, script in pairs])
         return runner
+
+    def _begin(self, run: Supervision, inspection: Inspection) -> None:
+        """Record that the run has begun, and what the history has to follow before a file runs."""
+        self._runs.append(run.begin("migrate"))
+        if inspection.imported:
+            from migrator.scripts import down_texts  # noqa: PLC0415 - once in the life of a database
+
+            downs = down_texts(self._folder.every, {row.name for row in inspection.imported})
+            run.history.import_first_generation(inspection.imported, run.run_id, downs)
+        for rename in inspection.plan.renames:
+            run.history.rename(*rename)
+        if inspection.plan.gone:
+            run.history.expect_again(inspection.plan.gone)
 
     def _lock_trace(self, run: Supervision) -> Trace | None:
         """Return what watches which locks the statements take, where LOCK_REPORT asks for it."""

@@ -104,7 +104,7 @@ class Tape(Connection):
     def __init__(self, real: Connection, write: Callable[[str], Any]) -> None:
         vars(self).update(vars(real))  # what literals and settings depend on
         self._deadline = Deadline(None)  # a script has all the time it needs
-        self.is_pooled = True  # for all that is known here: psql may be
+        self.shares_sessions, self.is_pooled = False, True  # for all that is known here: psql may be
         self.holds_run_lock = RunLock.held_sql(self, others_hold_key=True)
         self.write = write
 

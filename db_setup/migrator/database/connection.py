@@ -25,7 +25,7 @@ from psycopg2.extensions import (
 from migrator.database.credentials import Credentials
 from migrator.database.deadline import Deadline
 from migrator.database.watchdog import Watchdog
-from migrator.errors import ConnectionLost, ReadOnlyServer, ServerAway, ServerError, UnsuitablePooler, UnsupportedServer
+from migrator.errors import ConnectionLost, ReadOnlyServer, ServerAway, ServerError, UnsupportedServer
 
 if TYPE_CHECKING:
     import socket
@@ -51,6 +51,7 @@ _OWN_GUARD = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 _COPY_CHUNK = 65536
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # a question that every server answers with one byte
 _TO_ANSWER = 1.0  # seconds
+_TO_SHARE = 2.0  # seconds, for a pooler to give a second session
 _LEAST_TO_CONNECT = 2  # seconds, which the driver takes for its least, too
 _INTERRUPTIBLE = 0.2  # seconds that are waited on after an interruption
 _READY = frozenset({TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR})
@@ -104,24 +105,33 @@ class Connection:
         self.has_made_users = False
         self.is_pooled = False
         """Whether a pooler stands between, so that the server's session may outlive this one."""
+        self.shares_sessions = False
+        """Whether that gives the session to others after each transaction: then nothing may stay in it."""
         self.token = os.urandom(8).hex()
         """What the run lock knows this session by."""
         self.holds_run_lock = "false"
         """The SQL that is true while this session holds the run lock; of one that has not taken it, it never is."""
         self.message_at_work = 0
         self._messages = 0
+        self._lead = 0  # characters of a message that go before what was to be sent
         self._watchdog = Watchdog(self, deadline).start()
 
     def rows(self, sql: str) -> list[Row]:
         """Send one message and return the rows of its last statement; ``%`` has no meaning in it."""
         with self._translated(), self._raw.cursor() as cursor:
-            cursor.execute(sql)
+            cursor.execute(self._led(sql))
             return cursor.fetchall() if cursor.description else []
 
     def run(self, sql: str) -> None:
         """Send one message, and let its rows go."""
         with self._translated(), self._raw.cursor() as cursor:
-            cursor.execute(sql)
+            cursor.execute(self._led(sql))
+
+    def _led(self, sql: str) -> str:
+        """Return a message with the settings that it relies on, where none can be made in an earlier one."""
+        lead = f"{self.safe_path_sql}; {self.settings_sql()}; " if self.shares_sessions and self.idle else ""
+        self._lead = len(lead)
+        return lead + sql
 
     def copy(self, sql: str, data: Readable) -> None:
         """Stream the data of a COPY ... FROM STDIN statement."""
@@ -177,7 +187,7 @@ class Connection:
     def rollback(self) -> None:
         """End whatever transaction there is, sending nothing when there is none."""
         if not self._raw.closed and not self.idle:
-            self.run("ROLLBACK")
+            self.run(f"ROLLBACK; {self.reset_sql()}" if self.shares_sessions else "ROLLBACK")
             self.take_notices()  # of what did not happen
 
     def take_notices(self) -> list[str]:
@@ -192,10 +202,40 @@ class Connection:
         What strings mean is left as the database has it, since psql reads files so, too. SET after connecting, never
         ``options=``: poolers drop or reject that.
         """
+        return "; ".join(f"{self.setting} {name} = {value}" for name, value in self._settings())
+
+    def _settings(self) -> list[tuple[str, str]]:
         wait, left = max(1, int(self.lock_timeout * 1000)), self._deadline.remaining_ms()
         guard = (text for since, texts in _GUARD.items() if self.server_version >= since for text in texts)
-        settings = (f"lock_timeout = {wait}", f"statement_timeout = {left}", *guard)
-        return "; ".join(f"SET {setting}" for setting in settings)
+        return [("lock_timeout", str(wait)), ("statement_timeout", str(left)), *(_pair(text) for text in guard)]
+
+    def first_settings_sql(self) -> str:
+        """Return what makes the settings in the first message, while it is not known who else will get the session.
+
+        Behind a pooler, which tells another process number than the server, they end with the message.
+        """
+        pooled = f"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) {self.pid}"
+        pairs = (_pair(SAFE_PATH_SQL.removeprefix("SET ")), *self._settings())
+        return "SELECT " + ", ".join(
+            f"pg_catalog.set_config('{name}', '{value}', {pooled})" for name, value in pairs
+        )
+
+    @property
+    def setting(self) -> str:
+        """The word that makes a setting of ours: for the session, or for a transaction where no session is ours."""
+        return "SET LOCAL" if self.shares_sessions else "SET"
+
+    @property
+    def safe_path_sql(self) -> str:
+        """The statement that makes the search_path one in which nobody else has made anything."""
+        return SAFE_PATH_SQL.replace("SET", self.setting, 1)
+
+    def require_session(self, what: str) -> None:
+        """Raise UnsuitablePooler where no session is ours, for what needs one."""
+        if self.shares_sessions:
+            from migrator.database.pooler import needs_session  # noqa: PLC0415 - for failures
+
+            raise needs_session(what)
 
     def reset_sql(self, *, keep_prepared: bool = False) -> str:
         """Return what makes the session new: DISCARD ALL but for the advisory locks, and prepared statements if asked.
@@ -286,8 +326,9 @@ class Connection:
                 fix="run it again: what was committed is recorded, and the run carries on from there",
             )
         diag = error.diag
+        position = max(0, int(diag.statement_position or 0) - self._lead)
         return ServerError(
-            state, diag.message_primary or _text(error), position=int(diag.statement_position or 0),
+            state, diag.message_primary or _text(error), position=position,
             detail=diag.message_detail or "", hint=diag.message_hint or "", context=diag.context or "",
             schema=diag.schema_name or "", table=diag.table_name or "",
         )  # fmt: skip
@@ -296,11 +337,13 @@ class Connection:
 def connect(credentials: Credentials, lock_timeout: float, deadline: Deadline, label: str = "") -> Connection:
     """Open a session on the primary, ready for messages of ours; ``label`` says in application_name who asks.
 
-    Raises ServerUnfit and its kinds: unreachable, too old, a standby, read-only, behind a transaction pooler.
+    Raises ServerUnfit and its kinds: unreachable, too old, a standby, read-only, behind a pooler without transactions.
     """
     connection = Connection(_open(credentials, deadline, label), lock_timeout, deadline)
     try:
         _check(connection)
+        if connection.is_pooled:
+            _look_behind_pooler(connection, credentials, label)
     except BaseException as error:
         connection.close()
         if isinstance(error, ConnectionLost):  # before it was of any use
@@ -385,7 +428,7 @@ def _check(connection: Connection) -> None:
         version = connection.server_version // 10000
         raise UnsupportedServer(f"the server is PostgreSQL {version}", fix="upgrade it to PostgreSQL 12 or newer")
     standby, read_only, pid, connection.has_made_users = connection.rows(
-        f"{SAFE_PATH_SQL}; {connection.settings_sql()}; SELECT pg_catalog.pg_is_in_recovery(), "
+        f"{connection.first_settings_sql()}; SELECT pg_catalog.pg_is_in_recovery(), "
         "pg_catalog.current_setting('transaction_read_only') = 'on', pg_catalog.pg_backend_pid(), "
         "EXISTS (SELECT FROM pg_catalog.pg_shdescription WHERE pg_catalog.starts_with(description, pg_catalog.concat("
         "'made by db_setup for database \"', pg_catalog.replace(pg_catalog.current_database(), '\"', '\"\"'), '\":')))"
@@ -395,11 +438,23 @@ def _check(connection: Connection) -> None:
             "the server is a standby (a reader endpoint)" if standby else "the session is read-only",
             fix="use the writer endpoint" if standby else "turn default_transaction_read_only off for this user",
         )
-    if pid != connection.pid:
-        raise UnsuitablePooler(
-            "a transaction pooler stands between this runner and the server",
-            fix="connect to the database itself, or to a pool in session mode: the run lock needs one session",
-        )
+    connection.pid, connection.is_pooled = pid, pid != connection.pid
+
+
+def _look_behind_pooler(connection: Connection, credentials: Credentials, label: str) -> None:
+    """Find out whose sessions these are, and make the settings where they are ours."""
+    from migrator.database.pooler import shares_sessions  # noqa: PLC0415 - for those who have one
+
+    patience = Deadline(_TO_SHARE)
+    other = Connection(_open(credentials, patience, label), connection.lock_timeout, patience)
+    connection.shares_sessions = shares_sessions(connection, other, patience)
+    if not connection.shares_sessions:
+        connection.run(f"{SAFE_PATH_SQL}; {connection.settings_sql()}")
+
+
+def _pair(setting: str) -> tuple[str, str]:
+    name, _, value = setting.partition(" = ")
+    return name, value
 
 
 def _text(error: Exception) -> str:

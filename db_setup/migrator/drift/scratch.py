@@ -31,6 +31,7 @@ def scratch_database(connection: Connection, warn: Callable[[str], None]) -> Ite
 
     ``warn`` is called with what could not be dropped.
     """
+    connection.require_session("a scratch database")
     _refuse_without_rights(connection)
     drop_leftovers(connection, warn)
     name = _create(connection, warn)

@@ -25,7 +25,7 @@ from migrator.events import Listener
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
 from migrator.execution.supervision import Supervision
 from migrator.execution.transaction import RunStatement, Transaction
-from migrator.history import ApplyRecord, Assertion, Record
+from migrator.history import ApplyRecord, Assertion, Record, RunLock
 from migrator.planning import Pending
 from migrator.report import ReportedMigration
 from migrator.scripts import PLAIN_OPENING, STEPWISE, Script
@@ -136,7 +136,8 @@ class Runner:
                 return self._attempt(item, stepwise=stepwise, careful=attempt > 1)
             except ServerError as error:
                 waits = error.sqlstate == errorcodes.LOCK_NOT_AVAILABLE or attempt < _MAX_ATTEMPTS_WITHOUT_LOCK
-                if error.sqlstate not in TRANSIENT or not waits or self._run.is_over(error):
+                passes = error.sqlstate in TRANSIENT and not Record.is_fence(error)
+                if not passes or not waits or self._run.is_over(error):
                     raise
                 self._listen("migration.blocked", {"migration": item.name, "attempt": attempt})
                 self._run.watch_blockers()
@@ -154,6 +155,7 @@ class Runner:
             except ServerError as error:
                 if not needs_steps(error, item.script):
                     raise
+                self._connection.require_session(f"{item.name} ({error.message})")
             else:
                 return item.script.mode
         # Also where the server has asked for steps: nothing was committed, so the file starts again.
@@ -171,7 +173,7 @@ class Runner:
         connection, script = self._connection, item.script
         fence = self._fence(item)
         keeps = fence is not None and fence.keeps(script)
-        opening = f"{self._opening(script)}\n{item.record.prepared_sql(connection)};"
+        opening = f"{self._opening(script)}\n{self._record_sql(item.record)};"
         run_statement: RunStatement | None = None
         if self._trace is not None:
             self._trace.begin_file(item.name)
@@ -190,10 +192,19 @@ class Runner:
         if fence is not None:
             checks.append(partial(fence.check_end, script.body()))
             opening += f"\n{fence.before};"
-        transaction.execute(opening, script.body(), before_end=partial(_all, checks) if checks else None)
+        before_end = partial(_all, checks) if checks else None
+        transaction.execute(opening, script.body(), self._closing, before_end)
         self._prepared = transaction.prepared
         if self._trace is not None:
             self._trace.end_file()
+
+    def _record_sql(self, record: Record) -> str:
+        shared = self._connection.shares_sessions
+        return record.sql(self._connection) if shared else record.prepared_sql(self._connection)
+
+    def _closing(self) -> str:
+        """Return what commits a file; what it leaves in a session that is not ours goes in the same message."""
+        return f"COMMIT; {self._connection.reset_sql()}" if self._connection.shares_sessions else "COMMIT"
 
     def _fence(self, item: Work) -> FileFence | None:
         if item.fence is None:
@@ -214,8 +225,16 @@ class Runner:
         if like_new and script.opening == PLAIN_OPENING:
             return f"BEGIN {self._assertion.characteristics}; {connection.reset_sql(keep_prepared=True)};"
         self._begin_session()
+        if connection.shares_sessions:
+            reset = f"BEGIN; {connection.reset_sql()}{self._defaults}; COMMIT;"
+            return f"{reset} {script.opening} {connection.settings_sql()}; {RunLock.ROW_SQL}"
         self._prepared = True
         return f"{script.opening} {self._assertion.prepare};"
+
+    @property
+    def _defaults(self) -> str:
+        """What gives a session the defaults that a file has changed."""
+        return f"; {self._connection.DEFAULTS_SQL}" if self._new_defaults else ""
 
     @property
     def _reading_now(self) -> tuple[bool, str]:
@@ -223,8 +242,7 @@ class Runner:
 
     def _begin_session(self) -> None:
         """Make the session like a new one, in a message of its own."""
-        defaults = f"; {self._connection.DEFAULTS_SQL}" if self._new_defaults else ""
-        self._assertion.learn(f"{self._connection.reset_sql()}{defaults};")
+        self._assertion.learn(f"{self._connection.reset_sql()}{self._defaults};")
         self._prepared, self._reading = False, self._reading_now
 
     def _may_replay(self, error: ServerError, seconds: float) -> bool:

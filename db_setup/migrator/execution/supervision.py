@@ -54,14 +54,36 @@ class Supervision:
 
     def lock(self) -> bool:
         """Take the run lock; return whether it had to be waited for. Raises RunLockTimeout, which names the holder."""
+        self.connection.require_session(self._context.request.action)
         return self._acquire(RunLock(self.connection))
+
+    def lock_each_file(self) -> bool:
+        """The same for files in transactions; where no session is ours, each of these takes the lock by itself."""
+        if not self.connection.shares_sessions:
+            return self.lock()
+        with self.holding() as waited:
+            return waited
+
+    @contextmanager
+    def holding(self, deadline: Deadline | None = None) -> Iterator[bool]:
+        """Hold the lock, where no session is ours, in one transaction for all that the block does; else it is held."""
+        if not self.connection.shares_sessions:
+            yield False
+            return
+        lock = RunLock(self.connection)
+        yield lock.acquire_for_transaction(deadline or self.deadline, self._waiting)
+        self.connection.run("COMMIT")
+
+    def _waiting(self, holder: str) -> None:
+        self._context.listen("lock.waiting", {"holder": holder})
 
     def lock_if_there(self) -> bool:
         """The same for what must not leave anything: where there is no run lock yet, none is created."""
+        self.connection.require_session(self._context.request.action)
         return self._acquire(RunLock(self.connection, creates=False))
 
     def _acquire(self, lock: RunLock) -> bool:
-        waited = lock.acquire(self.deadline, lambda holder: self._context.listen("lock.waiting", {"holder": holder}))
+        waited = lock.acquire(self.deadline, self._waiting)
         if lock.strangers:
             warning = (
                 f"{lock.strangers} has the advisory lock of earlier versions of db_setup, and is no runner: the run "
@@ -83,7 +105,7 @@ class Supervision:
 
     def watch_blockers(self) -> None:
         """Begin to sample who blocks the session, on another one; a second call changes nothing."""
-        if self._blockers is None:
+        if self._blockers is None and not self.connection.shares_sessions:
             from migrator.execution.blockers import Blockers  # noqa: PLC0415 - for runs that meet a lock
 
             self._blockers = Blockers(self._context.connect)
@@ -117,7 +139,8 @@ class Supervision:
             with self.connection.watched(Deadline(_TO_RECORD_THE_END)):
                 self.connection.rollback()
                 self.connection.run(self.connection.reset_sql())
-                self._record_end(outcome, message)
+                with self.holding(Deadline(_TO_RECORD_THE_END)):
+                    self._record_end(outcome, message)
                 if self.after_end is not None:
                     self.after_end()
         except DbSetupError as error:

@@ -174,7 +174,7 @@ class Assertion:
 
     @property
     def _thorough(self) -> tuple[str, ...]:
-        return (*self._same_parts, f"pg_catalog.pg_try_advisory_lock({RunLock.KEY}) IS NOT NULL")
+        return (*self._same_parts, f"{RunLock.key_sql(self._connection)} IS NOT NULL")
 
     @property
     def _counters(self) -> str:

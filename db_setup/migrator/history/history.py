@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import errorcodes
 
-from migrator.database import SAFE_PATH_SQL, Connection
+from migrator.database import Connection
 from migrator.errors import DbSetupError, InconsistentHistory, ServerError
 from migrator.formatting import quoted
 from migrator.history.refusals import creation_refused, locked
@@ -81,7 +81,7 @@ _LAST_POSITION = f"""(SELECT GREATEST(pg_catalog.max(position), (
         FROM {_SEQUENCES}, LATERAL (SELECT CASE WHEN pg_catalog.has_sequence_privilege(sequence, 'USAGE')
             THEN pg_catalog.pg_sequence_last_value(sequence) END) AS l (last)
         WHERE of OPERATOR(pg_catalog.=) 'history')) FROM {SCHEMA}.history) AS last_position"""
-_PATIENCE = "SET statement_timeout = '10s'"  # the time of the run may be over, and this is to be recorded
+_PATIENCE = "statement_timeout = '10s'"  # the time of the run may be over, and this is to be recorded
 _OF_SCHEMAS = ", ".join(
     f"'pg_catalog.{name}'::pg_catalog.regclass"
     for name in (
@@ -144,7 +144,7 @@ class History:
             f"FROM {_MISSING}, LATERAL (SELECT name, number, checksum, state, applied_at, step_note, position, "
             f"earlier_checksums FROM {SCHEMA}.history) h ORDER BY h.position"
         )
-        query = f"SET row_security = off; {query}"  # with it on, and forced, rows would be hidden from their owner
+        query = f"SET LOCAL row_security = off; {query}"  # with it on, and forced, an owner would not see the rows
         try:
             rows, exists = self._connection.rows(query), True
         except ServerError as error:
@@ -227,7 +227,7 @@ class History:
         """Record how a run ended, and how many milliseconds each of its migrations took, and seal the rows."""
         from migrator.history.hash_chain import ChainRow, seal  # noqa: PLC0415 - for runs that write
 
-        found = self._connection.rows(f"{SAFE_PATH_SQL}; {_PATIENCE}; {_ROWS} ORDER BY 1")
+        found = self._connection.rows(f"{self._ours_again()}; {_ROWS} ORDER BY 1")
         rows = list(map(ChainRow._make, found))
         seals, head = seal(rows, durations)
         changed = [
@@ -236,6 +236,10 @@ class History:
             if (row.chain, row.previous) != (item.chain, item.previous)
         ]
         self._write_end(run_id, outcome, message, head, changed, self._sequences_sql())
+
+    def _ours_again(self) -> str:
+        """Return the settings for what follows, in the session if that is ours: no file runs in it any more."""
+        return f"{self._connection.safe_path_sql}; {self._connection.setting} {_PATIENCE}"
 
     def _sequences_sql(self) -> str:
         """Return the statement that moves the sequences to the last numbers, where they can be moved."""
@@ -263,7 +267,7 @@ class History:
         """Write the end of a run, and the rows it changed (name, milliseconds, chain, previous), all or nothing."""
         literal = self._connection.literal
         sql = (
-            f"{SAFE_PATH_SQL}; "  # what follows in this session is ours again
+            f"{self._ours_again()}; "
             f"UPDATE {SCHEMA}.runs SET finished_at = pg_catalog.clock_timestamp(), outcome = {literal(outcome)}, "
             f"message = {literal(message)}{'' if head is None else f', history_head = {literal(head)}'} "
             f"WHERE id OPERATOR(pg_catalog.=) {run_id}"

@@ -82,6 +82,8 @@ class Record(ABC):
     @staticmethod
     def is_fence(error: ServerError) -> bool:
         """Return whether an error is that of the fence: another runner has the lock, or has recorded the file."""
+        if error.sqlstate == errorcodes.LOCK_NOT_AVAILABLE:
+            return "run_lock" in error.message  # where each transaction takes it by itself
         return error.schema == SCHEMA and error.table == "history" and error.sqlstate in _FENCE_STATES
 
     def step_sql(self, connection: Connection, steps: int, checksum: str, session: str = "step_session") -> str:

@@ -15,6 +15,7 @@ can take that one. Who holds it and may write the row is a runner, and is waited
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from psycopg2 import errorcodes
 
@@ -23,6 +24,7 @@ from migrator.errors import RunLockTimeout, ServerError
 from migrator.history.refusals import creation_refused, locked
 from migrator.history.rows import SCHEMA
 
+_Sent = TypeVar("_Sent")
 _TABLE = f"{SCHEMA}.run_lock"
 _CLASS = 1684173925  # "db_s"; advisory locks are per database
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25  # seconds
@@ -99,11 +101,7 @@ COMMENT ON COLUMN {_TABLE}.pooled IS
                 waiting(holder)
             waited = True
             if not deadline.pause(pause):
-                raise RunLockTimeout(
-                    f"another runner has the run lock: {holder}",
-                    fix="wait until it has finished; if it is dead, its session ends by itself within seconds "
-                    "(PostgreSQL 14+), or end it with SELECT pg_terminate_backend(PID)",
-                )
+                raise _timeout(holder)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         self._connection.holds_run_lock = self.held_sql(self._connection, others_hold_key=bool(self.strangers))
         return waited
@@ -119,15 +117,26 @@ COMMENT ON COLUMN {_TABLE}.pooled IS
 
         An earlier version must not have the key; where somebody else has it, its holders are looked at.
         """
-        ours = (
-            f"EXISTS (SELECT FROM {_TABLE} WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "
-            f"AND token OPERATOR(pg_catalog.=) {connection.literal(connection.token)} FOR UPDATE)"
-        )
-        if connection.is_pooled:  # a file may have let it go, and nobody has taken the row since
-            ours += f" AND pg_catalog.pg_try_advisory_lock({_CLASS}, {cls._own_key(connection)})"
+        if connection.shares_sessions:
+            ours = f"NOT EXISTS (SELECT FROM {_TABLE} r WHERE {_LIVES})"  # and the transaction has locked the row
+        else:
+            ours = (
+                f"EXISTS (SELECT FROM {_TABLE} WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "
+                f"AND token OPERATOR(pg_catalog.=) {connection.literal(connection.token)} FOR UPDATE)"
+            )
+            if connection.is_pooled:  # a file may have let it go, and nobody has taken the row since
+                ours += f" AND pg_catalog.pg_try_advisory_lock({_CLASS}, {cls._own_key(connection)})"
         no_runner = f"NOT EXISTS (SELECT FROM ({cls._holders()}) h WHERE h.runs)" if others_hold_key else "false"
         key = f"CASE WHEN pg_catalog.pg_try_advisory_xact_lock({cls.KEY}) THEN true ELSE {no_runner} END"
         return f"CASE WHEN {ours} THEN {key} ELSE false END"
+
+    ROW_SQL = f"SELECT FROM {_TABLE} FOR UPDATE NOWAIT; "
+    """Locks the row for a transaction, and never waits."""
+
+    @classmethod
+    def key_sql(cls, connection: Connection) -> str:
+        """Return the SQL that takes the key of earlier versions, if it is free, for as long as the lock is held."""
+        return f"pg_catalog.pg_try_advisory_{'xact_' if connection.shares_sessions else ''}lock({cls.KEY})"
 
     @classmethod
     def take_sql(cls, connection: Connection, create: str = "") -> tuple[str, str, str]:
@@ -141,7 +150,7 @@ COMMENT ON COLUMN {_TABLE}.pooled IS
             key = f"CASE WHEN pg_catalog.pg_try_advisory_lock({_CLASS}, {own}) THEN {own} END"
         return (
             f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE; {create}",
-            f"SELECT FROM {_TABLE} FOR UPDATE NOWAIT; ",
+            cls.ROW_SQL,
             (
                 "WITH me AS (SELECT * FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())), "
                 f"taken AS (UPDATE {_TABLE} r SET pid = me.pid, backend_start = me.backend_start, role = me.usesysid, "
@@ -152,6 +161,36 @@ COMMENT ON COLUMN {_TABLE}.pooled IS
                 f"CASE WHEN EXISTS (SELECT FROM taken) THEN pg_catalog.pg_try_advisory_lock({cls.KEY}) END AS key"
             ),
         )
+
+    def acquire_for_transaction(self, deadline: Deadline, waiting: Callable[[str], None]) -> bool:
+        """Begin a transaction that has the run lock to its end, where no session is ours; else as ``acquire``."""
+        pause, waited = _FIRST_PAUSE, False
+        while (holder := self._in_the_way_of_transaction()) is not None:
+            self._connection.rollback()
+            if not waited:
+                waiting(holder)
+            waited = True
+            if not deadline.pause(pause):
+                raise _timeout(holder)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        return waited
+
+    def _in_the_way_of_transaction(self) -> str | None:
+        """Return who has the lock, for people; None once this transaction has it."""
+        connection, held = self._connection, self.held_sql(self._connection, others_hold_key=True)
+        try:
+            if connection.rows(f"BEGIN; {self.ROW_SQL}SELECT {held}")[0][0]:
+                connection.holds_run_lock = held
+                return None
+        except ServerError as error:
+            connection.rollback()
+            if error.sqlstate in _MISSING:
+                self._create()
+            elif error.sqlstate not in _BUSY:
+                raise
+            return _UNKNOWN
+        runners = [row for row in connection.rows(self._holders()) if row[-1]]
+        return self._holder() or ", ".join(_told(row[:3]) for row in runners) or _UNKNOWN
 
     @classmethod
     def release_sql(cls, connection: Connection) -> str:
@@ -200,21 +239,28 @@ COMMENT ON COLUMN {_TABLE}.pooled IS
 
     def _create_and_take(self) -> tuple[bool, bool, bool]:
         """Create the table and take the lock, all or nothing; nothing where others are at it."""
-        create, connection = self.CREATE_SCHEMA_SQL + self.CREATE_SQL, self._connection
+        found = self._creating(lambda create: self._rows(create)[0])
+        return (bool(found[0]), bool(found[1]), bool(found[2])) if found else (False, True, False)
+
+    def _create(self) -> None:
+        """Create the table; others may be at it."""
+        self._creating(self._connection.run)
+
+    def _creating(self, send: Callable[[str], _Sent]) -> _Sent | None:
+        """Send a message with the statements that create the table; None where others are at it."""
         try:
             try:
-                found = self._rows(create)[0]
+                found = send(self.CREATE_SCHEMA_SQL + self.CREATE_SQL)
             except ServerError as error:  # CREATE SCHEMA IF NOT EXISTS wants rights on the database, come what may
                 if error.sqlstate != errorcodes.INSUFFICIENT_PRIVILEGE:
                     raise
-                found = self._rows(self.CREATE_SQL)[0]
+                found = send(self.CREATE_SQL)
         except ServerError as error:
             if error.sqlstate in _BUSY:
-                return False, True, False
-            raise creation_refused(connection, error) from error
-        connection.take_notices()  # of what is there already
-        taken, there, key = found
-        return bool(taken), bool(there), bool(key)
+                return None
+            raise creation_refused(self._connection, error) from error
+        self._connection.take_notices()  # of what is there already
+        return found
 
     def _refuse_obstacles(self) -> None:
         from migrator.history.schema import OBSTACLES  # noqa: PLC0415 - for failures
@@ -266,6 +312,14 @@ LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_re
 WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 2
 AND l.classid OPERATOR(pg_catalog.=) {class_id}::pg_catalog.oid
 AND l.objid OPERATOR(pg_catalog.=) {object_id}::pg_catalog.oid AND l.database OPERATOR(pg_catalog.=) {_HERE}"""
+
+
+def _timeout(holder: str) -> RunLockTimeout:
+    return RunLockTimeout(
+        f"another runner has the run lock: {holder}",
+        fix="wait until it has finished; if it is dead, its session ends by itself within seconds "
+        "(PostgreSQL 14+), or end it with SELECT pg_terminate_backend(PID)",
+    )
 
 
 def _told(row: tuple[object, ...]) -> str:
