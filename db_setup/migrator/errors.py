@@ -244,6 +244,12 @@ class UnclosedTransaction(TextError):
     code = "unclosed_transaction"
 
 
+class NotResumable(TextError):
+    """A step of a file needs what only the session of an earlier step has, so that no other run could go on."""
+
+    code = "not_resumable"
+
+
 class PlanError(DbSetupError):
     """The files and the history do not fit together."""
 

@@ -62,6 +62,7 @@ class Build:
         """Apply a file; raises ScratchFailed when it cannot be built, DeadlineReached when the time is over."""
         ((migration, keep),) = kept([item.migration])
         script = read_script(migration, keep=keep, standard_strings=self.connection.standard_strings)
+        script = script._replace(not_resumable=True)  # nobody goes on with a build
         blocks, but, self.needs_missing_role = False, set[tuple[int, int]](), False
         while True:
             try:

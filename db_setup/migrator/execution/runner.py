@@ -160,12 +160,21 @@ class Runner:
         # One that is tried again goes on in the session it has.
         if self._steps is None:
             self._begin_session()
+            if item.script.mode != STEPWISE and not item.pending.resumed:
+                self._refuse_needs(item.script)
             self._steps = StepwiseRun(
                 self._connection, item.script, item.record, self._progress, self._warn, self._pause, self._assertion,
                 self._fence(item),
             )  # fmt: skip
         self._steps.apply()
         return STEPWISE
+
+    def _refuse_needs(self, script: Script) -> None:
+        """Refuse a file that only the server has found to need steps, if no other run could go on with them."""
+        from migrator.scripts import refuse_needs  # noqa: PLC0415 - for few files
+
+        for text in refuse_needs(script).warnings[len(script.warnings) :]:
+            self._warn(text)
 
     def _in_transaction(self, item: Work, *, careful: bool) -> None:
         connection, script = self._connection, item.script
