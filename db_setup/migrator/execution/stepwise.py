@@ -30,6 +30,7 @@ from migrator.execution.transaction import ROLLBACK, Transaction, run_statement
 from migrator.formatting import cut, mask_passwords
 from migrator.history import Assertion, Record, StepProgress
 from migrator.scripts import ENDS, Script, place, terminated
+from migrator.scripts.session_needs import Need, need_across
 from migrator.sql import Kind, Statement, first_code, without_comments
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class StepwiseRun:
         self._loads: list[Statement] = []
         self._digest = hashlib.sha256()
         self._step = 0  # the number of the step at hand, from 1
+        self._at = (0, 0)  # where the step at hand begins
         self._end: Statement  # of the block at hand, once it is read
         self._two_phase = two_phase_steps(script)
         self._volatile = False  # whether the step at hand may set what ends with its transaction
@@ -79,6 +81,10 @@ class StepwiseRun:
         """What a re-run does first, for people."""
         self.in_doubt = False
         """Whether a part of the step at hand may be done."""
+
+    def need_of_rest(self) -> Need | None:
+        """Return what the steps that are left need of those that are done, and the session takes with it."""
+        return need_across(self._script, self._at) if self.steps_done else None
 
     @property
     def steps_done(self) -> int:
@@ -97,7 +103,7 @@ class StepwiseRun:
         statements = iter(self._script.steps())
         for statement in statements:
             self._step += 1
-            self.resumes = f"goes on at line {statement.line}"
+            self._at, self.resumes = (statement.line, statement.column), f"goes on at line {statement.line}"
             self._chain(statement)
             self._progress(statement)
             if self._step <= self._done.steps:

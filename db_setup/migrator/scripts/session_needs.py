@@ -61,6 +61,7 @@ _SEQUENCE_CALL = re.compile(
     r"""\b(?:next|curr|set)val\s*\(\s*'(?P<schema>[^'.]*\.)?"?(?P<name>[^'".]+)"?'""", re.IGNORECASE
 )
 _CONNECTS = re.compile(r"\bdblink_connect(?:_u)?\s*\(\s*'(?P<name>[^']+)'\s*,", re.IGNORECASE)
+_LAST = "the last value of a sequence"
 _MAKES_HINT = re.compile(r"temp|hold|dblink_connect", re.IGNORECASE)
 _FOR_ALL = frozenset({("discard", "all"), ("discard", "temp"), ("discard", "temporary")})
 
@@ -82,6 +83,14 @@ class Need(NamedTuple):
     outside: Statement | None = None
     of_check: bool = False
 
+    @property
+    def way_out(self) -> str:
+        """What a person can do once a run has ended between the two."""
+        line = self.statement.line
+        if self.what == _LAST:
+            return f"write the value in line {line} in another way, such as (SELECT max(id) FROM ...)"
+        return f"make {self.what.removesuffix(',')} again, with what it held, right before line {line}"
+
 
 class Made(NamedTuple):
     """What a statement makes that ends with its session: what it is called for people, and how long it stays."""
@@ -101,6 +110,15 @@ def find_need(script: Script) -> Need | None:
         return found
     found = next(past.needs(script.check.body()), None)
     return None if found is None else found._replace(of_check=True)
+
+
+def need_across(script: Script, at: tuple[int, int]) -> Need | None:
+    """Return the first need of what stands at a place, or behind it, of what stands before it."""
+    for need in _Past().needs(script.steps()):
+        maker, user = ((it.line, it.column) for it in (need.maker, need.statement))
+        if maker < at <= user:
+            return need
+    return None
 
 
 def refuse_needs_of(scripts: Iterable[Script], begun: Container[str] = ()) -> list[Script]:
@@ -156,8 +174,8 @@ def _warning(name: str, need: Need | None) -> str:
         return f"{name} is {DIRECTIVE}: if a run ends in the middle of it, the next one may not be able to go on"
     return (
         f"{name} is {DIRECTIVE}: {'the check' if need.of_check else f'line {need.statement.line}'} needs {need.what} "
-        f"of line {need.maker.line}; if a run ends between the two, the next one cannot go on until the file makes that "
-        "again"
+        f"of line {need.maker.line}; if a run ends between the two, the next one cannot go on until the file "
+        "makes that again"
     )
 
 
@@ -257,8 +275,7 @@ class _Past:
             code = code_of(statement)
             asked = _LAST_VALUE.search(code)
             if asked and not _moves_itself(statement, code, asked.start()):
-                what = "the last value of a sequence"
-                yield Need(statement, asked.start(), what, self._mover, self._since(self._mover))
+                yield Need(statement, asked.start(), _LAST, self._mover, self._since(self._mover))
         if not verb and _MOVES.search(text):
             self._mover_here = statement
         self._may_have_moved |= (is_query(statement) and "(" in text) or not _MAY_MOVE.isdisjoint(verb)
