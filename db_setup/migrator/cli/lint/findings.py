@@ -44,21 +44,22 @@ def find(
     found += [*_late(new, ours, branch, strict=strict_order), *_without_down_file(new, ours)]
     every = (*seen.files, *seen.repeatable)
     shown = [] if only_new and branch.missing else [file for file in every if _is_another(file, branch)]
-    scripts, of_files = _read_all(every, {file.name for file in shown})
     may_be_old = only_new and bool(branch.missing)
-    refused = {file.name for file in every if not may_be_old and _is_another(file, branch)}
-    found += [
-        _may_be_applied(item) if item.rule == NotResumable.code and item.file not in refused else item
-        for item in of_files
-    ]
-    found += squawk.run_squawk(scripts)
+    old = {file.name for file in every if may_be_old or not _is_another(file, branch)}
+    scripts, of_files = _read_all(every, {file.name for file in shown}, old)
+    found += of_files + squawk.run_squawk(scripts)
     if branch.missing:
         found.append(LintFinding("", 0, 0, INFO, "no_branch", f"not compared with a branch: {branch.missing}"))
     return sorted(dict.fromkeys(found), key=lambda item: (item.file, item.line, item.column))
 
 
-def _read_all(files: Sequence[Migration], wanted: Container[str]) -> tuple[list[Script], list[LintFinding]]:
-    """Read files and their companions as a run does before it touches anything; return the scripts that are wanted."""
+def _read_all(
+    files: Sequence[Migration], wanted: Container[str], old: Container[str]
+) -> tuple[list[Script], list[LintFinding]]:  # fmt: skip
+    """Read files and their companions as a run does before it touches anything; return the scripts that are wanted.
+
+    ``old`` are the files that may be applied.
+    """
     scripts, found = [], []
     keeps = dict(kept(file for file in files if file.name in wanted))
     for file in files:
@@ -68,19 +69,19 @@ def _read_all(files: Sequence[Migration], wanted: Container[str]) -> tuple[list[
             found.append(finding_of(error, file.name))
         else:
             scripts += [script] * (file.name in wanted)
-            found += _needs(script)
+            found += _needs(script, file.name in old)
         found += _in_companions(file)
     return scripts, found
 
 
-def _needs(script: Script) -> Iterator[LintFinding]:
+def _needs(script: Script, is_old: bool) -> Iterator[LintFinding]:
     """Find that a file which is run step by step could not be carried on, or says that it may not be."""
     with suppress(TextError, UnreadableFile):  # of its companions, which are looked at by themselves
         script = with_companions(script)
     try:
         (read,) = refuse_needs_of([script])
     except NotResumable as error:
-        yield finding_of(error)
+        yield _may_be_applied(finding_of(error)) if is_old else finding_of(error)
     else:
         for text in read.warnings[len(script.warnings) :]:
             yield LintFinding(script.migration.name, 1, 1, INFO, NotResumable.code, text)
