@@ -25,6 +25,7 @@ from migrator.formatting import Location, cut, listed, printable
 
 MAX_MESSAGE_BYTES = 1024  # a CloudFormation reply is limited to 4,096 bytes in all
 _MAX_APPLIED, _MAX_FIX = 220, 320  # bytes
+_OUT_OF_TIME = ("deadline_reached", "interrupted")
 
 
 class Progress(NamedTuple):
@@ -58,6 +59,7 @@ class Progress(NamedTuple):
         unknown = f"whether {self.failed} was committed is not known"
         if self.left:
             parts = [f"{before or 'nothing'} ({self.verb} in this run)", *([unknown] if self.unknown else [])]
+            parts += [self._of_steps] if self.steps else []
             left = [name for name in self.left if not (self.unknown and name == self.failed)]
             return "; ".join([*parts, *([f"left: {listed(left)}"] if left else [])])
         head = f"{before} ({self.verb} before in this run); " if before else ""
@@ -65,9 +67,13 @@ class Progress(NamedTuple):
             return f"{head}{unknown}"
         if not self.steps:
             return f"{head}{'perhaps a part' if self.in_doubt else 'nothing'} of {self.failed}"
+        return f"{head}{self._of_steps}"
+
+    @property
+    def _of_steps(self) -> str:
         steps = f"{self.steps} step{'s' * (self.steps > 1)}"
         more = ", and perhaps a part of the next" * self.in_doubt
-        return f"{head}{steps} of {self.failed}, recorded{more}; a re-run {self.resumes}"
+        return f"{steps} of {self.failed}, recorded{more}; a re-run {self.resumes}"
 
     @property
     def failed_migration(self) -> str:
@@ -83,6 +89,30 @@ class Progress(NamedTuple):
             "pending_migrations": [],
             "rolled_back_migrations": list(self.applied),
             "left_migrations": list(self.back),
+        }
+
+
+class AtWork(NamedTuple):
+    """The statement that was at work when the time of a run was over, or the first of several that were sent together.
+
+    ``seconds`` is how long they were at work, ``runs`` how many runs in a row have ended there, with this one.
+    """
+
+    where: Location
+    statements: int
+    last_line: int
+    seconds: float
+    runs: int = 1
+
+    def body(self) -> dict[str, Any]:
+        """Return what JSON has of it."""
+        return {
+            "file": self.where.file,
+            "line": self.where.line,
+            "last_line": self.last_line,
+            "statements": self.statements,
+            "duration_ms": int(self.seconds * 1000),
+            "runs": self.runs,
         }
 
 
@@ -105,6 +135,7 @@ class DbSetupError(Exception):
         self.applied = applied
         self.sqlstate = sqlstate
         self.progress = Progress()
+        self.at_work: AtWork | None = None
 
     def replace(self, **fields: Any) -> Self:
         """Return an error of the same class with some fields replaced, as a named tuple's ``_replace`` does."""
@@ -143,6 +174,7 @@ class DbSetupError(Exception):
             "line": where.line if where else None,
             "column": where.column if where else None,
             "sqlstate": self.sqlstate or None,
+            **({"at_work": self.at_work.body()} if self.code in _OUT_OF_TIME and self.at_work else {}),
             **self.progress.body(),
         }
 
@@ -242,6 +274,12 @@ class UnclosedTransaction(TextError):
     """A BEGIN of the file's own without COMMIT or ROLLBACK."""
 
     code = "unclosed_transaction"
+
+
+class NotResumable(TextError):
+    """A step of a file needs what only the session of an earlier step has, so that no other run could go on."""
+
+    code = "not_resumable"
 
 
 class PlanError(DbSetupError):

@@ -75,6 +75,16 @@ def _masked(found: re.Match[str]) -> str:
     return whole[: start - found.start()] + hidden + whole[end - found.start() :]
 
 
+def mask_values(text: str) -> str:
+    """Return a line of a statement with asterisks, one for each character, in place of its strings and numbers."""
+    return _value().sub(lambda found: re.sub(r"[^'$\s]", "*", found[0]), mask_passwords(text))
+
+
+@cache
+def _value() -> re.Pattern[str]:
+    return re.compile(r"""'(?:[^']|'')*'?|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)|(?<![\w".$])\d[\w.]*""")
+
+
 def counted(count: int) -> str:
     """Return "1 migration", "2 migrations"."""
     return f"{count} migration{'' if count == 1 else 's'}"

@@ -72,6 +72,15 @@ def lint(folder: Folder, *words: str, **environ: str) -> Done:
         ({"001_a.sql": b"SELECT '\xff';"}, [("001_a.sql", 1, ERROR, "invalid_encoding")]),
         ({"001_a.sql": b"SELECT 1;\0"}, [("001_a.sql", 1, ERROR, "nul_byte")]),
         ({"001_a.sql": "-- +goose Down\nSELECT 1;"}, [("001_a.sql", 1, ERROR, "down_section")]),
+        ({"001_a.sql": "VACUUM;\nCREATE TEMP TABLE t (i int);\nTABLE t;"}, [("001_a.sql", 3, ERROR, "not_resumable")]),
+        (
+            {"001_a.sql": "-- db_setup: not-resumable\nVACUUM;\nCREATE TEMP TABLE t (i int);\nTABLE t;"},
+            [("001_a.sql", 1, INFO, "not_resumable")],
+        ),
+        (
+            {"001_a.sql": "VACUUM;\nCREATE TEMP TABLE t (i int);", "001_a.check.sql": "SELECT 1\nFROM t;"},
+            [("001_a.check.sql", 2, ERROR, "not_resumable")],
+        ),
         ({"001_a.sql": "-- db_setup: forward-only\n-- +goose Down\nSELECT 1;"}, []),
         ({"001_a.sql": "", "001_a_down.sql": ""}, [("001_a_down.sql", 0, ERROR, "not_forward")]),
         ({"V1__a.sql": "", "U1__a.sql": ""}, [("U1__a.sql", 0, ERROR, "not_forward")]),
@@ -420,3 +429,22 @@ def test_command_needs_no_driver(folder: Folder) -> None:
     words = [sys.executable, "-c", f"import sys; sys.argv[0] = {str(PRODUCT / '__main__.py')!r}; sys.path.insert(0, {str(PRODUCT)!r}); {code}"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "MIGRATIONS_DIR": str(folder.path)})
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_need_of_a_file_that_may_be_applied(folder: Folder, git: Git) -> None:
+    """A file on the base that no run could go on with may be applied everywhere: it is warned of, a new one is an error."""
+    needs = "VACUUM;\nCREATE TEMP TABLE t (i int);\nTABLE t;"
+    folder.write("001_a.sql", needs)
+    commit(git)
+    git("switch", "-q", "-c", "work")
+    folder.write("002_b.sql", needs)
+    commit(git)
+    assert short(find(folder.path)) == [
+        ("001_a.sql", 3, WARNING, "not_resumable"), ("002_b.sql", 3, ERROR, "not_resumable"),
+    ]  # fmt: skip
+
+
+def test_need_where_nobody_knows_what_is_new(folder: Folder) -> None:
+    """At synth without a branch to compare with, every file may be old: a warning, and the deploy refuses what is new."""
+    folder.write("001_a.sql", "VACUUM;\nCREATE TEMP TABLE t (i int);\nTABLE t;")
+    assert short(find(folder.path, only_new=True)) == [("001_a.sql", 3, WARNING, "not_resumable")]

@@ -414,9 +414,11 @@ def test_deadline(invoke: Invoke, folder: Folder, database: Database) -> None:
     invoke()
     folder.write("000_before.sql", "SELECT 1;")
     invoke()
-    with pytest.raises(DeadlineReached, match="the time for this run is over\nApplied: nothing") as caught:
+    with pytest.raises(DeadlineReached, match=r"^001_slow\.sql:1:1  the time for this run is over; this statement was") as caught:
         invoke(VERIFY, MIGRATION_TIMEOUT="1")
     body = caught.value.body()
+    assert caught.value.applied.startswith("nothing")
+    assert body["fix"] == "a build begins anew with the first file: MIGRATION_TIMEOUT gives a run more time"
     assert (body["applied_migrations"], body["pending_migrations"], body["failed_migration"]) == ([], [], "001_slow.sql")
     assert scratch_databases(database) == []
 

@@ -121,9 +121,13 @@ class _Deploy:
         """Return the scripts of the plan, in its order; each file is read once."""
         pending = [item.migration for item in inspection.plan.pending]
         if new := [migration for migration in pending if migration.name not in self._scripts]:
-            from migrator.scripts import read_scripts  # noqa: PLC0415 - half of the code
+            from migrator.scripts import STEPWISE, read_scripts  # noqa: PLC0415 - half of the code
 
             scripts = read_scripts(new, standard_strings=self._standard_strings)
+            if any(script.mode == STEPWISE for script in scripts):
+                from migrator.scripts import refuse_needs_of  # noqa: PLC0415 - for stepwise files
+
+                scripts = refuse_needs_of(scripts, inspection.plan.begun)
             self._scripts.update((script.migration.name, script) for script in scripts)
         return [self._scripts[migration.name] for migration in pending]
 

@@ -10,7 +10,7 @@ from migrator.database import Connection
 from migrator.history import History
 from migrator.planning import Inspection, inspect
 from migrator.report import Report, ReportedMigration, describe
-from migrator.scripts import read_scripts
+from migrator.scripts import read_scripts, refuse_needs_of
 
 
 def plan(context: RunContext) -> Report:
@@ -22,6 +22,7 @@ def plan(context: RunContext) -> Report:
         by_hand = _tampered(context, connection, inspection)
         files = (item.migration for item in inspection.plan.pending)
         scripts = read_scripts(files, standard_strings=connection.standard_strings)
+        scripts = refuse_needs_of(scripts, inspection.plan.begun)
         remark, about = users_summary(context, connection)
         if context.provisions_users:
             from migrator.users import UserProvisioner  # noqa: PLC0415 - for those who have such users

@@ -15,7 +15,7 @@ from migrator.history import Fence
 from migrator.planning import Inspection, Pending, inspect
 from migrator.rehearsal import LockEntries, Rehearsal
 from migrator.report import Report, ReportedMigration, describe
-from migrator.scripts import Script, read_scripts
+from migrator.scripts import Script, read_scripts, refuse_needs_of
 
 _NOTHING: Details = {"rehearsal": [], "statements_left_out": 0, "not_rehearsed": []}
 
@@ -62,7 +62,7 @@ def _rehearse(
     fence: Fence | None,
 ) -> Report:  # fmt: skip
     pending = [item for item in inspection.plan.pending if item.migration.name not in known]
-    scripts = _read(connection, pending)
+    scripts = refuse_needs_of(_read(connection, pending), inspection.plan.begun)
     texts = (text for script in scripts for text in script.warnings)
     adopted = [f"{listed(sorted(known), 20)}: applied already, and not rehearsed"] if known else []
     warnings = (*folder.warnings, *context.warnings, *adopted, *texts)

@@ -17,7 +17,7 @@ from migrator.formatting import counted, listed
 from migrator.history import Recorded, RollbackHistory, RollbackRecord
 from migrator.planning import Inspection, Pending, RollbackPlan, inspect, match, plan_back_to, plan_rollback
 from migrator.report import Report, ReportedMigration, describe
-from migrator.scripts import Script, differs, read_down, stored_down
+from migrator.scripts import Script, differs, read_down, refuse_needs_of, stored_down
 
 if TYPE_CHECKING:
     from migrator.users import UserProvisioner
@@ -58,6 +58,10 @@ def _acknowledge(context: RunContext, run_id: int) -> None:
             RollbackHistory(connection).acknowledge(run_id)
     except DbSetupError as error:
         context.listen("run.unrecorded", {"run": run_id, "reason": error.what})
+
+
+def _begun(downs: Downs) -> set[str]:
+    return {script.migration.name for row, script in downs if row.state == "reverting"}
 
 
 class _Rollback:
@@ -190,7 +194,8 @@ class _Rollback:
                 if row.position in stored and differs(script, stored[row.position]):
                     self._warn(f"{down} differs from what was stored when {row.name} was applied; the file is used")
             elif row.position in stored:
-                downs.append((row, stored_down(down, stored[row.position], standard_strings=standard)))
+                script = stored_down(down, stored[row.position], standard_strings=standard)
+                downs.append((row, script._replace(not_resumable=True)))  # nobody can write that into it
             else:
                 missing.append((row.name, down))
         if missing:
@@ -199,7 +204,11 @@ class _Rollback:
                 applied="nothing",
                 fix=f"write {listed([down for _, down in missing], 20)}; empty where nothing has to be undone",
             )
-        return downs
+        scripts = refuse_needs_of((script for _, script in downs), _begun(downs))
+        for script in scripts:
+            for text in script.warnings:
+                self._warn(text)
+        return [(row, script) for (row, _), script in zip(downs, scripts, strict=True)]
 
     def _warn(self, text: str) -> None:
         if text not in self._warnings:  # a run on another connection reads them again

@@ -25,7 +25,13 @@ class Interruption:
 class Deadline:
     """A moment on the monotonic clock, or none; all figures are seconds."""
 
-    def __init__(self, seconds: float | None, interruption: Interruption | None = None) -> None:
+    def __init__(
+        self, seconds: float | None, interruption: Interruption | None = None, *, of_function: bool = False
+    ) -> None:  # fmt: skip
+        self.limit = seconds
+        """The whole time, None for no end."""
+        self.of_function = of_function
+        """Whether it is the end of a Lambda function that bounds it."""
         self._ends = None if seconds is None else time.monotonic() + seconds
         self._patience = _PATIENCE if seconds is None else seconds
         self._interruption = interruption or Interruption()
@@ -36,11 +42,12 @@ class Deadline:
         bounds = [] if migration_timeout is None else [migration_timeout]
         if lambda_remaining is not None:
             bounds.append(lambda_remaining - min(_LAMBDA_MARGIN, lambda_remaining / 5))
-        return cls(min(bounds) if bounds else None)
+        least = min(bounds) if bounds else None
+        return cls(least, of_function=lambda_remaining is not None and least != migration_timeout)
 
     def within(self, seconds: float) -> Deadline:
         """Return a deadline that comes as soon as this one, after so many seconds at the latest."""
-        return Deadline(min(seconds, self.remaining()), self._interruption)
+        return Deadline(min(seconds, self.remaining()), self._interruption, of_function=self.of_function)
 
     @property
     def interrupted(self) -> bool:

@@ -10,13 +10,13 @@ from typing import Any
 from psycopg2 import errorcodes
 
 from migrator.context import RunContext
-from migrator.database import Connection
+from migrator.database import Connection, Deadline
 from migrator.drift.guard import CHANGES_GLOBAL_OBJECTS, guard_sql, without_outside_effects
 from migrator.drift.left_out import can_be_tried, may_change_catalog, try_out
 from migrator.drift.scratch import scratch_database
 from migrator.drift.snapshot import Key
-from migrator.errors import DbSetupError, Progress, RunError, ScratchFailed, ServerError
-from migrator.execution import Runner, supervised, work_of
+from migrator.errors import DbSetupError, DeadlineReached, Progress, RunError, ScratchFailed, ServerError
+from migrator.execution import Runner, more_time, supervised, work_of
 from migrator.formatting import listed
 from migrator.history import History, RunLock
 from migrator.planning import Pending
@@ -37,8 +37,11 @@ class Build:
     have made or dropped. ``unknown_since`` is where the first one stands of which nobody can say what it changes.
     """
 
-    def __init__(self, connection: Connection, runner: Runner, history: History, run_id: int) -> None:
+    def __init__(
+        self, connection: Connection, runner: Runner, history: History, run_id: int, deadline: Deadline
+    ) -> None:  # fmt: skip
         self.connection = connection
+        self._deadline = deadline
         self.unknown: dict[Key, bool] = {}
         self.unknown_since = ""
         self._left_out: list[tuple[Statement, str]] = []  # of the file at hand
@@ -62,6 +65,7 @@ class Build:
         """Apply a file; raises ScratchFailed when it cannot be built, DeadlineReached when the time is over."""
         ((migration, keep),) = kept([item.migration])
         script = read_script(migration, keep=keep, standard_strings=self.connection.standard_strings)
+        script = script._replace(not_resumable=True)  # nobody goes on with a build
         blocks, but, self.needs_missing_role = False, set[tuple[int, int]](), False
         while True:
             try:
@@ -121,6 +125,8 @@ class Build:
             self._runner.apply_all([work])
         except DbSetupError as error:  # what is built in a scratch database is applied nowhere
             progress = Progress(failed=item.migration.name)
+            if isinstance(error, DeadlineReached):
+                error = error.replace(fix=f"a build begins anew with the first file: {more_time(self._deadline)}")
             raise error.replace(applied=_NOTHING_APPLIED, progress=progress) from error.__cause__
 
     def _note_for(self, script: Script) -> Callable[[Statement, str], None]:
@@ -177,7 +183,7 @@ def building(context: RunContext, live: Connection, warn: Callable[[str], None])
         run_id = history.begin_run("build", context.request_id)  # which refuses tables with a trigger
         connection.run(guard_sql())
         with supervised(context, connection) as run:
-            yield Build(connection, Runner(run, _ignore_event), history, run_id)
+            yield Build(connection, Runner(run, _ignore_event), history, run_id, run.deadline)
 
 
 def _ignore_holder(holder: str) -> None:

@@ -10,6 +10,7 @@ import re
 
 from migrator.database import Connection
 from migrator.errors import CheckFailed, ServerError
+from migrator.execution.out_of_time import timed
 from migrator.execution.transaction import run_statement
 from migrator.formatting import cut, mask_passwords
 from migrator.scripts import Script, place
@@ -41,10 +42,15 @@ def check_apart(connection: Connection, check: Script) -> None:
 def _ask_all(connection: Connection, check: Script) -> None:
     for statement in check.body():
         try:
-            rows = _ask(connection, statement)
+            with timed((statement,)):
+                rows = _ask(connection, statement)
         except ServerError as error:
             where = error.where or place(statement, _offset(error, statement))
-            raise error.replace(where=where._replace(file=check.migration.name)) from error.__cause__
+            at_work = error.at_work and error.at_work._replace(
+                where=error.at_work.where._replace(file=check.migration.name)
+            )
+            where = where._replace(file=check.migration.name)
+            raise error.replace(where=where, at_work=at_work) from error.__cause__
         if rows and not _is_true(rows):
             raise CheckFailed(
                 f"the check found {_shown(rows)}",

@@ -1,7 +1,8 @@
 """Statements outside any transaction: what shows, after the runner has died in one, whether it was done.
 
 Each is examined by a note that is taken before it begins: was there what it is to make or to drop, and under which
-object id? A statement that changes nothing by being run again needs none. Of every other one, DO and CALL that commit
+object id? A block that prepares its transaction, which no record can be a part of, is examined likewise. A statement
+that changes nothing by being run again needs none. Of every other one, DO and CALL that commit
 among them, nothing shows it.
 """
 
@@ -12,7 +13,8 @@ from abc import ABC, abstractmethod
 
 from migrator.database import Connection
 from migrator.execution.indexes import NAME, folded
-from migrator.sql import Statement, without_comments
+from migrator.scripts import ENDS, Script
+from migrator.sql import Kind, Statement, without_comments
 
 _NONE = "none"
 _PATH = rf"{NAME}(?:\s*\.\s*{NAME})*"
@@ -29,6 +31,7 @@ _SHARED = re.compile(
     rf"\s*(create|drop)\s+(database|tablespace|subscription)\s+(?:if\s+exists\s+)?({NAME})", re.IGNORECASE
 )
 _PREPARED = re.compile(r"\s*(?:commit|rollback)\s+prepared\s+'((?:[^']|'')*)'", re.IGNORECASE)
+_PREPARES = re.compile(r"\s*prepare\s+transaction\s+'((?:[^']|'')*)'", re.IGNORECASE)
 _OWNER = re.compile(rf"\bowner\s*=?\s*({NAME})", re.IGNORECASE)
 _CATALOGS = {
     "database": ("pg_database", "datname", "datdba"),
@@ -97,6 +100,44 @@ class _Object(Evidence):
             return note == _NONE and bool(connection.rows(query))
         key = f"{self._key}::pg_catalog.text OPERATOR(pg_catalog.=) {connection.literal(note)}"
         return note != _NONE and not connection.rows(f"SELECT 1 FROM {self._catalog} WHERE {key}")
+
+
+class PreparedTransaction(Evidence):
+    """The transaction that a block prepares, under an identifier of its own."""
+
+    def __init__(self, identifier: str) -> None:
+        self._identifier = identifier
+
+    def note_sql(self, connection: Connection) -> str:
+        """Return the SQL for the transaction that has the identifier already."""
+        return f"coalesce((SELECT transaction::pg_catalog.text {self._found(connection)}), '{_NONE}')"
+
+    def _found(self, connection: Connection) -> str:
+        gid = connection.literal(self._identifier)
+        return f"FROM pg_catalog.pg_prepared_xacts WHERE gid OPERATOR(pg_catalog.=) {gid}"
+
+    def was_done(self, connection: Connection, note: str) -> bool | None:
+        """Return whether it is prepared here, by this user; None where another role has prepared one in its place."""
+        us = "ANY (ARRAY[CURRENT_USER, SESSION_USER]::pg_catalog.name[])"
+        found = connection.rows(
+            f"SELECT owner OPERATOR(pg_catalog.=) {us} {self._found(connection)} "
+            "AND database OPERATOR(pg_catalog.=) pg_catalog.current_database()"
+        )
+        if not found or note != _NONE:
+            return False
+        return bool(found[0][0]) or None
+
+
+def two_phase_steps(script: Script) -> dict[int, PreparedTransaction]:
+    """Return what shows whether a step was done, by its number, for those that are blocks with PREPARE TRANSACTION."""
+    steps, found, begun = 0, dict[int, PreparedTransaction](), False
+    for statement in script.steps() if script.is_two_phase else ():
+        steps += not begun
+        begun = (begun or statement.kind is Kind.BEGIN) and statement.kind not in ENDS
+        prepares = _PREPARES.match(without_comments(statement.text))
+        if statement.kind is Kind.PREPARE_TRANSACTION and prepares:
+            found[steps] = PreparedTransaction(prepares[1].replace("''", "'"))
+    return found
 
 
 class _Detachment(Evidence):

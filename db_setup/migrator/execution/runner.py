@@ -16,12 +16,14 @@ from migrator.errors import (
     DeadlineReached,
     HistoryChanged,
     LockTimeout,
+    LostSession,
     Progress,
     RunInterrupted,
     ServerError,
     StepUndecided,
 )
 from migrator.events import Listener
+from migrator.execution.out_of_time import Attempt, out_of_time
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
 from migrator.execution.supervision import Supervision
 from migrator.execution.transaction import RunStatement, Transaction
@@ -97,6 +99,7 @@ class Runner:
         self._trace = trace
         self._steps: StepwiseRun | None = None  # of the file at work, once it runs step by step
         self._reported = 0.0
+        self._begun = "", 0.0  # the file at work, and when it was
         self._assertion = Assertion(run.connection)
         self._prepared = self._new_defaults = False
         self._reading: tuple[bool, str] | None = None  # how a new session reads text
@@ -116,6 +119,7 @@ class Runner:
     def _apply(self, item: Work) -> None:
         name, script = item.name, item.script
         started = self._reported = time.monotonic()
+        self._begun = name, started
         self._listen("migration.started", {"migration": name, "number": item.pending.number, "mode": script.mode})
         mode = self._patiently(item)
         done = ReportedMigration(item.pending.number, name, mode, int((time.monotonic() - started) * 1000))
@@ -133,7 +137,7 @@ class Runner:
         stepwise = item.script.mode == STEPWISE or item.pending.resumed
         while True:
             try:
-                return self._attempt(item, stepwise=stepwise, careful=attempt > 1)
+                return self._attempt(item, stepwise=stepwise, careful=attempt > 1 or self._ran_out(item.name))
             except ServerError as error:
                 waits = error.sqlstate == errorcodes.LOCK_NOT_AVAILABLE or attempt < _MAX_ATTEMPTS_WITHOUT_LOCK
                 passes = error.sqlstate in TRANSIENT and not Record.is_fence(error)
@@ -147,6 +151,13 @@ class Runner:
             finally:
                 stepwise = stepwise or self._steps is not None  # its steps are committed
                 self._connection.rollback()
+
+    def _ran_out(self, name: str) -> bool:
+        """Return whether the last run ended in a file for want of time.
+
+        Then each statement is sent by itself, so that this run can say which one it is.
+        """
+        return bool(self._run.earlier) and self._run.earlier[0].startswith(f"{name}:")
 
     def _attempt(self, item: Work, *, stepwise: bool, careful: bool) -> str:
         if not stepwise:
@@ -162,12 +173,21 @@ class Runner:
         # One that is tried again goes on in the session it has.
         if self._steps is None:
             self._begin_session()
+            if item.script.mode != STEPWISE and not item.pending.resumed:
+                self._refuse_needs(item.script)
             self._steps = StepwiseRun(
                 self._connection, item.script, item.record, self._progress, self._warn, self._pause, self._assertion,
                 self._fence(item),
             )  # fmt: skip
         self._steps.apply()
         return STEPWISE
+
+    def _refuse_needs(self, script: Script) -> None:
+        """Refuse a file that only the server has found to need steps, if no other run could go on with them."""
+        from migrator.scripts import refuse_needs  # noqa: PLC0415 - for few files
+
+        for text in refuse_needs(script).warnings[len(script.warnings) :]:
+            self._warn(text)
 
     def _in_transaction(self, item: Work, *, careful: bool) -> None:
         connection, script = self._connection, item.script
@@ -256,15 +276,38 @@ class Runner:
         """Return the error of the whole run for one that a file has ended with: the only place that decides it."""
         name = left[0].name
         unknown = isinstance(error, ConnectionLost) and self._steps is None
-        progress = Progress(tuple(item.name for item in self.applied), name, unknown=unknown)
+        progress, need = Progress(tuple(item.name for item in self.applied), name, unknown=unknown), None
         if steps := self._steps:
             progress = progress._replace(steps=steps.steps_done, resumes=steps.resumes, in_doubt=steps.in_doubt)
-        if self._run.is_over(error):
-            error = self._run.reason()
-        if isinstance(error, DeadlineReached | RunInterrupted):
+            need = None if isinstance(error, LostSession) else steps.need_of_rest()
+        if (over := self._over(error)) is not None:
+            error = self._out_of_time(over, error, progress)
             if progress.in_doubt:
                 error = error.replace(fix=StepUndecided.FIX)
-            return error.after(progress._replace(left=tuple(item.name for item in left)))
+            progress = progress._replace(left=tuple(item.name for item in left))
+        else:
+            error = self._for_people(error, name)
+        if need is not None:
+            progress = progress._replace(resumes=f"{progress.resumes}, and cannot pass line {need.statement.line}")
+            error = error.replace(fix=f"{error.fix}; before you run it again, {need.way_out}")
+        return error.after(progress)
+
+    def _over(self, error: DbSetupError) -> DeadlineReached | RunInterrupted | None:
+        """Return the error of a run that is over, None for another error."""
+        found = self._run.reason() if self._run.is_over(error) else error
+        return found if isinstance(found, DeadlineReached | RunInterrupted) else None
+
+    def _out_of_time(
+        self, over: DeadlineReached | RunInterrupted, error: DbSetupError, progress: Progress
+    ) -> DbSetupError:  # fmt: skip
+        if progress.failed != self._begun[0]:  # its time was over before it began
+            return over
+        seconds, doubtful = time.monotonic() - self._begun[1], progress.in_doubt or progress.unknown
+        attempt = Attempt(progress.failed, seconds, self._steps is not None, doubtful, self._run.earlier)
+        return out_of_time(over, error, self._run.deadline, attempt)
+
+    def _for_people(self, error: DbSetupError, name: str) -> DbSetupError:
+        """Return the error of a file in the terms of its author."""
         if isinstance(error, ServerError):
             error = lock_lost(name) if Record.is_fence(error) else migration_error(error, name, self._untracked)
         if isinstance(error, HistoryChanged) and error.where is None:
@@ -273,7 +316,7 @@ class Runner:
             error = error.replace(where=error.where._replace(file=name))
         if isinstance(error, LockTimeout):
             error = error.replace(what=error.what + self._run.blocked_by())
-        return error.after(progress)
+        return error
 
     def _progress(self, statement: Statement) -> None:
         self._run.deadline.check()

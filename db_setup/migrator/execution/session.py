@@ -2,7 +2,8 @@
 
 A step that is done is never run again, so its settings cannot be made by running it. What the session holds is read
 from the server instead, in the message that records the step: settings, role, prepared statements, channels. What no
-session can be given (temporary tables, cursors) is known by name.
+session can be given (temporary tables, cursors) is known by name, until it is made again. A prepared statement whose
+tables are not there at the moment is prepared before a later step.
 
 Inside a transaction SET LOCAL looks like SET. Where a step seems to have changed something, what there is after its
 COMMIT is read as well, in the same message; a server that ends in between leaves a question.
@@ -17,9 +18,12 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from migrator.database import Connection
+from migrator.errors import ServerError
+from migrator.execution.lost_objects import LostObjects
 from migrator.formatting import quoted
 from migrator.history import Record
 from migrator.scripts import Script
+from migrator.scripts.session_needs import Key
 from migrator.sql import Statement, without_comments
 
 _ROLE, _AUTHORIZATION = "role", "session_authorization"
@@ -44,6 +48,9 @@ _NOW = f"""pg_catalog.jsonb_build_object(
         SELECT pg_catalog.jsonb_agg(relname ORDER BY relname) FROM pg_catalog.pg_class
         WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
             AND relkind OPERATOR(pg_catalog.<>) 'i') END,
+    'routines', CASE WHEN pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN (
+        SELECT pg_catalog.jsonb_agg(DISTINCT proname ORDER BY proname) FROM pg_catalog.pg_proc
+        WHERE pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) END,
     'cursors', (SELECT pg_catalog.jsonb_agg(name ORDER BY name) FROM pg_catalog.pg_cursors WHERE is_holdable))"""
 _FUNCTIONS = """SELECT source FROM (
     SELECT CASE WHEN prosrc OPERATOR(pg_catalog.=) '' THEN pg_catalog.pg_get_functiondef(p.oid)
@@ -52,6 +59,7 @@ _FUNCTIONS = """SELECT source FROM (
     WHERE n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
     AND p.prokind OPERATOR(pg_catalog.<>) 'a') s
     WHERE pg_catalog.lower(source) OPERATOR(pg_catalog.~) '(set_config|current_setting|local|listen|commit|cursor)'"""
+_NOT_THERE = ("42", "3F")  # the classes of SQLSTATEs that say that something is missing
 _NAME = r'[a-z_][\w$]*(?:"?\."?[a-z_][\w$]*)+'
 _OWN_NAME = re.compile(
     rf"""(?:set_config|current_setting)"?\s*\(\s*e?'{{1,2}}({_NAME})'|\bset\s+(?:session\s+|local\s+)?"?({_NAME})""",
@@ -71,7 +79,7 @@ class _State(NamedTuple):
     session_authorization: str
     prepared: dict[str, str]
     channels: list[str]
-    lost: list[str]
+    lost: list[Key]
 
     @classmethod
     def parse(cls, state: dict[str, Any]) -> _State:
@@ -82,7 +90,11 @@ class _State(NamedTuple):
             state[_AUTHORIZATION],
             state["prepared"] or {},
             state["channels"] or [],
-            [*(state["temporary"] or []), *(state["cursors"] or [])],
+            [
+                (kind, name)
+                for field, kind in (("temporary", "relation"), ("cursors", "cursor"), ("routines", "routine"))
+                for name in state.get(field) or []  # an earlier version has recorded no routines
+            ],
         )
 
     def since(self, base: _State) -> Iterator[tuple[str, str | None]]:
@@ -100,29 +112,32 @@ class _State(NamedTuple):
 class Remembered(NamedTuple):
     """What is recorded of the session of an earlier run: what the runner had begun with, and what the steps left.
 
-    ``unknown`` names what the last step may have set, in its transaction or for longer.
+    ``unknown`` names what the last step may have set, in its transaction or for longer, ``gone`` what had ended with
+    earlier sessions already.
     """
 
     base: _State
     state: _State
     unknown: tuple[str, ...] = ()
+    gone: tuple[Key, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Remembered:
         """Read what the history has."""
         kept = json.loads(text)
         base = _State.parse(kept["base"])
+        gone = tuple((kind, name) for kind, name in kept.get("gone", []))
         if "now" in kept:
-            return cls(base, _State.parse(kept["now"]))
+            return cls(base, _State.parse(kept["now"]), gone=gone)
         before, inside = _State.parse(kept["before"]), _State.parse(kept["inside"])
         names = [name for name, _ in inside.since(before)]
         others = [name for name in ("prepared", "channels", "lost") if getattr(before, name) != getattr(inside, name)]
-        return cls(base, before, (*names, *({"lost": "temporary tables"}.get(name, name) for name in others)))
+        return cls(base, before, (*names, *({"lost": "temporary tables"}.get(name, name) for name in others)), gone)
 
     @property
-    def lost(self) -> list[str]:
-        """The names of what ended with the session: temporary tables, cursors."""
-        return self.state.lost
+    def lost(self) -> list[Key]:
+        """What ended with the session, or with an earlier one: temporary tables, cursors."""
+        return [*self.gone, *self.state.lost]
 
 
 class SessionJournal:
@@ -140,6 +155,9 @@ class SessionJournal:
         self._now = _NOW.format(settings=_SETTINGS + own)
         found = connection.rows(f"{_KEPT_ROLE}SELECT {self._now}::pg_catalog.text")[0][0]
         self._base = f"{connection.literal(found)}::pg_catalog.jsonb"
+        self._unprepared: dict[str, str] = {}  # by name, what could not be prepared again so far
+        self.lost = LostObjects()
+        """What the session cannot be given, to be told what each step does."""
 
     @property
     def before(self) -> str:
@@ -149,7 +167,13 @@ class SessionJournal:
     @property
     def exact(self) -> str:
         """SQL for what the session holds, read outside the transaction of a step."""
-        return f"pg_catalog.jsonb_build_object('base', {self._base}, 'now', {self._now})::pg_catalog.text"
+        return f"pg_catalog.jsonb_build_object('base', {self._base}, 'now', {self._now}{self._gone})::pg_catalog.text"
+
+    @property
+    def _gone(self) -> str:
+        """SQL for what is lost behind the step at hand, as further arguments."""
+        gone = self.lost.after
+        return f", 'gone', {self._connection.literal(json.dumps(gone))}::pg_catalog.jsonb" if gone else ""
 
     @property
     def inside(self) -> str:
@@ -160,10 +184,12 @@ class SessionJournal:
         """
         if not self._reads_again:
             return self.exact
+        gone = self._gone
         return (
             "(SELECT CASE WHEN now OPERATOR(pg_catalog.=) earlier "
-            "THEN pg_catalog.jsonb_build_object('base', base, 'now', now) "
-            "ELSE pg_catalog.jsonb_build_object('base', base, 'before', earlier, 'inside', now) END::pg_catalog.text "
+            f"THEN pg_catalog.jsonb_build_object('base', base, 'now', now{gone}) "
+            "ELSE pg_catalog.jsonb_build_object('base', base, 'before', earlier, 'inside', now"
+            f"{gone}) END::pg_catalog.text "
             "FROM (SELECT base, now, coalesce(step_session::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'now', base) "
             f"AS earlier FROM (SELECT {self._base} AS base, {self._now} AS now OFFSET 0) s OFFSET 0) s)"
         )
@@ -187,11 +213,30 @@ class SessionJournal:
         settings = [change for change in changes if change[0] not in {_ROLE, _AUTHORIZATION}]
         sql += [_set(connection, name, value) for name, value in settings]
         sql += [f"LISTEN {quoted(channel)}" for channel in state.channels]
-        for statement in (*sql, *state.prepared.values()):  # each by itself: a PREPARE is kept with its message
+        self.lost.add([*remembered.lost, *(("prepared", name) for name in state.prepared)])
+        self._unprepared = dict(state.prepared)
+        for statement in sql:
             connection.run(statement)
+        self.prepare()
         for name, value in changes[len(settings) :]:
             connection.run(_set(connection, name, value))
         connection.run(self.again(record, certain=True))
+
+    def prepare(self) -> None:
+        """Prepare again, outside any transaction, what an earlier session had prepared, as far as that can be done.
+
+        What it reads may be dropped, by a later step or with the session, and may come again.
+        """
+        for name, text in list(self._unprepared.items()):
+            if ("prepared", name) in self.lost.after:
+                try:
+                    self._connection.run(text)  # by itself: a PREPARE is kept with its message
+                except ServerError as error:
+                    if not error.sqlstate.startswith(_NOT_THERE):
+                        raise
+                    continue
+                self.lost.found(("prepared", name))
+            del self._unprepared[name]
 
     def take_back(self, recorded: str | None) -> None:
         """Drop what a step that failed has prepared, which no rollback does; ``recorded`` is what is to stay."""

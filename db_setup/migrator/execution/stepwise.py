@@ -20,15 +20,17 @@ from typing import TYPE_CHECKING, NoReturn
 
 from psycopg2 import errorcodes
 
-from migrator.database import Connection
+from migrator.database import TRANSIENT, Connection
 from migrator.errors import ChangedSteps, ConnectionLost, LostSession, ServerError
 from migrator.execution import indexes
-from migrator.execution.outside import REPEATABLE, Evidence, evidence_of, transactions_begun
+from migrator.execution.lost_objects import LostObjects
+from migrator.execution.outside import REPEATABLE, Evidence, evidence_of, transactions_begun, two_phase_steps
 from migrator.execution.session import Remembered, SessionJournal, may_end_with_transaction
 from migrator.execution.transaction import ROLLBACK, Transaction, run_statement
 from migrator.formatting import cut, mask_passwords
 from migrator.history import Assertion, Record, StepProgress
 from migrator.scripts import ENDS, Script, place, terminated
+from migrator.scripts.session_needs import Need, need_across
 from migrator.sql import Kind, Statement, first_code, without_comments
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
 NEEDS_NO_TRANSACTION = (errorcodes.ACTIVE_SQL_TRANSACTION, errorcodes.INVALID_TRANSACTION_TERMINATION)
 _CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
-_TEMPORARY = re.compile(r"\btemp(?:orary)?\b|\bpg_temp\b|\bwith\s+hold\b", re.IGNORECASE)
 _OF_SESSION = re.compile(r"\b(?:curr|last)val\b")  # in the message of the server, in any language
 _MOST_SHOWN = 80  # bytes of a statement in a question
 _COMMITS = "this statement can commit by itself, and the run that began it has not said what became of it: "
@@ -70,15 +71,20 @@ class StepwiseRun:
         self._restores = False  # the session of an earlier run, once its steps are passed over
         self._is_resumed = False  # whether there is such a run
         self._loads: list[Statement] = []
-        self._lost: list[str] = []  # what ended with that session
         self._digest = hashlib.sha256()
         self._step = 0  # the number of the step at hand, from 1
+        self._at = (0, 0)  # where the step at hand begins
         self._end: Statement  # of the block at hand, once it is read
+        self._two_phase = two_phase_steps(script)
         self._volatile = False  # whether the step at hand may set what ends with its transaction
         self.resumes = ""
         """What a re-run does first, for people."""
         self.in_doubt = False
         """Whether a part of the step at hand may be done."""
+
+    def need_of_rest(self) -> Need | None:
+        """Return what the steps that are left need of those that are done, and the session takes with it."""
+        return need_across(self._script, self._at) if self.steps_done else None
 
     @property
     def steps_done(self) -> int:
@@ -97,7 +103,7 @@ class StepwiseRun:
         statements = iter(self._script.steps())
         for statement in statements:
             self._step += 1
-            self.resumes = f"goes on at line {statement.line}"
+            self._at, self.resumes = (statement.line, statement.column), f"goes on at line {statement.line}"
             self._chain(statement)
             self._progress(statement)
             if self._step <= self._done.steps:
@@ -166,8 +172,16 @@ class StepwiseRun:
     def _restore(self, journal: SessionJournal, statement: Statement, remembered: Remembered) -> None:
         if remembered.unknown:
             self._ask_person(statement, _SETTINGS.format(", ".join(remembered.unknown)), step=self._done.steps)
-        journal.restore(remembered, self._loads, self._record)
-        self._lost = remembered.lost
+        try:
+            journal.restore(remembered, self._loads, self._record)
+        except ServerError as error:
+            if error.sqlstate in {*TRANSIENT, errorcodes.QUERY_CANCELED}:
+                raise
+            raise LostSession(
+                f"{error.what}: the session that the steps which are done have left cannot be made again",
+                sqlstate=error.sqlstate,
+                fix="put back what it needs (a role that is set: CREATE it, or GRANT it to this user), then run again",
+            ) from error
 
     def _changed(self) -> ChangedSteps:
         name, steps = self._script.migration.name, self._done.steps
@@ -176,25 +190,17 @@ class StepwiseRun:
             fix="put these statements back as they were; what comes after them can be changed",
         )
 
-    def _refuse_lost(self, statement: Statement) -> None:
-        """Raise LostSession where a statement needs a temporary table of a session that has ended."""
-        for name in self._lost:
-            if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", statement.text, re.IGNORECASE) is None:
-                continue
-            if not _TEMPORARY.search(statement.text):
-                raise LostSession(
-                    f'"{name}", made by the steps that are done, ended with the session of the run that failed',
-                    where=place(statement, first_code(statement.text), self._script.migration.name),
-                    fix=f'make "{name}" again in a statement right before this one, then run again',
-                )
-            self._lost = [other for other in self._lost if other != name]
-
     def _run_step(self, statement: Statement, statements: Iterator[Statement]) -> None:
+        lost = self._journal.lost if self._journal else LostObjects()
+        lost.begin_step()
+        if self._journal and self._is_resumed:
+            self._journal.prepare()
         try:
             if statement.kind is Kind.BEGIN:
                 self._run_block(statement, statements)
             else:
                 self._run_single(statement)
+            lost.end_step(committed=statement.kind is not Kind.BEGIN or self._end.kind is not Kind.ROLLBACK)
         except ServerError as error:
             undefined = error.sqlstate == errorcodes.OBJECT_NOT_IN_PREREQUISITE_STATE
             if self._is_resumed and undefined and _OF_SESSION.search(error.message):
@@ -215,15 +221,24 @@ class StepwiseRun:
             self._end = statement
             if statement.kind in ENDS:
                 return
-            self._look_at(statement)
-            yield statement
+            if self._is_to_run(statement):
+                yield statement
 
-    def _look_at(self, statement: Statement) -> None:
+    def _is_to_run(self, statement: Statement) -> bool:
+        """Return whether there is something left of a statement to be done; raises LostSession where it cannot be."""
         self._volatile = self._volatile or may_end_with_transaction(statement.text)
-        if self._step > self._done.steps:
-            self._refuse_lost(statement)
+        if self._step <= self._done.steps or self._journal is None:
+            return True
+        return self._journal.lost.look_at(statement, self._script.migration.name)
 
     def _run_block(self, begin: Statement, statements: Iterator[Statement]) -> None:
+        evidence = self._two_phase.get(self._step)
+        if evidence is None:
+            self._send_block(begin, statements)
+        else:
+            self._run_two_phase(begin, statements, evidence)
+
+    def _send_block(self, begin: Statement, statements: Iterator[Statement]) -> None:
         self._volatile = False
         inside, opening = self._block(statements), [terminated(begin.text)]
         first = next(inside, None)
@@ -235,6 +250,42 @@ class StepwiseRun:
         self._block_transaction.execute("\n".join(opening), body, self._closing, check)
         if self._end.kind is not Kind.COMMIT:
             self._end_step()
+
+    def _run_two_phase(self, begin: Statement, statements: Iterator[Statement], evidence: Evidence) -> None:
+        """Run a block that ends with PREPARE TRANSACTION, announced before and recorded after."""
+        begun = self._done.step_begun == self._step
+        note = self._announced(evidence.note_sql(self._connection), begun)
+        was_done = evidence.was_done(self._connection, note) if begun else False
+        if was_done is not False:
+            self._pass_over_block(begin, statements, unproven=was_done is None)
+            self._end_step()
+            return
+        try:
+            self._send_block(begin, statements)
+        except ServerError:
+            if not evidence.was_done(self._connection, note):
+                self._forget()
+            raise
+
+    def _pass_over_block(self, begin: Statement, statements: Iterator[Statement], *, unproven: bool) -> None:
+        """Skip a block that is prepared, and was not recorded; what it has set in the session is set again.
+
+        A person is asked where it is not proven, or what it has set is not known.
+        """
+        sets, unknown = [], False
+        for statement in statements:
+            self._chain(statement)
+            self._end = statement
+            if statement.kind in ENDS:
+                break
+            if statement.kind is Kind.SESSION and statement.words:
+                sets.append(statement)
+            else:
+                unknown = unknown or may_end_with_transaction(statement.text)
+        if unproven or unknown:
+            self._ask_person(begin, _UNPROVEN if unproven else _SETTINGS.format("settings"))
+        for statement in sets:
+            run_statement(self._connection, statement)
 
     def _check_block(self) -> None:
         if self._fence is not None and self._end.kind is not Kind.ROLLBACK:
@@ -263,7 +314,9 @@ class StepwiseRun:
 
     def _run_single(self, statement: Statement) -> None:
         self._volatile = False
-        self._look_at(statement)
+        if not self._is_to_run(statement):
+            self._end_step()
+            return
         if statement.kind is Kind.OUTSIDE:
             self._run_bare(statement)
             return
@@ -316,16 +369,16 @@ class StepwiseRun:
     def _evidence_of(self, statement: Statement) -> Evidence | None:
         return evidence_of(statement) or (REPEATABLE if self._script.idempotent else None)
 
-    def _announced(self, statement: Statement, begun: bool) -> str:
+    def _announced(self, note_sql: str, begun: bool) -> str:
         """Return the note of a step, and record that it may begin; of one that was begun, the note it had."""
         if begun:
             return self._done.step_note
-        note = str(self._connection.rows(f"SELECT {self.note_sql(statement)}")[0][0])
+        note = str(self._connection.rows(f"SELECT {note_sql}")[0][0])
         self._record.begin_step(self._connection, self._step, note)
         return note
 
     def _build_index(self, statement: Statement, build: indexes.IndexBuild, begun: bool) -> None:
-        note = self._announced(statement, begun)
+        note = self._announced(self.note_sql(statement), begun)
         builder = indexes.Builder(self._connection, build, note, self._warn, self._pause)
         with self._without_lock_timeout():
             was_built = builder.was_built() if begun else False
@@ -343,7 +396,7 @@ class StepwiseRun:
             builder.check()
 
     def _run_examined(self, statement: Statement, evidence: Evidence, begun: bool) -> None:
-        note = self._announced(statement, begun)
+        note = self._announced(self.note_sql(statement), begun)
         concurrently = _CONCURRENTLY.search(without_comments(statement.text))
         with self._without_lock_timeout() if concurrently else nullcontext():
             was_done = evidence.was_done(self._connection, note) if begun else False
@@ -367,7 +420,7 @@ class StepwiseRun:
 
     def _run_code(self, statement: Statement) -> None:
         """Run what may commit by itself (DO, CALL): refused for certain only where it has ended no transaction."""
-        self._announced(statement, begun=False)
+        self._announced(self.note_sql(statement), begun=False)
         before = transactions_begun(self._connection)
         self.in_doubt, self.resumes = True, "asks what became of that"
         try:

@@ -45,6 +45,8 @@ class Supervision:
         """What is recorded of a run that succeeds."""
         self.failure_note = ""
         """What is recorded after the error of a run that fails."""
+        self.earlier: list[str] = []
+        """What is recorded of the runs of this action before, the last one first, empty for one that had the time."""
         self.durations: dict[str, int] = {}
         """Milliseconds by the name of each migration that was applied."""
         self.after_end: Callable[[], None] | None = None
@@ -96,6 +98,7 @@ class Supervision:
         """Record that the run has begun; its end is recorded, too, and seals the history."""
         self.run_id = self.history.begin_run(action, self._context.request_id, message)
         self._context.warnings += self.history.warnings
+        self.earlier = self.history.out_of_time
         self.record_end_with(lambda outcome, text: self.history.end_run(self.run_id, outcome, text, self.durations))
         return self.run_id
 

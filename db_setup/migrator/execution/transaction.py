@@ -13,6 +13,7 @@ from itertools import chain
 
 from migrator.database import Connection
 from migrator.errors import RunError, ServerError, TextMisread
+from migrator.execution.out_of_time import timed
 from migrator.formatting import Location
 from migrator.history import Assertion
 from migrator.scripts import place, terminated
@@ -117,7 +118,8 @@ class Transaction:
         refuse_misread(self._connection, batch)
         started = time.monotonic()
         try:
-            self._connection.run(f"{head}{_joined(batch)}{tail}")
+            with timed(batch):
+                self._connection.run(f"{head}{_joined(batch)}{tail}")
         except ServerError as error:
             if where := _place_in_message(error.position - 1 - len(head), batch) if error.position else None:
                 raise error.replace(where=where) from error.__cause__
@@ -216,12 +218,13 @@ def run_statement(connection: Connection, statement: Statement) -> None:
     """Send one statement, with its COPY data if any; raises ServerError that knows the place, and TextMisread."""
     refuse_misread(connection, (statement,))
     try:
-        if statement.data is not None:
-            connection.copy(statement.text, statement.data)
-        elif _copies_out(statement):
-            connection.copy_out(statement.text)
-        else:
-            connection.run(statement.text)
+        with timed((statement,)):
+            if statement.data is not None:
+                connection.copy(statement.text, statement.data)
+            elif _copies_out(statement):
+                connection.copy_out(statement.text)
+            else:
+                connection.run(statement.text)
     except ServerError as error:
         raise error.replace(where=error.where or _place_of(error, statement)) from error.__cause__
 

@@ -18,8 +18,10 @@ from migrator.formatting import Location
 
 _NAMES_SOME = re.compile(r"--[ \t]*db_setup:.*\benv=")
 _DIRECTIVE_PREFIX = "db_setup:"
-_FORWARD_ONLY = "forward-only"
-_KNOWN_DIRECTIVES = ("no-transaction", "idempotent", _FORWARD_ONLY)
+FORWARD_ONLY = "forward-only"
+_NOT_RESUMABLE = "not-resumable"
+_UNCOUNTED = (FORWARD_ONLY, _NOT_RESUMABLE)
+_KNOWN_DIRECTIVES = ("no-transaction", "idempotent", *_UNCOUNTED)
 
 
 class Directives(NamedTuple):
@@ -28,6 +30,7 @@ class Directives(NamedTuple):
     no_transaction: bool = False
     environments: tuple[str, ...] = ()
     idempotent: bool = False
+    not_resumable: bool = False
 
 
 def parse_directives(head: str, file_name: str) -> Directives:
@@ -39,43 +42,50 @@ def parse_directives(head: str, file_name: str) -> Directives:
     environments: list[str] = []
     if _DIRECTIVE_PREFIX not in head:
         return Directives()
+    uncounted = uncounted_lines(head.lstrip("\ufeff").encode())[0]
     for line_number, line in enumerate(re.split("\r\n|\r|\n", head.lstrip("\ufeff")), 1):
         stripped = line.strip()
         if stripped and not stripped.startswith("--"):
             break
         comment = stripped.removeprefix("--").strip()
-        if comment.startswith(_DIRECTIVE_PREFIX):
-            if _FORWARD_ONLY in comment:
-                _check_forward_only(line, line_number, file_name)
-                continue
+        if comment.startswith(_DIRECTIVE_PREFIX) and line_number > len(uncounted):
+            _refuse_uncounted(comment, line, line_number, file_name)
             rest, named = _without_environments(comment.removeprefix(_DIRECTIVE_PREFIX))
             environments += named
             words += _words(rest, line, line_number, file_name) if rest.strip() or not named else []
-    return Directives("no-transaction" in words, tuple(environments), "idempotent" in words)
+    return Directives(
+        "no-transaction" in words, tuple(environments), "idempotent" in words, _NOT_RESUMABLE in uncounted
+    )
 
 
 @cache
-def _forward_only() -> re.Pattern[bytes]:
-    return re.compile(rb"[ \t]{0,20}--[ \t]{0,20}db_setup:[ \t]{0,20}forward-only[ \t]{0,20}(?:\r\n|\r|\n|\Z)")
+def _uncounted() -> re.Pattern[bytes]:
+    names = "|".join(_UNCOUNTED).encode()
+    return re.compile(rb"[ \t]{0,20}--[ \t]{0,20}db_setup:[ \t]{0,20}(" + names + rb")[ \t]{0,20}(?:\r\n|\r|\n|\Z)")
 
 
-def after_forward_only(content: bytes) -> bytes | None:
-    """Return the text after a first line that is the directive forward-only and nothing else; None without it.
+def uncounted_lines(content: bytes) -> tuple[list[str], bytes]:
+    """Return the directives that a text begins with and that are no part of its checksum, and the text after them.
 
-    ``content`` is without byte order mark; one behind the line is left out as well.
+    Each is a line by itself, and counts once. ``content`` is without byte order mark; one behind such a line is left
+    out as well.
     """
-    found = _forward_only().match(content)
-    return content[found.end() :].removeprefix(codecs.BOM_UTF8) if found else None
+    names: list[str] = []
+    while (found := _uncounted().match(content)) and (name := found[1].decode()) not in names:
+        names.append(name)
+        content = content[found.end() :].removeprefix(codecs.BOM_UTF8)
+    return names, content
 
 
-def _check_forward_only(line: str, line_number: int, file_name: str) -> None:
-    """Refuse the directive where it would not count: it is no part of the checksum, so it stands by itself."""
-    if line_number != 1 or after_forward_only(line.encode()) is None:
-        raise UnknownDirective(
-            "forward-only counts only as the first line of a file, and by itself",
-            where=Location(file_name, line_number, max(line.find(_FORWARD_ONLY), 0) + 1, line),
-            fix=f'write "-- db_setup: {_FORWARD_ONLY}" as the first line, and other directives on the lines below it',
-        )
+def _refuse_uncounted(comment: str, line: str, line_number: int, file_name: str) -> None:
+    """Refuse such a directive where it does not count: it is no part of the checksum, so it stands by itself."""
+    for name in _UNCOUNTED:
+        if name in comment:
+            raise UnknownDirective(
+                f"{name} counts only as the first line of a file, and by itself",
+                where=Location(file_name, line_number, max(line.find(name), 0) + 1, line),
+                fix=f'write "-- db_setup: {name}" as the first line, and other directives on the lines below it',
+            )
 
 
 def _without_environments(text: str) -> tuple[str, list[str]]:

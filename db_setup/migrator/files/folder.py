@@ -23,7 +23,8 @@ from migrator.files.migration import (
 _PIECE = 1 << 18  # bytes; a text is never held in larger pieces
 _REPEATABLE, _ENVIRONMENTS = REPEATABLE.removesuffix("/"), "env"
 _NAMES_ENVIRONMENTS = b"env="  # with "db_setup:" before it; such a file is read more closely
-_FORWARD_ONLY = b"forward-only"  # likewise
+_UNCOUNTED = (b"forward-only", b"not-resumable")  # likewise
+_FIRST_LINES = 200  # bytes in which such a line is, if there is one
 _MANY_HYPHENS = 32
 _DOWN_FOLDERS = frozenset({"revert", "down", "undo", "rollback"})
 _LONGEST_LINE = 1 << 12  # bytes of a line that are looked at for a mark which lies across two pieces
@@ -264,12 +265,12 @@ def _read_file(name: str, path: str) -> Migration:
         raise UnreadableFile(
             f"{name} cannot be read ({error.strerror})", fix="give the user who runs this read permission"
         ) from error
-    if b"db_setup:" in content and (_NAMES_ENVIRONMENTS in content or _FORWARD_ONLY in content):
-        from migrator.files.directives import after_forward_only, named_in  # noqa: PLC0415 - for files that have some
+    if b"db_setup:" in content and (_NAMES_ENVIRONMENTS in content or _has_uncounted(content)):
+        from migrator.files.directives import FORWARD_ONLY, named_in, uncounted_lines  # noqa: PLC0415 - for files with some
 
         if _NAMES_ENVIRONMENTS in content:
             found = found._replace(environments=named_in(content, name))
-        if after_forward_only(content.removeprefix(codecs.BOM_UTF8)) is not None:
+        if FORWARD_ONLY in uncounted_lines(content.removeprefix(codecs.BOM_UTF8))[0]:
             found = found._replace(forward_only=True, marked=False)
     return found
 
@@ -294,20 +295,24 @@ def _is_marked(piece: bytes) -> bool:
     return has_down_line(piece.removeprefix(codecs.BOM_UTF8))
 
 
-def _without_forward_only(content: bytes) -> bytes:
-    """Return a text without a first line that is the directive forward-only."""
-    if _FORWARD_ONLY not in content[:100]:
-        return content
-    from migrator.files.directives import after_forward_only  # noqa: PLC0415 - for files that have some
+def _has_uncounted(content: bytes) -> bool:
+    """Return whether a text has the name of a directive that is no part of its checksum."""
+    return any(name in content for name in _UNCOUNTED)
 
-    rest = after_forward_only(content)
-    return content if rest is None else rest
+
+def _counted(content: bytes) -> bytes:
+    """Return a text without the lines at its beginning that are no part of its checksum."""
+    if not _has_uncounted(content[:_FIRST_LINES]):
+        return content
+    from migrator.files.directives import uncounted_lines  # noqa: PLC0415 - for files that have some
+
+    return uncounted_lines(content)[1]
 
 
 def _read_large(name: str, path: str, descriptor: int, start: bytes) -> Migration:
     """Return the migration with the checksum of a text that is read piece by piece."""
     digest, size = hashlib.sha256(), len(start)
-    held, piece = b"", _without_forward_only(start.removeprefix(codecs.BOM_UTF8))
+    held, piece = b"", _counted(start.removeprefix(codecs.BOM_UTF8))
     marked, line = False, b""
     while piece:
         marked = marked or _is_marked(line + piece)
@@ -323,8 +328,8 @@ def _read_large(name: str, path: str, descriptor: int, start: bytes) -> Migratio
 
 
 def checksum(content: bytes) -> str:
-    """Return the SHA-256 of the text with LF line ends, in hexadecimal, without BOM and the line forward-only."""
-    return hashlib.sha256(_normalised(_without_forward_only(content.removeprefix(codecs.BOM_UTF8)))).hexdigest()
+    """Return the SHA-256 of the text with LF line ends, in hexadecimal, without BOM and uncounted directives."""
+    return hashlib.sha256(_normalised(_counted(content.removeprefix(codecs.BOM_UTF8)))).hexdigest()
 
 
 def _normalised(content: bytes) -> bytes:

@@ -76,6 +76,10 @@ _SEQUENCES = f"""(VALUES
     ('history', pg_catalog.pg_get_serial_sequence('{SCHEMA}.history', 'position')::pg_catalog.regclass)
     ) AS s (of, sequence)"""
 _MOVED = 1 << 62
+_OUT_OF_TIME = f"""(SELECT pg_catalog.json_agg(CASE WHEN outcome OPERATOR(pg_catalog.=) 'failed'
+        AND pg_catalog.strpos(message, '[deadline_reached]') OPERATOR(pg_catalog.>) 0 THEN message ELSE '' END
+        ORDER BY id DESC)::pg_catalog.text FROM (SELECT id, outcome, message FROM {SCHEMA}.runs
+        WHERE action OPERATOR(pg_catalog.=) {{action}} ORDER BY id DESC LIMIT 9) r) AS out_of_time"""
 _LAST_POSITION = f"""(SELECT GREATEST(pg_catalog.max(position), (
         SELECT CASE WHEN last OPERATOR(pg_catalog.<) {_MOVED} THEN last END
         FROM {_SEQUENCES}, LATERAL (SELECT CASE WHEN pg_catalog.has_sequence_privilege(sequence, 'USAGE')
@@ -133,6 +137,8 @@ class History:
         """What a check has found that is no reason to refuse."""
         self.fence: Fence | None = None
         """The fence that holds in the run, which is read when that is begun."""
+        self.out_of_time: list[str] = []
+        """The messages of the runs of an action before the one that is begun, empty for one that had the time."""
         self._position = 0  # the last that was given, once a run has begun
 
     def read(self, *, dates: bool = False) -> HistorySnapshot:
@@ -207,12 +213,13 @@ class History:
         found = self._connection.rows(
             f"INSERT INTO {SCHEMA}.runs (id, action, request_id, package_version, message) OVERRIDING SYSTEM VALUE "
             f"SELECT (SELECT coalesce(pg_catalog.max(id), 0) OPERATOR(pg_catalog.+) 1 FROM {SCHEMA}.runs), {values} "
-            f"WHERE {OBSTACLES} IS NULL RETURNING id, {IS_NEWEST}, {_FENCE}, {_LAST_POSITION}"
+            f"WHERE {OBSTACLES} IS NULL RETURNING id, {IS_NEWEST}, {_FENCE}, {_LAST_POSITION}, "
+            f"{_OUT_OF_TIME.format(action=self._connection.literal(action))}"
         )
         if not found:
             raise locked(self._connection.rows(f"SELECT {OBSTACLES}")[0][0])
         number, newest, fence, last = found[0][:4]
-        self.fence, self._position = _fence(fence), int(last or 0)
+        self.fence, self._position, self.out_of_time = _fence(fence), int(last or 0), json.loads(found[0][4] or "[]")
         if not newest:
             self._connection.run(UPGRADE)
             self._connection.take_notices()

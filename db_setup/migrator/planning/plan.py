@@ -94,6 +94,11 @@ class Plan(NamedTuple):
     revision_followed: str = ""
     gone: tuple[str, ...] = ()
 
+    @property
+    def begun(self) -> frozenset[str]:
+        """The names of the pending files that an earlier run has begun."""
+        return frozenset(item.migration.name for item in self.pending if item.resumed)
+
     def refuse_problems(self, *, locked: bool = True) -> None:
         """Raise the first problem, with the others named in it; nothing was run then.
 

@@ -36,7 +36,8 @@ class Script(NamedTuple):
     ``opening`` begins its transaction, with the file's own options for it (isolation level and the like). ``text`` is
     that of a file small enough to be kept, so that nobody opens it again; ``down`` the text of its down migration, as
     the history stores it; ``check`` what is checked before its transaction is committed. ``idempotent`` says that what
-    commits by itself may be run again.
+    commits by itself may be run again, ``not_resumable`` that the file is run although no other run may be able to go
+    on with it, and ``is_two_phase`` that a block of it ends with PREPARE TRANSACTION.
     """
 
     migration: Migration
@@ -50,6 +51,8 @@ class Script(NamedTuple):
     check: Script | None = None
     text: str | None = None
     idempotent: bool = False
+    not_resumable: bool = False
+    is_two_phase: bool = False
 
     def body(self) -> Iterable[Statement]:
         """Return what runs inside one transaction: all but the wrapper, and what the opening has taken over."""
@@ -150,6 +153,8 @@ def read_script(
         sets_defaults=outline.sets_defaults,
         text=text if keep else None,
         idempotent=directives is not None and directives.idempotent,
+        not_resumable=directives is not None and directives.not_resumable,
+        is_two_phase=outline.is_two_phase,
     )
 
 
@@ -179,7 +184,7 @@ class _Outline:
 
     def __init__(self, statements: Iterable[Statement], file_name: str) -> None:
         self.blocks = self.loose = 0
-        self.outside = self.plain_end = False
+        self.outside = self.plain_end = self.is_two_phase = False
         self.begin: Statement | None = None  # of the block that is open
         self.first_begin = ""
         self.characteristics: list[str] = []
@@ -220,6 +225,7 @@ class _Outline:
         else:
             self.begin = None
         self.plain_end = statement.kind is Kind.COMMIT
+        self.is_two_phase |= statement.kind is Kind.PREPARE_TRANSACTION
 
     @property
     def mode(self) -> str:

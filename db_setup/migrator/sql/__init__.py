@@ -2,7 +2,8 @@
 
 A statement's text is a piece of the file as it stands, so places in the one are places in the other; a large file is
 read piece by piece. Imports errors and formatting only. ``sql.effects`` is imported from its module, by those who ask
-what a statement does outside its transaction: a deploy does not need it. So is ``sql.relation_names``, by the fence.
+what a statement does outside its transaction: a deploy does not need it. So are ``sql.relation_names`` and
+``sql.mentions``.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from migrator.sql.decode import read_text
 from migrator.sql.statements import Statement, sets_reading, split, split_chunks
 
 if TYPE_CHECKING:
-    from migrator.sql import effects, relation_names
+    from migrator.sql import effects, mentions, relation_names
 
 __all__ = [
     "Kind",
     "Statement",
     "effects",
     "first_code",
+    "mentions",
     "read_text",
     "relation_names",
     "sets_reading",

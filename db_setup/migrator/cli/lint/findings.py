@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from migrator.cli.lint import squawk
 from migrator.cli.lint.finding import ERROR, INFO, WARNING, LintFinding, finding_of
 from migrator.cli.lint.git import Branch, read_branch
-from migrator.errors import DbSetupError
+from migrator.errors import DbSetupError, NotResumable, TextError, UnreadableFile
 from migrator.files import REPEATABLE, Migration, number_of, read_folder
 from migrator.files.foreign import foreign_name
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, highest, is_late
-from migrator.scripts import Script, down_section, kept, read_script, with_companions
+from migrator.scripts import Script, down_section, kept, read_script, refuse_needs_of, with_companions
 
 _ON_THE_BRANCH = "applied files are history: put it back as it was, and write the change as a new file"
 
@@ -43,15 +44,22 @@ def find(
     found += [*_late(new, ours, branch, strict=strict_order), *_without_down_file(new, ours)]
     every = (*seen.files, *seen.repeatable)
     shown = [] if only_new and branch.missing else [file for file in every if _is_another(file, branch)]
-    scripts, of_files = _read_all(every, {file.name for file in shown})
+    may_be_old = only_new and bool(branch.missing)
+    old = {file.name for file in every if may_be_old or not _is_another(file, branch)}
+    scripts, of_files = _read_all(every, {file.name for file in shown}, old)
     found += of_files + squawk.run_squawk(scripts)
     if branch.missing:
         found.append(LintFinding("", 0, 0, INFO, "no_branch", f"not compared with a branch: {branch.missing}"))
     return sorted(dict.fromkeys(found), key=lambda item: (item.file, item.line, item.column))
 
 
-def _read_all(files: Sequence[Migration], wanted: Container[str]) -> tuple[list[Script], list[LintFinding]]:
-    """Read files and their companions as a run does before it touches anything; return the scripts that are wanted."""
+def _read_all(
+    files: Sequence[Migration], wanted: Container[str], old: Container[str]
+) -> tuple[list[Script], list[LintFinding]]:  # fmt: skip
+    """Read files and their companions as a run does before it touches anything; return the scripts that are wanted.
+
+    ``old`` are the files that may be applied.
+    """
     scripts, found = [], []
     keeps = dict(kept(file for file in files if file.name in wanted))
     for file in files:
@@ -61,8 +69,22 @@ def _read_all(files: Sequence[Migration], wanted: Container[str]) -> tuple[list[
             found.append(finding_of(error, file.name))
         else:
             scripts += [script] * (file.name in wanted)
+            found += _needs(script, file.name in old)
         found += _in_companions(file)
     return scripts, found
+
+
+def _needs(script: Script, is_old: bool) -> Iterator[LintFinding]:
+    """Find that a file which is run step by step could not be carried on, or says that it may not be."""
+    with suppress(TextError, UnreadableFile):  # of its companions, which are looked at by themselves
+        script = with_companions(script)
+    try:
+        (read,) = refuse_needs_of([script])
+    except NotResumable as error:
+        yield _may_be_applied(finding_of(error)) if is_old else finding_of(error)
+    else:
+        for text in read.warnings[len(script.warnings) :]:
+            yield LintFinding(script.migration.name, 1, 1, INFO, NotResumable.code, text)
 
 
 def _in_companions(file: Migration) -> Iterator[LintFinding]:
@@ -83,8 +105,13 @@ def _foreign(seen: AllEnvironments, branch: Branch) -> Iterator[LintFinding]:
         if error := foreign_name(file, files) or down_section(file):
             finding = finding_of(error, file.name)
             there = branch.tip.get(file.name) or branch.fork.get(file.name)
-            may_be_applied = there is not None and there.checksum == file.checksum
-            yield finding._replace(level=WARNING, refusal="") if may_be_applied else finding
+            is_there = there is not None and there.checksum == file.checksum
+            yield _may_be_applied(finding) if is_there else finding
+
+
+def _may_be_applied(finding: LintFinding) -> LintFinding:
+    """Return the warning for what would be an error in a file that is applied nowhere yet."""
+    return finding._replace(level=WARNING, refusal="")
 
 
 def _is_another(file: Migration, branch: Branch) -> bool:
