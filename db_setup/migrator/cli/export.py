@@ -14,7 +14,7 @@ from migrator.adoption import find_applied
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
-from migrator.execution import FileFence, StepwiseRun, rows_sql
+from migrator.execution import FileFence, StepwiseRun, is_concurrent, rows_sql
 from migrator.files import Folder
 from migrator.formatting import counted
 from migrator.history import SCHEMA, ApplyRecord, History, Record, RunLock
@@ -51,6 +51,11 @@ DO $$ BEGIN
     END IF;
 END $$;
 """
+_NO_LOCK_TIMEOUT = """\
+SELECT pg_catalog.current_setting('lock_timeout') AS db_setup_lock_timeout \\gset
+SET lock_timeout = 0;
+"""
+_LOCK_TIMEOUT_AGAIN = "SET lock_timeout = :'db_setup_lock_timeout';\n"
 _UNLOCK = f"DO $$ BEGIN PERFORM pg_catalog.pg_advisory_unlock({RunLock.KEY}); END $$;\n"
 _FOUND = """SELECT pg_catalog.set_config('db_setup.place', {place}, true) AS db_setup_place, pg_catalog.set_config(
     'db_setup.found', coalesce(pg_catalog.string_agg(found, ', '), ''), true) AS db_setup_found FROM (
@@ -146,9 +151,10 @@ class _ScriptRun(StepwiseRun):
         """Write a step outside any transaction, announced before and recorded after, as a run does it."""
         self._tape.write(f"SELECT {self.note_sql(statement)} AS db_setup_note \\gset\n")
         self._record.begin_step(self._tape, self._step, Verbatim(":'db_setup_note'"))
-        self._tape.run("SET lock_timeout = 0")
+        waits = is_concurrent(statement)
+        self._tape.write(_NO_LOCK_TIMEOUT * waits)
         self._tape.write(f"{terminated(statement.text)}\n")
-        self._tape.run(f"SET lock_timeout = {max(1, int(self._tape.lock_timeout * 1000))}")
+        self._tape.write(_LOCK_TIMEOUT_AGAIN * waits)
         self._record.end_step(self._tape, self._step, self._digest.hexdigest())
 
     def _open_session(self) -> None:

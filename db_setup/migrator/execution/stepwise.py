@@ -23,7 +23,7 @@ from psycopg2 import errorcodes
 from migrator.database import Connection
 from migrator.errors import ChangedSteps, ConnectionLost, LostSession, ServerError
 from migrator.execution import indexes
-from migrator.execution.outside import REPEATABLE, Evidence, evidence_of, transactions_begun
+from migrator.execution.outside import REPEATABLE, Evidence, evidence_of, is_concurrent, transactions_begun
 from migrator.execution.session import Remembered, SessionJournal, may_end_with_transaction
 from migrator.execution.transaction import ROLLBACK, Transaction, run_statement
 from migrator.formatting import cut, mask_passwords
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from migrator.execution.fence import FileFence
 
 NEEDS_NO_TRANSACTION = (errorcodes.ACTIVE_SQL_TRANSACTION, errorcodes.INVALID_TRANSACTION_TERMINATION)
-_CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
 _TEMPORARY = re.compile(r"\btemp(?:orary)?\b|\bpg_temp\b|\bwith\s+hold\b", re.IGNORECASE)
 _OF_SESSION = re.compile(r"\b(?:curr|last)val\b")  # in the message of the server, in any language
 _MOST_SHOWN = 80  # bytes of a statement in a question
@@ -344,8 +343,7 @@ class StepwiseRun:
 
     def _run_examined(self, statement: Statement, evidence: Evidence, begun: bool) -> None:
         note = self._announced(statement, begun)
-        concurrently = _CONCURRENTLY.search(without_comments(statement.text))
-        with self._without_lock_timeout() if concurrently else nullcontext():
+        with self._without_lock_timeout() if is_concurrent(statement) else nullcontext():
             was_done = evidence.was_done(self._connection, note) if begun else False
             if was_done is None:
                 self._ask_person(statement, _UNPROVEN)
