@@ -199,8 +199,12 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
             *(t for s in scripts for t in s.warnings),
         )
         for text in warnings:
-            write(f"-- Warning: {' '.join(text.split())}\n")
+            write(_warning(text))
         _Export(context, folder, inspection, Tape(connection, write)).whole(scripts)
+
+
+def _warning(text: str) -> str:
+    return f"-- Warning: {' '.join(text.split())}\n"
 
 
 def _refuse_fenced(connection: Connection, inspection: Inspection, scripts: Sequence[Script]) -> None:
@@ -226,6 +230,7 @@ class _Export:
 
     def whole(self, scripts: Iterable[Script]) -> None:
         pending, history = self._inspection.plan.pending, self._history
+        downs = down_texts(self._folder.every, {row.name for row in self._inspection.imported}, self._warn)
         what = counted(len(pending)) if pending else "what the history has to follow"
         self._write(_HEAD.format(what=what, version=VERSION, key=RunLock.KEY))
         if not self._inspection.history.exists:
@@ -234,7 +239,6 @@ class _Export:
             self._write("COMMIT;\n")
         self._write(self._check())
         history.begin_run("migrate", f"psql, by {self._context.request_id}")
-        downs = down_texts(self._folder.every, {row.name for row in self._inspection.imported})
         history.import_first_generation(self._inspection.imported, RUN_ID, downs)
         for rename in self._inspection.plan.renames:
             history.rename(*rename)
@@ -248,6 +252,9 @@ class _Export:
         self._write(f"\n{self._reset};\n")
         history.end_run_unsealed(RUN_ID, "succeeded")
         self._write(_UNLOCK)
+
+    def _warn(self, text: str) -> None:
+        self._write(_warning(text))
 
     def _check(self) -> str:
         """Return what ends a script that was run before, and refuses a database it was not made for."""
