@@ -85,6 +85,7 @@ def test_database_that_is_ahead(invoke: Invoke, folder: Folder, database: Databa
 
 def test_half_applied_file_that_is_gone(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A file that has not reached its end, and is gone, stops migrate; repair forgets it, and says what follows."""
+    folder.write("000_b.sql", "SELECT 1;")
     folder.write("001_a.sql", "CREATE TABLE a (i int);\nVACUUM a;\nSELECT broken;")
     with pytest.raises(MigrationFailed):
         invoke()

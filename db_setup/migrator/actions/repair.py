@@ -23,6 +23,11 @@ from migrator.scripts import down_texts
 from migrator.sql import read_text
 
 _AHEAD = "Nothing to repair: the database is ahead of these files; repair it with the newer ones."
+_NOT_CONFIRMED = "Nothing was changed: confirm it (--yes) to have history and files count as they are."
+_NOT_OURS = (
+    "Nothing was changed. If another folder has applied these, leave them: its files would count as new. If the files "
+    "here stand for them, as after a squash, confirm it (--yes) to have history and files count as they are."
+)
 
 
 class Change(NamedTuple):
@@ -55,7 +60,7 @@ class _Repair:
         """Report what would be accepted; writes nothing, takes no lock."""
         inspection = self._find_changes(connection)
         what = "; ".join(change.message for change in self._changes)
-        done = "Nothing was changed: confirm it (--yes) to have history and files count as they are."
+        done = _NOT_OURS if inspection.plan.strangers else _NOT_CONFIRMED
         remark = f"{what}. {done}" if what else self._nothing(inspection)
         report = self._report(inspection)
         state = states.INCONSISTENT if self._changes else report.state

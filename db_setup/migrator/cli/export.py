@@ -14,7 +14,7 @@ from migrator.adoption import find_applied
 from migrator.context import RunContext
 from migrator.database import Connection, Deadline, Readable, Row
 from migrator.errors import NotExportable
-from migrator.execution import FileFence, StepwiseRun, is_concurrent, rows_sql
+from migrator.execution import FileFence, StepwiseRun, rows_sql
 from migrator.files import Folder
 from migrator.formatting import counted
 from migrator.history import SCHEMA, ApplyRecord, History, Record, RunLock
@@ -151,7 +151,7 @@ class _ScriptRun(StepwiseRun):
         """Write a step outside any transaction, announced before and recorded after, as a run does it."""
         self._tape.write(f"SELECT {self.note_sql(statement)} AS db_setup_note \\gset\n")
         self._record.begin_step(self._tape, self._step, Verbatim(":'db_setup_note'"))
-        waits = is_concurrent(statement)
+        waits = self.is_concurrent(statement)
         self._tape.write(_NO_LOCK_TIMEOUT * waits)
         self._tape.write(f"{terminated(statement.text)}\n")
         self._tape.write(_LOCK_TIMEOUT_AGAIN * waits)

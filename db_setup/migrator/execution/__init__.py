@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from migrator.execution.checks import check_within, rows_sql
     from migrator.execution.fence import FileFence
     from migrator.execution.foreign import read_foreign
-    from migrator.execution.outside import is_concurrent
 else:
     __getattr__ = late(
         __name__,
         {
             "FileFence": "fence",
             "check_within": "checks",
-            "is_concurrent": "outside",
             "read_foreign": "foreign",
             "rows_sql": "checks",
         },
@@ -39,7 +37,6 @@ __all__ = [
     "Trace",
     "Work",
     "check_within",
-    "is_concurrent",
     "needs_steps",
     "read_foreign",
     "retry_on_lost_connection",

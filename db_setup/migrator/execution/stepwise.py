@@ -47,6 +47,8 @@ _SETTINGS = "the run ended as this step was committed, so what it has left in th
 class StepwiseRun:
     """The run of one stepwise file, from where its record says it is; ``apply`` again goes on in the same session."""
 
+    is_concurrent = staticmethod(is_concurrent)
+
     def __init__(
         self, connection: Connection, script: Script, record: Record, progress: Callable[[Statement], None],
         warn: Callable[[str], None], pause: Callable[[float], None], assertion: Assertion | None,
@@ -343,7 +345,7 @@ class StepwiseRun:
 
     def _run_examined(self, statement: Statement, evidence: Evidence, begun: bool) -> None:
         note = self._announced(statement, begun)
-        with self._without_lock_timeout() if is_concurrent(statement) else nullcontext():
+        with self._without_lock_timeout() if self.is_concurrent(statement) else nullcontext():
             was_done = evidence.was_done(self._connection, note) if begun else False
             if was_done is None:
                 self._ask_person(statement, _UNPROVEN)

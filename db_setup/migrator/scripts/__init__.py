@@ -24,7 +24,7 @@ from migrator.scripts.script import (
 )
 
 if TYPE_CHECKING:
-    from migrator.scripts.companions import differs, down_texts, down_to_store, read_down, stored_down, with_companions
+    from migrator.scripts.companions import differs, down_texts, read_down, stored_down, with_companions
     from migrator.scripts.sections import down_section
 else:
     __getattr__ = late(
@@ -33,7 +33,6 @@ else:
             "differs": "companions",
             "down_section": "sections",
             "down_texts": "companions",
-            "down_to_store": "companions",
             "read_down": "companions",
             "stored_down": "companions",
             "with_companions": "companions",
@@ -49,7 +48,6 @@ __all__ = [
     "differs",
     "down_section",
     "down_texts",
-    "down_to_store",
     "kept",
     "place",
     "read_down",

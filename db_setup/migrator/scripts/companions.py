@@ -25,7 +25,7 @@ def with_companions(script: Script, *, standard_strings: bool = True) -> Script:
     added: dict[str, Any] = {}
     migration = script.migration
     if migration.down:
-        added["down"], remark = _storable_down(migration, standard_strings=standard_strings)
+        added["down"], remark, added["unfit"] = _to_store(migration, standard_strings=standard_strings)
         added["warnings"] = (*script.warnings, remark) if remark else script.warnings
     if migration.check:
         check = companion(check_name(migration.name), migration.check)
@@ -33,15 +33,18 @@ def with_companions(script: Script, *, standard_strings: bool = True) -> Script:
     return script._replace(**added)
 
 
-def down_to_store(migration: Migration, *, standard_strings: bool = True) -> tuple[str | None, str]:
-    """Return the text of a down migration that the history stores, None for a larger one, which is remarked on.
+def _to_store(migration: Migration, *, standard_strings: bool = True) -> tuple[str | None, str, DbSetupError | None]:
+    """Return the text of a down migration that the history stores, None for one that is too large or not fit to be run.
 
-    Raises TextError and its kinds where it is not fit to be run, and UnreadableFile.
+    With it comes what is to be said of that, and the error of one that is not fit.
     """
-    down = companion(down_name(migration.name), migration.down)
-    text = _storable(down)
-    read_script(down, keep=False, text=text, standard_strings=standard_strings)
-    return text, _too_large(down) if text is None else ""
+    try:
+        down = companion(down_name(migration.name), migration.down)
+        text = _storable(down)
+        read_script(down, keep=False, text=text, standard_strings=standard_strings)
+    except (TextError, UnreadableFile) as error:
+        return None, _unfit(migration, error), error
+    return text, _too_large(down) if text is None else "", None
 
 
 def companion(name: str, path: str) -> Migration:
@@ -64,20 +67,12 @@ def down_texts(
     found = {}
     for file in files:
         if file.down and file.name in names:
-            text, remark = _storable_down(file, standard_strings=True)
+            text, remark, _ = _to_store(file)
             if text is not None:
                 found[file.name] = text
             elif remark:
                 warn(remark)
     return found
-
-
-def _storable_down(migration: Migration, *, standard_strings: bool) -> tuple[str | None, str]:
-    """Return the text of a down migration that the history stores, or None and what is to be said of it."""
-    try:
-        return down_to_store(migration, standard_strings=standard_strings)
-    except (TextError, UnreadableFile) as error:
-        return None, _unfit(migration, error)
 
 
 def _storable(down: Migration) -> str | None:

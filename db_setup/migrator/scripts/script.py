@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from migrator.errors import UnclosedTransaction
+from migrator.errors import DbSetupError, UnclosedTransaction
 from migrator.files import Migration
 from migrator.formatting import Location, mask_passwords
 from migrator.sql import Kind, Statement, read_text, sets_reading, split, split_chunks
@@ -36,7 +36,7 @@ class Script(NamedTuple):
     ``opening`` begins its transaction, with the file's own options for it (isolation level and the like). ``text`` is
     that of a file small enough to be kept, so that nobody opens it again; ``down`` the text of its down migration, as
     the history stores it; ``check`` what is checked before its transaction is committed. ``idempotent`` says that what
-    commits by itself may be run again.
+    commits by itself may be run again. ``unfit`` is why its down migration cannot be run.
     """
 
     migration: Migration
@@ -50,6 +50,7 @@ class Script(NamedTuple):
     check: Script | None = None
     text: str | None = None
     idempotent: bool = False
+    unfit: DbSetupError | None = None
 
     def body(self) -> Iterable[Statement]:
         """Return what runs inside one transaction: all but the wrapper, and what the opening has taken over."""

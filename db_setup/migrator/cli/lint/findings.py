@@ -16,7 +16,7 @@ from migrator.errors import DbSetupError
 from migrator.files import REPEATABLE, Migration, number_of, read_folder
 from migrator.files.foreign import foreign_name
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, highest, is_late
-from migrator.scripts import Script, down_section, down_to_store, kept, read_script, with_companions
+from migrator.scripts import Script, down_section, kept, read_script, with_companions
 
 _ON_THE_BRANCH = "applied files are history: put it back as it was, and write the change as a new file"
 
@@ -66,18 +66,17 @@ def _read_all(files: Sequence[Migration], wanted: Container[str]) -> tuple[list[
 
 
 def _in_companions(file: Migration) -> Iterator[LintFinding]:
-    """Find what is wrong in a down migration, which a run only warns of, and in a check; one does not hide the other."""
-    try:
-        remark = down_to_store(file)[1] if file.down else ""
-    except DbSetupError as error:
-        yield finding_of(error, file.name)
-    else:
-        if remark:
-            yield LintFinding(file.name, 1, 1, WARNING, "not_stored", remark)
-    try:
-        with_companions(Script(file._replace(down=""), "", "", lambda: iter(())))
-    except DbSetupError as error:
-        yield finding_of(error, file.name)
+    """Find what is wrong in a down migration, of which a run only warns, and in a check; both where both are."""
+    for alone in (file._replace(check=""), file._replace(down="")):
+        try:
+            script = with_companions(Script(alone, "", "", lambda: iter(())))
+        except DbSetupError as error:
+            yield finding_of(error, file.name)
+        else:
+            if script.unfit is not None:
+                yield finding_of(script.unfit, file.name)
+                continue
+            yield from (LintFinding(file.name, 1, 1, WARNING, "not_stored", text) for text in script.warnings)
 
 
 def _foreign(seen: AllEnvironments, branch: Branch) -> Iterator[LintFinding]:
