@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.plugins.environment",  # first: it clears the environment that the others start programs with
     "tests.plugins.node",
     "tests.plugins.server",
+    "tests.plugins.namespaces",
     "tests.plugins.databases",
     "tests.plugins.pgbouncer",
     "tests.plugins.folders",

@@ -49,6 +49,11 @@ class RunContext:
         self._credentials: Credentials | None = None
         self._admin_secret: dict[str, Any] = {}
 
+    def warn(self, text: str) -> None:
+        """Add a warning, once: a run on another connection finds the same again."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
     def read_folder(self) -> Folder:
         """Read the migrations folder that the settings name, or the one next to the code."""
         named = self.settings.migrations_dir
@@ -58,7 +63,8 @@ class RunContext:
         """Return whom the request says to connect as, and how; read once."""
         if self._credentials is None:
             self._credentials, warning = credentials.secured(self._find_credentials(), self.settings, self.base)
-            self.warnings += [warning] if warning and warning not in self.warnings else []
+            if warning:
+                self.warn(warning)
         return self._credentials
 
     def connect(self, database: str = "", patience: float | None = None) -> Connection:

@@ -57,6 +57,15 @@ def test_files_are_accepted(invoke: Invoke, differing: Database) -> None:
     assert row[0].startswith("succeeded001_a.sql (applied on")
 
 
+def test_unfit_down_migration_is_not_accepted(invoke: Invoke, differing: Database, folder: Folder) -> None:
+    """A down migration that is not fit to be run is named once, and the history keeps the one that it has."""
+    folder.write("001_a.down.sql", "DROP TABLE 'a;")
+    for event in (SHOW, REPAIR):
+        said = [text for text in invoke(event)["warnings"] if text.startswith("001_a.down.sql:1:12  ")]
+        assert len(said) == 1
+    assert differing.query("SELECT down_sql FROM db_setup.history WHERE name = '001_a.sql'") == [(None,)]
+
+
 def test_renamed_and_edited_file_is_pointed_at(invoke: Invoke, differing: Database, folder: Folder) -> None:
     """A missing file that has a new one of its number is not silently run again."""
     folder.write("002_bb.sql", "CREATE TABLE IF NOT EXISTS b (i int);")
@@ -76,6 +85,7 @@ def test_database_that_is_ahead(invoke: Invoke, folder: Folder, database: Databa
 
 def test_half_applied_file_that_is_gone(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A file that has not reached its end, and is gone, stops migrate; repair forgets it, and says what follows."""
+    folder.write("000_b.sql", "SELECT 1;")
     folder.write("001_a.sql", "CREATE TABLE a (i int);\nVACUUM a;\nSELECT broken;")
     with pytest.raises(MigrationFailed):
         invoke()

@@ -20,7 +20,9 @@ from migrator.errors import (
     UnknownTarget,
 )
 from migrator.execution import Supervision
+from migrator.files import Migration
 from migrator.history import RunLock
+from migrator.scripts import read_scripts
 
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, MakeDatabase
@@ -190,11 +192,49 @@ def test_failing_down_migration(invoke: Invoke, three: Database, folder: Folder)
     assert invoke()["applied_migrations"] == ["003_c.sql"]
 
 
-def test_broken_text_is_found_when_it_is_stored(invoke: Invoke, folder: Folder, database: Database) -> None:
-    """A down migration that cannot be read refuses its migration, before anything is touched."""
+UNFIT: dict[str, tuple[str | bytes, str]] = {
+    "never closed": ("DROP TABLE a;\nSELECT 'x;", "001_a.down.sql:2:8  "),
+    "command of psql": ("DROP TABLE a;\n\\i more.sql\n", "001_a.down.sql:2:1  "),
+    "unknown directive": ("-- db_setup: no-transacton\nDROP TABLE a;", "001_a.down.sql:1:14  "),
+    "no end of a transaction": ("BEGIN;\nDROP TABLE a;", "001_a.down.sql:1:1  "),
+    "encoding": (b"DROP TABLE a; -- \xff", "001_a.down.sql:1:18  "),
+    "NUL": (b"DROP TABLE a;\0", "001_a.down.sql:1:14  "),
+}
+
+
+@pytest.mark.parametrize(("text", "place"), UNFIT.values(), ids=UNFIT)
+def test_unfit_down_migration_stops_no_migrate(
+    invoke: Invoke, folder: Folder, database: Database, text: str | bytes, place: str
+) -> None:
+    """A down migration that is not fit to be run is a warning with its place, and not stored; rollback refuses it."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")
-    folder.write("001_a.down.sql", "DROP TABLE a;\nSELECT 'never closed;")
-    with pytest.raises(TextError, match=r"001_a\.down\.sql:2:8"):
+    folder.write("001_a.down.sql", text)
+    said = [invoke({"action": "plan"})["warnings"], invoke()["warnings"]]
+    assert [len(warnings) for warnings in said] == [1, 1]
+    assert all(warnings[0].startswith(place) for warnings in said)
+    assert "001_a.sql can be rolled back only once that is mended" in said[0][0]
+    assert database.query("SELECT state, down_sql FROM db_setup.history") == [("applied", None)]
+    with pytest.raises(TextError) as caught:
+        invoke(ONE)
+    assert str(caught.value).startswith(place)
+    folder.write("001_a.down.sql", "DROP TABLE a;")
+    assert invoke(ONE)["rolled_back_migrations"] == ["001_a.sql"]
+
+
+def test_unreadable_down_migration_stops_no_migrate(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """One that cannot be opened, such as a link to nothing that was there when the folder was read, is a warning, too."""
+    file = folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    migration = Migration(file.name, str(file), "", file.stat().st_size, down=str(folder.path / "001_a.down.sql"))
+    (script,) = read_scripts([migration])
+    assert script.warnings[0].startswith("001_a.down.sql cannot be read (No such file or directory): this down")
+    assert script.down is None
+
+
+def test_check_that_is_unfit_still_stops(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A check takes part in the migration, so that one which cannot be read refuses it before anything is touched."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write("001_a.check.sql", "SELECT 'x;")
+    with pytest.raises(TextError, match=r"001_a\.check\.sql:1:8"):
         invoke()
     assert database.query(TABLES) == []
 

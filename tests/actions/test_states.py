@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from migrator.errors import InconsistentHistory, ObjectExists, OutOfOrder, UnknownTarget
 
@@ -102,11 +105,34 @@ def test_missing_file(invoke: Invoke, folder: Folder, database: Database) -> Non
     invoke()
     (folder.path / "002_b.sql").unlink()
     folder.write("004_d.sql", "CREATE TABLE d (i int);")
-    with pytest.raises(InconsistentHistory, match=r"002_b\.sql is applied on 20.* UTC, and its file is missing"):
+    with pytest.raises(InconsistentHistory, match=r"002_b\.sql is applied on 20.* UTC by .+ in run 1, and its file is missing"):
         invoke()
     body = invoke(ALLOW_MISSING="true")
     assert body["applied_migrations"] == ["004_d.sql"]
     assert "002_b.sql is applied, and its file is missing" in body["warnings"]
+
+
+def test_two_folders_on_one_database(invoke: Invoke, folder: Folder, database: Database, tmp_path: Path) -> None:
+    """The second folder is told whose history it is, and nobody is told to have it forgotten; both ways out work."""
+    for name in ("001_a.sql", "002_b.sql"):
+        folder.write(name, f"CREATE TABLE {name[4]} (i int);")
+    invoke()
+    second = tmp_path / "second"
+    second.mkdir()
+    other = {"MIGRATIONS_DIR": str(second)}
+    (second / "001_c.sql").write_text("CREATE TABLE c (i int);")
+    with pytest.raises(InconsistentHistory, match="that of another folder: it has 2 migrations without a file") as caught:
+        invoke(**other)
+    (who,) = database.query("SELECT session_user::text")
+    assert re.search(rf"001_a\.sql is applied on 20.* UTC by {who[0]} in run 1, and its file is missing", caught.value.what)
+    status = invoke(STATUS, **other)
+    assert not any(word in text for text in [str(caught.value), *status["fixes"]] for word in ("repair", "forget"))
+    shown = invoke({"action": "repair"}, **other)
+    assert "If another folder has applied these, leave them" in shown["message"]
+    assert len(history(database)) == 2
+    assert invoke()["state"] == "up_to_date"
+    (second / "001_c.sql").rename(folder.path / "003_c.sql")
+    assert invoke()["applied_migrations"] == ["003_c.sql"]
 
 
 def test_older_package_on_newer_database(invoke: Invoke, folder: Folder, database: Database) -> None:

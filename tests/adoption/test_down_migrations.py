@@ -48,6 +48,28 @@ def test_recorded_without_being_run(invoke: Invoke, files: Folder, database: Dat
     roll_back_without_files(invoke, files, database)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_unfit_down_migration_is_not_stored(invoke: Invoke, files: Folder, database: Database, way: str) -> None:
+    """One that is not fit to be run is named in a warning, and hinders neither the record nor the next deploy."""
+    files.write("001_a.down.sql", b"DROP TABLE a; -- \xff")
+    database.execute(TABLES)
+    said = [text for text in invoke(WAYS[way])["warnings"] if text.startswith("001_a.down.sql:1:18  ")]
+    assert len(said) == 1
+    assert database.query("SELECT down_sql FROM db_setup.history ORDER BY position") == [(None,), ("DROP TABLE b;",)]
+    assert invoke()["success"]
+
+
+def test_unfit_down_migration_is_not_taken_over(cli: Cli, invoke: Invoke, files: Folder, database: Database) -> None:
+    """Nor does it hinder a run, or a script, that takes over what the first version has recorded."""
+    files.write("001_a.down.sql", "DROP TABLE 'a;")
+    files.write("003_c.sql", "CREATE TABLE c (i int);")
+    database.execute(TABLES + FIRST_GENERATION)
+    assert cli("plan", "--sql").out.startswith("-- Warning: 001_a.down.sql:1:12 a string opened here is never closed: ")
+    said = [text for text in invoke()["warnings"] if text.startswith("001_a.down.sql:1:12  ")]
+    assert len(said) == 1
+    assert database.query("SELECT down_sql FROM db_setup.history ORDER BY position") == [(None,), ("DROP TABLE b;",), (None,)]
+
+
 def test_taken_over_from_the_first_version(invoke: Invoke, files: Folder, database: Database) -> None:
     """So is what the first version of this tool has recorded."""
     database.execute(TABLES + FIRST_GENERATION)

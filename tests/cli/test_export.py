@@ -14,6 +14,7 @@ from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.folders import Folder
 from tests.plugins.postgres import client_program
 from tests.plugins.runs import Cli, Done, Invoke, command
+from tests.plugins.waiting import order_of_ends
 
 FILES = {
     "001_a.sql": "\ufeff-- caf\u00e9\r\nCREATE TABLE a (i int PRIMARY KEY, s text);\r\nINSERT INTO a SELECT g, 'x;' || g FROM generate_series(1, 50) g;\r\n"
@@ -138,6 +139,28 @@ def test_script_that_fails(cli: Cli, psql: Psql, folder: Folder, invoke: Invoke,
     assert database.query("SELECT i FROM a ORDER BY i") == [(1,), (2,), (3,)]
     indexes = "SELECT indisunique, indisvalid FROM pg_index WHERE indrelid = 'a'::regclass ORDER BY 1"
     assert database.query(indexes) == [(False, True), (True, True)]
+
+
+def test_application_queues_behind_no_statement_of_a_script(cli: Cli, psql: Psql, folder: Folder, database: Database) -> None:
+    """A statement of a script waits for a lock no longer than a run's, so that no query queues behind it for long."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    assert cli("migrate").status == 0
+    folder.write("002_b.sql", "VACUUM FULL a;")
+    script = cli("plan", "--sql", LOCK_TIMEOUT="200ms").out
+    ends: list[Done] = []
+    order = order_of_ends(database, "a", lambda: ends.append(psql(script)))
+    assert order.index("query") < order.index("transaction")
+    assert (ends[0].status, "lock timeout" in ends[0].err) == (3, True)
+
+
+def test_concurrent_statement_of_a_script_waits(cli: Cli, psql: Psql, folder: Folder, database: Database) -> None:
+    """CREATE INDEX CONCURRENTLY waits without end, which a time limit would leave invalid; then the file's own holds."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    folder.write("002_b.sql", "SET lock_timeout = '3s';\nCREATE INDEX CONCURRENTLY a_i ON a (i);\nCREATE TABLE b AS SELECT current_setting('lock_timeout') t;")
+    script = cli("plan", "--sql", LOCK_TIMEOUT="50ms").out
+    assert script.count("SET lock_timeout = 0") == 1
+    assert psql(script).status == 0
+    assert database.query("SELECT t FROM b") == [("3s",)]
 
 
 def test_not_during_a_run(cli: Cli, psql: Psql, folder: Folder, database: Database) -> None:

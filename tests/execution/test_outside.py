@@ -11,15 +11,15 @@ from contextlib import closing, suppress
 import psycopg2
 import pytest
 from migrator.cli.local_server import LocalServer
-from migrator.errors import LockTimeout, MigrationFailed
-from migrator.execution.outside import evidence_of
+from migrator.errors import MigrationFailed
+from migrator.execution.outside import evidence_of, is_concurrent
 from migrator.sql import split
 
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, Dump, MakeDatabase
 from tests.plugins.folders import Folder
 from tests.plugins.runs import Invoke, Outside, command
-from tests.plugins.waiting import PATIENCE, concurrently, is_blocked, wait_until
+from tests.plugins.waiting import PATIENCE, concurrently, is_blocked, order_of_ends, wait_until
 
 TABLES = (
     "CREATE TABLE t (i int, j int, s text); INSERT INTO t VALUES (1, 1), (1, 2); CREATE INDEX old ON t (j); "
@@ -116,13 +116,47 @@ def cancel_blocked(database: Database) -> None:
     database.execute("SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted")
 
 
-def test_only_concurrent_statements_wait_without_end(invoke: Invoke, folder: Folder, tables: Database) -> None:
-    """VACUUM FULL, which would queue the application behind it, waits no longer than LOCK_TIMEOUT for its lock."""
-    folder.write("001_x.sql", "VACUUM FULL t;")
-    with closing(tables.connect()) as other, other.cursor() as cursor:
-        cursor.execute("BEGIN; LOCK TABLE t IN ACCESS SHARE MODE")
-        with pytest.raises(LockTimeout):
-            invoke(LOCK_TIMEOUT="50ms", MIGRATION_TIMEOUT="2")
+EXCLUSIVE = {
+    "vacuum": "VACUUM FULL t",
+    "vacuum in options": "VACUUM (FULL, VERBOSE off) t",
+    "cluster": "CLUSTER",
+    "reindex of a schema": "REINDEX SCHEMA public",
+    "reindex of a database": 'REINDEX DATABASE "{name}"',
+    "reindex of a partitioned table": "REINDEX TABLE p",
+    "not concurrently after all": 'REINDEX (CONCURRENTLY off) DATABASE "{name}"',
+    "a name that says concurrently": 'VACUUM FULL "concurrently"',
+}
+"""Statements outside any transaction behind which a query queues."""
+
+
+@pytest.mark.parametrize("statement", EXCLUSIVE.values(), ids=EXCLUSIVE)
+def test_application_queues_behind_no_statement(invoke: Invoke, folder: Folder, tables: Database, statement: str) -> None:
+    """A query that comes after a blocked statement has its answer before the transaction that blocks both has ended."""
+    if "(CONCURRENTLY" in statement and tables.major() < 14:
+        statement = 'REINDEX DATABASE "{name}"'  # without such an option
+    table = "p" if statement.endswith(" p") else '"concurrently"' if statement.endswith('"concurrently"') else "t"
+    tables.execute('CREATE TABLE "concurrently" (i int); CLUSTER t USING old; CREATE INDEX ON p (i)')
+    folder.write("001_x.sql", f"{statement.format(name=tables.name)};")
+    assert order_of_ends(tables, table, lambda: invoke(LOCK_TIMEOUT="200ms", MIGRATION_TIMEOUT="20")) == [
+        "query", "transaction", "run",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("statement", "wanted"),
+    [
+        ("CREATE INDEX CONCURRENTLY ON t (i)", True), ("DROP INDEX CONCURRENTLY old", True),
+        ("REINDEX TABLE CONCURRENTLY t", True), ("REINDEX (VERBOSE, CONCURRENTLY) TABLE t", True),
+        ("REINDEX (CONCURRENTLY = true) TABLE t", True), ("ALTER TABLE p DETACH PARTITION p1 CONCURRENTLY", True),
+        ("REINDEX (CONCURRENTLY FALSE) TABLE t", False), ("REINDEX (CONCURRENTLY 'off') TABLE t", False),
+        ('REINDEX TABLE "a CONCURRENTLY b"', False), ("VACUUM FULL /* not CONCURRENTLY */ t", False),
+        ("REINDEX SCHEMA concurrently_built", False),
+    ],
+)  # fmt: skip
+def test_only_what_says_concurrently_waits_without_end(statement: str, wanted: bool) -> None:
+    """CONCURRENTLY counts as a word of the statement, not in a name or a comment, nor where it is switched off."""
+    (found,) = split(statement)
+    assert is_concurrent(found) is wanted
 
 
 KILLED: dict[str, tuple[list[str], str]] = {

@@ -26,14 +26,14 @@ ALLOWED = {
     "run it again; files must not call pg_advisory_unlock_all or DISCARD ALL": "says what not to do",
     "'); in place of DROP OWNED and REASSIGN OWNED, name the objects": "says what not to do",
     "the secret may be scheduled for deletion, or have no value yet": "says what may be",
-    "put the file back as it was (its change is still in the database), or have repair forget it: what it made stays, "
-    "and a file of that name would be run again; ALLOW_MISSING=true is for development databases that branches share":
-        "the row of a file, and says what follows",
     "put the file back as it was (its change is still in the database), or have repair forget it, and take over all "
     "other names: what it made stays, and a file of that name would be run": "the row of a file, and says what follows",
-    "put the file back under this name, corrected where it failed: migrate goes on where it stopped; or roll it back; "
-    "or have repair forget it: what its steps made stays, and a file of that name would be run from the beginning":
-        "the row of a file, and says what follows",
+    "put the file back under this name, corrected where it failed: migrate goes on where it stopped; where another "
+    "folder has begun it, migrate from that; else roll it back, or have repair forget it: what its steps made stays, "
+    "and a file of that name would be run from the beginning": "the row of a file, and says what follows",
+    "put the file back as it was (its change is still in the database); where another folder has applied it, keep all "
+    "migrations of a database in one folder, or give each a database; where it was deleted for good, repair shows what "
+    "follows; ALLOW_MISSING=true is for development databases that branches share": "says what may have been done",
 }  # fmt: skip
 """Texts with such a word that destroy nothing, and why."""
 

@@ -6,6 +6,7 @@ import pytest
 from migrator.errors import DuplicateNumber, InconsistentHistory, OutOfOrder, UnknownTarget
 from migrator.files.migration import Migration, split_name
 from migrator.history.rows import AppliedMigration
+from migrator.planning import missing
 from migrator.planning.plan import Plan, Policy, make_plan
 
 NO_WISHES = Policy()
@@ -211,10 +212,9 @@ def test_edited_half_applied_file_is_left_to_its_records() -> None:
         ("003_c", "001_a 002_b 003_c", ["001_a.sql", "002_b.sql"]),
         ("001_a 003_c", "001_a 002_b 003_c 004_d", ["002_b.sql", "004_d.sql"]),
         ("001_a 003_new", "001_a 002_b", ["002_b.sql"]),
-        ("other", "001_a 002_b", ["001_a.sql", "002_b.sql"]),
         ("001_a 003_c", "001_a 002_b! 003_c", ["002_b.sql"]),
     ],
-    ids=["in-the-middle", "at-the-start", "middle-and-end", "end-next-to-a-new-file", "another-folder", "half-applied"],
+    ids=["in-the-middle", "at-the-start", "middle-and-end", "end-next-to-a-new-file", "half-applied"],
 )
 def test_missing_file_is_an_error_unless_that_is_allowed(files: str, history: str, missing: list[str]) -> None:
     """An applied file that vanished stops the run and is named; ALLOW_MISSING makes it a warning."""
@@ -225,6 +225,42 @@ def test_missing_file_is_an_error_unless_that_is_allowed(files: str, history: st
     allowed = plan(files, history, policy=Policy(allow_missing=True))
     assert allowed.problems == ()
     assert all(any(name in warning for warning in allowed.warnings) for name in missing)
+
+
+@pytest.mark.parametrize(
+    ("files", "history", "texts", "count"),
+    [
+        ("other", "001_a 002_b", {}, "2 migrations without a file here, and none of the 1 here"),
+        ("001_x 002_y", "001_a", {}, "1 migration without a file here, and none of the 2 here"),
+        ("001_a 002_y", "001_a 002_b", {"001_a": "another text"}, "1 migration without a file here, and none of the 2 here"),
+        ("001_x", "001_a!", {}, "1 migration without a file here, and none of the 1 here"),
+    ],
+    ids=["one", "two", "same-name", "half-applied"],
+)
+def test_folder_of_another_service(files: str, history: str, texts: dict[str, str], count: str) -> None:
+    """Where the history has others and none of the files here, it is said to be another folder's, and no fix repairs it."""
+    found = plan(files, history, texts=texts)
+    assert found.problems[0].what.startswith(f"the history of this database is that of another folder: it has {count}")
+    assert found.strangers
+    fixes = {problem.fix for problem in found.problems}
+    assert len(fixes) == 1
+    assert "MIGRATIONS_DIR" in (fix := fixes.pop())
+    assert not any(word in fix for word in ("repair", "forget", "roll"))
+    assert len(f"Fix: {fix}".encode()) <= 320  # what an error has space for
+
+
+@pytest.mark.parametrize("fix", [missing._FIX, missing._FIX_HALF, missing._FIX_IMPORT])
+def test_fix_of_a_missing_file_is_shown_whole(fix: str) -> None:
+    """An error has space for the whole fix."""
+    assert len(f"Fix: {fix}".encode()) <= 320
+
+
+def test_repeatable_file_shows_whose_history_it_is() -> None:
+    """A folder of which a repeatable file is in the history is the history's own."""
+    view = file("repeatable/v.sql")
+    rows = [row("001_a.sql"), row("repeatable/v.sql", "0")]
+    assert not make_plan([file("001_b.sql")], rows, True, NO_WISHES, [view]).strangers
+    assert make_plan([file("001_b.sql")], rows, True, NO_WISHES, [file("repeatable/w.sql")]).strangers
 
 
 def test_problems_of_every_kind_are_reported_at_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from tests.plugins.postgres import Database
 
@@ -51,3 +51,32 @@ def concurrently(action: Callable[[], None]) -> Iterator[None]:
     thread.join(PATIENCE)
     assert not thread.is_alive()
     assert raised == []
+
+
+def order_of_ends(database: Database, table: str, run: Callable[[], object]) -> list[str]:
+    """Return what ends first, where a run is blocked by a transaction that has read a table, and a query comes after it.
+
+    The transaction ends once the query has its answer, and after five seconds where it gets none.
+    """
+    ended: list[str] = []
+
+    def ends(what: str, action: Callable[[], object]) -> threading.Thread:
+        def work() -> None:
+            action()
+            ended.append(what)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    with closing(database.connect()) as other, other.cursor() as cursor:
+        cursor.execute(f"BEGIN; SELECT FROM {table}")
+        started = [ends("run", run)]
+        wait_until(lambda: is_blocked(database))
+        started.append(ends("query", lambda: database.query(f"SELECT count(*) FROM {table}")))
+        started[-1].join(5)
+        ended.append("transaction")
+        cursor.execute("COMMIT")
+    for thread in started:
+        thread.join(PATIENCE)
+    return ended

@@ -226,7 +226,7 @@ class _Deploy:
         if inspection.imported:
             from migrator.scripts import down_texts  # noqa: PLC0415 - once in the life of a database
 
-            downs = down_texts(self._folder.every, {row.name for row in inspection.imported})
+            downs = down_texts(self._folder.every, {row.name for row in inspection.imported}, self._context.warn)
             run.history.import_first_generation(inspection.imported, run.run_id, downs)
         for rename in inspection.plan.renames:
             run.history.rename(*rename)

@@ -23,6 +23,11 @@ from migrator.scripts import down_texts
 from migrator.sql import read_text
 
 _AHEAD = "Nothing to repair: the database is ahead of these files; repair it with the newer ones."
+_NOT_CONFIRMED = "Nothing was changed: confirm it (--yes) to have history and files count as they are."
+_NOT_OURS = (
+    "Nothing was changed. If another folder has applied these, leave them: its files would count as new. If the files "
+    "here stand for them, as after a squash, confirm it (--yes) to have history and files count as they are."
+)
 
 
 class Change(NamedTuple):
@@ -55,7 +60,7 @@ class _Repair:
         """Report what would be accepted; writes nothing, takes no lock."""
         inspection = self._find_changes(connection)
         what = "; ".join(change.message for change in self._changes)
-        done = "Nothing was changed: confirm it (--yes) to have history and files count as they are."
+        done = _NOT_OURS if inspection.plan.strangers else _NOT_CONFIRMED
         remark = f"{what}. {done}" if what else self._nothing(inspection)
         report = self._report(inspection)
         state = states.INCONSISTENT if self._changes else report.state
@@ -78,7 +83,7 @@ class _Repair:
             run.begin("repair")
             if statements:
                 connection.run("BEGIN")
-                downs = down_texts(self._folder.every, {row.name for row in inspection.imported})
+                downs = down_texts(self._folder.every, {row.name for row in inspection.imported}, context.warn)
                 run.history.import_first_generation(inspection.imported, run.run_id, downs)
                 connection.run("; ".join([*statements, "COMMIT"]))
         after = inspect(context, self._folder, connection, target="")
@@ -91,8 +96,9 @@ class _Repair:
         self._changes = []
         if inspection.plan.state != states.AHEAD:
             tampered = history.tampered_rows() if inspection.history.exists else []
-            changes = [*_changes(connection, self._folder, rows), *_replacements(connection, inspection)]
-            self._changes = [*_tampered(tampered, rows), *changes]
+            context, folder = self._context, self._folder
+            self._changes = [*_tampered(tampered, rows), *_changes(context, connection, folder, rows)]
+            self._changes += _replacements(context, connection, inspection)
             if inspection.imported:
                 self._changes += self._unapplied(connection, rows)
         return inspection
@@ -132,7 +138,9 @@ def _tampered(found: Sequence[TamperedRow], rows: Sequence[AppliedMigration]) ->
     return [Change(row, item.kind, item.message, "") for item, row in rows_of]
 
 
-def _changes(connection: Connection, folder: Folder, rows: Sequence[AppliedMigration]) -> list[Change]:
+def _changes(
+    context: RunContext, connection: Connection, folder: Folder, rows: Sequence[AppliedMigration]
+) -> list[Change]:  # fmt: skip
     found = match(folder.files, rows, folder.others)
     here = {file.name for file in (*folder.repeatable, *folder.others)}
     gone = [row for row in rows if row.name.startswith(REPEATABLE) and row.name not in here]
@@ -142,7 +150,7 @@ def _changes(connection: Connection, folder: Folder, rows: Sequence[AppliedMigra
         Change(
             row, "edited",
             f"{_was(row)} was edited: checksum {row.checksum[:12]} then, {file.checksum[:12]} now{_lines(file)}",
-            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(connection, file)}, "
+            f"UPDATE {table} SET checksum = {literal(file.checksum)}{_down_sql(context, connection, file)}, "
             f"earlier_checksums = {literal(row.earlier_than(file.checksum) or None)} "
             f"WHERE {same} {literal(row.name)}",
         )
@@ -166,7 +174,7 @@ def _changes(connection: Connection, folder: Folder, rows: Sequence[AppliedMigra
     ]  # fmt: skip
 
 
-def _replacements(connection: Connection, inspection: Inspection) -> list[Change]:
+def _replacements(context: RunContext, connection: Connection, inspection: Inspection) -> list[Change]:
     """Return what records new files as applied that may stand for what an earlier repair has forgotten."""
     history, settled = History(connection), dict[str, str | None]()
     if inspection.plan.replacements:
@@ -177,7 +185,7 @@ def _replacements(connection: Connection, inspection: Inspection) -> list[Change
             item.row, "recorded",
             f"{item.migration.name} is new, and may stand for what repair has forgotten: it counts as applied, and is "
             "not run",
-            f"{history.record_sql(item.row, evidence, _down_text(item.migration))}; "
+            f"{history.record_sql(item.row, evidence, _down_text(context, item.migration))}; "
             f"{history.removal_sql(settled)}",
         )
         for item in inspection.plan.replacements
@@ -203,14 +211,14 @@ def _lines(file: Migration) -> str:
     return f" ({sum(piece.count(chr(10)) for piece in read_text(file.name, file.path, file.size))} lines)"
 
 
-def _down_sql(connection: Connection, file: Migration) -> str:
+def _down_sql(context: RunContext, connection: Connection, file: Migration) -> str:
     """Return what stores the down migration anew, where there is one here."""
-    text = _down_text(file)
+    text = _down_text(context, file)
     return "" if text is None else f", down_sql = {connection.literal(text)}"
 
 
-def _down_text(file: Migration) -> str | None:
-    return down_texts((file,), (file.name,)).get(file.name)
+def _down_text(context: RunContext, file: Migration) -> str | None:
+    return down_texts((file,), (file.name,), context.warn).get(file.name)
 
 
 def _successor(row: AppliedMigration, new: Sequence[Migration]) -> str:

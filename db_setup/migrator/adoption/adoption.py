@@ -299,7 +299,7 @@ def record_adoption(
     Else a run killed on the way would leave an empty history, by which nothing is applied. Of the files that are
     recorded the history keeps the down migrations, as it does of those that are run.
     """
-    history, downs = History(connection), down_texts(files, {row.name for row, _ in adoption.rows})
+    history, downs = History(connection), down_texts(files, {row.name for row, _ in adoption.rows}, context.warn)
     try:
         connection.run("BEGIN")
         history.create()

@@ -58,6 +58,11 @@ DO $$ BEGIN
     END IF;
 END $$;
 """
+_NO_LOCK_TIMEOUT = """\
+SELECT pg_catalog.current_setting('lock_timeout') AS db_setup_lock_timeout \\gset
+SET lock_timeout = 0;
+"""
+_LOCK_TIMEOUT_AGAIN = "SET lock_timeout = :'db_setup_lock_timeout';\n"
 _FOUND = """SELECT pg_catalog.set_config('db_setup.place', {place}, true) AS db_setup_place, pg_catalog.set_config(
     'db_setup.found', coalesce(pg_catalog.string_agg(found, ', '), ''), true) AS db_setup_found FROM (
 {query}
@@ -154,9 +159,10 @@ class _ScriptRun(StepwiseRun):
         """Write a step outside any transaction, announced before and recorded after, as a run does it."""
         self._tape.write(f"SELECT {self.note_sql(statement)} AS db_setup_note \\gset\n")
         self._record.begin_step(self._tape, self._step, Verbatim(":'db_setup_note'"))
-        self._tape.run("SET lock_timeout = 0")
+        waits = self.is_concurrent(statement)
+        self._tape.write(_NO_LOCK_TIMEOUT * waits)
         self._tape.write(f"{terminated(statement.text)}\n")
-        self._tape.run(f"SET lock_timeout = {max(1, int(self._tape.lock_timeout * 1000))}")
+        self._tape.write(_LOCK_TIMEOUT_AGAIN * waits)
         self._record.end_step(self._tape, self._step, self._digest.hexdigest())
 
     def _open_session(self) -> None:
@@ -201,8 +207,12 @@ def export(context: RunContext, write: Callable[[str], Any]) -> None:
             *(t for s in scripts for t in s.warnings),
         )
         for text in warnings:
-            write(f"-- Warning: {' '.join(text.split())}\n")
+            write(_warning(text))
         _Export(context, folder, inspection, Tape(connection, write)).whole(scripts)
+
+
+def _warning(text: str) -> str:
+    return f"-- Warning: {' '.join(text.split())}\n"
 
 
 def _refuse_fenced(connection: Connection, inspection: Inspection, scripts: Sequence[Script]) -> None:
@@ -228,6 +238,7 @@ class _Export:
 
     def whole(self, scripts: Iterable[Script]) -> None:
         pending, history = self._inspection.plan.pending, self._history
+        downs = down_texts(self._folder.every, {row.name for row in self._inspection.imported}, self._warn)
         what = counted(len(pending)) if pending else "what the history has to follow"
         self._write(self._head(what))
         if not self._inspection.history.exists:
@@ -236,7 +247,6 @@ class _Export:
             self._write("COMMIT;\n")
         self._write(self._check())
         history.begin_run("migrate", f"psql, by {self._context.request_id}")
-        downs = down_texts(self._folder.every, {row.name for row in self._inspection.imported})
         history.import_first_generation(self._inspection.imported, RUN_ID, downs)
         for rename in self._inspection.plan.renames:
             history.rename(*rename)
@@ -259,6 +269,9 @@ class _Export:
             what=what, version=VERSION, begin=begin, row=row.rstrip("; "), take=take, prefix=_PREFIX,
             held=self._tape.holds_run_lock,
         )  # fmt: skip
+
+    def _warn(self, text: str) -> None:
+        self._write(_warning(text))
 
     def _check(self) -> str:
         """Return what ends a script that was run before, and refuses a database it was not made for."""

@@ -24,7 +24,14 @@ from migrator.database import TRANSIENT, Connection
 from migrator.errors import ChangedSteps, ConnectionLost, LostSession, ServerError
 from migrator.execution import indexes
 from migrator.execution.lost_objects import LostObjects
-from migrator.execution.outside import REPEATABLE, Evidence, evidence_of, transactions_begun, two_phase_steps
+from migrator.execution.outside import (
+    REPEATABLE,
+    Evidence,
+    evidence_of,
+    is_concurrent,
+    transactions_begun,
+    two_phase_steps,
+)
 from migrator.execution.session import Remembered, SessionJournal, may_end_with_transaction
 from migrator.execution.transaction import ROLLBACK, Transaction, run_statement
 from migrator.formatting import cut, mask_passwords
@@ -37,7 +44,6 @@ if TYPE_CHECKING:
     from migrator.execution.fence import FileFence
 
 NEEDS_NO_TRANSACTION = (errorcodes.ACTIVE_SQL_TRANSACTION, errorcodes.INVALID_TRANSACTION_TERMINATION)
-_CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
 _OF_SESSION = re.compile(r"\b(?:curr|last)val\b")  # in the message of the server, in any language
 _MOST_SHOWN = 80  # bytes of a statement in a question
 _COMMITS = "this statement can commit by itself, and the run that began it has not said what became of it: "
@@ -48,6 +54,8 @@ _SETTINGS = "the run ended as this step was committed, so what it has left in th
 
 class StepwiseRun:
     """The run of one stepwise file, from where its record says it is; ``apply`` again goes on in the same session."""
+
+    is_concurrent = staticmethod(is_concurrent)
 
     def __init__(
         self, connection: Connection, script: Script, record: Record, progress: Callable[[Statement], None],
@@ -397,8 +405,7 @@ class StepwiseRun:
 
     def _run_examined(self, statement: Statement, evidence: Evidence, begun: bool) -> None:
         note = self._announced(self.note_sql(statement), begun)
-        concurrently = _CONCURRENTLY.search(without_comments(statement.text))
-        with self._without_lock_timeout() if concurrently else nullcontext():
+        with self._without_lock_timeout() if self.is_concurrent(statement) else nullcontext():
             was_done = evidence.was_done(self._connection, note) if begun else False
             if was_done is None:
                 self._ask_person(statement, _UNPROVEN)

@@ -85,6 +85,8 @@ _LAST_POSITION = f"""(SELECT GREATEST(pg_catalog.max(position), (
         FROM {_SEQUENCES}, LATERAL (SELECT CASE WHEN pg_catalog.has_sequence_privilege(sequence, 'USAGE')
             THEN pg_catalog.pg_sequence_last_value(sequence) END) AS l (last)
         WHERE of OPERATOR(pg_catalog.=) 'history')) FROM {SCHEMA}.history) AS last_position"""
+_WHEN = "pg_catalog.to_char(h.applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')"
+_WHO = "pg_catalog.concat(' by ', h.applied_by, ' in run ' OPERATOR(pg_catalog.||) h.run_id)"
 _PATIENCE = "statement_timeout = '10s'"  # the time of the run may be over, and this is to be recorded
 _OF_SCHEMAS = ", ".join(
     f"'pg_catalog.{name}'::pg_catalog.regclass"
@@ -143,12 +145,12 @@ class History:
 
     def read(self, *, dates: bool = False) -> HistorySnapshot:
         """Return what is applied, in the order of application; reads only, whatever it finds."""
-        when = "pg_catalog.to_char(h.applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI UTC')" if dates else "''"
+        when, who = (_WHEN, _WHO) if dates else ("''", "''")
         question = f"CASE WHEN pg_catalog.starts_with(h.step_note, '{QUESTION}') THEN h.step_note ELSE '' END"
         query = (
-            f"SELECT h.name, h.number, h.checksum, h.state, {when}, coalesce(h.earlier_checksums, ''), {question} "
-            f"FROM {_MISSING}, LATERAL (SELECT name, number, checksum, state, applied_at, step_note, position, "
-            f"earlier_checksums FROM {SCHEMA}.history) h ORDER BY h.position"
+            f"SELECT h.name, h.number, h.checksum, h.state, {when}, coalesce(h.earlier_checksums, ''), {question}, "
+            f"{who} FROM {_MISSING}, LATERAL (SELECT name, number, checksum, state, applied_at, step_note, position, "
+            f"earlier_checksums, applied_by, run_id FROM {SCHEMA}.history) h ORDER BY h.position"
         )
         query = f"SET LOCAL row_security = off; {query}"  # with it on, and forced, an owner would not see the rows
         try:

@@ -24,7 +24,7 @@ class AppliedMigration(NamedTuple):
     ``state`` is ``applied``, ``running`` for a stepwise file that has not reached its end, or ``reverting`` for one
     whose stepwise down migration has not. ``earlier`` are the beginnings of the checksums that a repeatable file, or
     an edited one that repair has accepted, had before, the oldest first. ``question`` is what a person has to answer
-    before it can go on.
+    before it can go on. ``origin`` is who has applied it, in which run.
     """
 
     name: str
@@ -34,6 +34,12 @@ class AppliedMigration(NamedTuple):
     applied_at: str = ""  # read only when it is shown
     earlier: str = ""
     question: str = ""
+    origin: str = ""  # read with the date
+
+    @property
+    def since(self) -> str:
+        """Return when it was applied, as far as that was read, or that it was in part; for a sentence."""
+        return (" in part" if self.state == "running" else "") + (f" on {self.applied_at}" if self.applied_at else "")
 
     @property
     def rank(self) -> Number:

@@ -30,18 +30,6 @@ if TYPE_CHECKING:
     from migrator.planning.removed import Removed
     from migrator.planning.repeatable import GoingBack
 
-_FIX_MISSING = (
-    "put the file back as it was (its change is still in the database), or have repair forget it: what it made stays, "
-    "and a file of that name would be run again; ALLOW_MISSING=true is for development databases that branches share"
-)
-_FIX_MISSING_IMPORT = (
-    "put the file back as it was (its change is still in the database), or have repair forget it, and take over all "
-    "other names: what it made stays, and a file of that name would be run"
-)
-_FIX_HALF_MISSING = (
-    "put the file back under this name, corrected where it failed: migrate goes on where it stopped; or roll it back; "
-    "or have repair forget it: what its steps made stays, and a file of that name would be run from the beginning"
-)
 _LAST_NAME = "\U0010ffff"
 _NO_END: tuple[Number, str] = ((10**300,), _LAST_NAME)
 _NUMBER = re.compile(r"[vV]?[0-9]{1,99}(?:[-._][0-9]{1,99}){0,9}")
@@ -80,7 +68,8 @@ class Plan(NamedTuple):
 
     ``held_back`` are pending files beyond the target, ``replacements`` pending ones that may stand for what repair has
     forgotten. ``gone`` are the repeatable files that the history is to run again should they come back. ``revision`` is
-    that of the history now, ``revision_followed`` that once it has followed the renames.
+    that of the history now, ``revision_followed`` that once it has followed the renames. ``strangers``: the history has
+    other files, and none that is here as it is.
     """
 
     state: str
@@ -93,6 +82,7 @@ class Plan(NamedTuple):
     replacements: tuple[Pending, ...] = ()
     revision_followed: str = ""
     gone: tuple[str, ...] = ()
+    strangers: bool = False
 
     @property
     def begun(self) -> frozenset[str]:
@@ -142,9 +132,11 @@ def make_plan(
         _find_target(policy.target, (), found)
         return Plan(states.AHEAD, warnings=_ahead_warnings(found, applied, repeatable, others), revision=revision)
     pending = _pending(found, files, others, applied, removed)
-    warnings, problems = _missing(found.missing, policy)
+    strangers = 0 if policy.importing else _strangers(found, files, applied, repeatable)
+    warnings, problems = _missing(found.missing, policy, strangers)
     accepted, edited = _split_edits(found.edited)
-    problems += [*_undecided(applied), *_half_rolled_back(applied), *_edited(edited), *_duplicates(files, pending)]
+    edits = [error.replace(fix=problems[0].fix) if strangers and problems else error for error in _edited(edited)]
+    problems += [*_undecided(applied), *_half_rolled_back(applied), *edits, *_duplicates(files, pending)]
     replacements, replacement_problems = _replacements(pending, removed if applied else None)
     problems += replacement_problems
     late_warnings, late_problems = _late([item for item in pending if item not in replacements], policy.strict_order)
@@ -171,6 +163,7 @@ def make_plan(
         replacements=replacements,
         revision_followed=_revision(_followed(here, found.renames)),
         gone=left.gone,
+        strangers=bool(strangers),
     )
 
 
@@ -221,14 +214,25 @@ def _older_warnings(older: Sequence[tuple[Migration, AppliedMigration]]) -> list
     return [f"the database is ahead of these files: repair has accepted a newer text of {names}"] * bool(older)
 
 
-def _missing(missing: list[AppliedMigration], policy: Policy) -> tuple[list[str], list[PlanError]]:
-    """Return what is said of rows without a file; a migration that is rolled back in part needs its file no more."""
-    texts = {row: f"{row.name} is applied{_since(row)}, and its file is missing" for row in missing}
-    left = [row for row in missing if row.state != "reverting"]
+def _strangers(
+    found: Match, files: Sequence[Migration], applied: Sequence[AppliedMigration], repeatable: Sequence[Migration]
+) -> int:
+    """Return how many files are here, where the history has others and none of these as it is; 0 elsewhere."""
+    if not found.missing or len(found.known) > len(found.edited):
+        return 0
+    names = {row.name for row in applied}
+    return 0 if any(file.name in names for file in repeatable) else len(files)
+
+
+def _missing(missing: Sequence[AppliedMigration], policy: Policy, strangers: int) -> tuple[list[str], list[PlanError]]:
+    """Return what is said of rows without a file, as warnings and as errors."""
+    if not missing:
+        return [], []
+    from migrator.planning.missing import missing_file, missing_files  # noqa: PLC0415 - for histories that have some
+
     if policy.allow_missing and not policy.importing:
-        return [texts[row] for row in left], []
-    fixes = {"applied": _FIX_MISSING_IMPORT if policy.importing else _FIX_MISSING, "running": _FIX_HALF_MISSING}
-    return [], [InconsistentHistory(texts[row], fix=fixes[row.state]) for row in left]
+        return [missing_file(row) for row in missing if row.state != "reverting"], []
+    return [], missing_files(missing, strangers, importing=policy.importing)
 
 
 def _undecided(applied: Sequence[AppliedMigration]) -> list[PlanError]:
@@ -248,18 +252,13 @@ def _half_rolled_back(applied: Sequence[AppliedMigration]) -> list[PlanError]:
 def _edited(edited: list[tuple[Migration, AppliedMigration]]) -> list[PlanError]:
     return [
         InconsistentHistory(
-            f"{file.name} was edited after it was applied{_since(row)} "
+            f"{file.name} was edited after it was applied{row.since} "
             f"(checksum {row.checksum[:12]} then, {file.checksum[:12]} now)",
             fix="put the file back as it was, and write the change as a new file; "
             "where the new text does what the old one did, repair accepts it",
         )
         for file, row in edited
     ]
-
-
-def _since(row: AppliedMigration) -> str:
-    """Return when a migration was applied, or that it was in part."""
-    return (" in part" if row.state == "running" else "") + (f" on {row.applied_at}" if row.applied_at else "")
 
 
 def _pending(

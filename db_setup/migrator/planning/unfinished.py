@@ -62,8 +62,9 @@ def half_run_repeatables(
         f"{row.name} is applied in part, and is for another environment: migrate with "
         f"MIGRATION_ENV={_environment(elsewhere[row.name])} goes on with it"
         if row.name in elsewhere
-        else f"{row.name} is applied in part, and its file is missing: put back, it goes on where it stopped; or "
-        "repair forgets it, and what its steps made stays"
+        else f"{row.name} is applied in part, and its file is missing: put back, it goes on where it stopped, as "
+        "does migrate from a folder that has it; where it was deleted for good, repair forgets it, and what its steps "
+        "made stays"
         for row in applied
         if row.name.startswith(REPEATABLE) and row.state == "running" and row.name not in here
     ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
-from migrator.errors import UnreadableFile, UnusableCheck
+from migrator.errors import DbSetupError, TextError, UnreadableFile, UnusableCheck
 from migrator.files import Migration, check_name, checksum, down_name
 from migrator.scripts.script import ENDS, MAX_KEPT, Script, place, read_script
 from migrator.sql import Kind, first_code, read_text
@@ -17,22 +17,34 @@ _NOT_IN_A_CHECK = ENDS | {Kind.BEGIN, Kind.SAVEPOINT, Kind.SET_TRANSACTION, Kind
 
 
 def with_companions(script: Script, *, standard_strings: bool = True) -> Script:
-    """Return a script with its down migration and its check, both read and found fit to be run.
+    """Return a script with its down migration and its check, both read.
 
-    Raises TextError and its kinds with the place in the companion file.
+    A down migration that is not fit to be run is a warning, since nothing of a forward run depends on it. Raises
+    TextError and its kinds, and UnreadableFile, with the place in the check.
     """
     added: dict[str, Any] = {}
     migration = script.migration
     if migration.down:
-        down = companion(down_name(migration.name), migration.down)
-        added["down"] = _storable(down)
-        read_script(down, keep=False, text=added["down"], standard_strings=standard_strings)
-        if added["down"] is None:
-            added["warnings"] = (*script.warnings, _too_large(down))
+        added["down"], remark, added["unfit"] = _to_store(migration, standard_strings=standard_strings)
+        added["warnings"] = (*script.warnings, remark) if remark else script.warnings
     if migration.check:
         check = companion(check_name(migration.name), migration.check)
         added["check"] = _refuse_transactions(read_script(check, keep=True, standard_strings=standard_strings))
     return script._replace(**added)
+
+
+def _to_store(migration: Migration, *, standard_strings: bool = True) -> tuple[str | None, str, DbSetupError | None]:
+    """Return the text of a down migration that the history stores, None for one that is too large or not fit to be run.
+
+    With it comes what is to be said of that, and the error of one that is not fit.
+    """
+    try:
+        down = companion(down_name(migration.name), migration.down)
+        text = _storable(down)
+        read_script(down, keep=False, text=text, standard_strings=standard_strings)
+    except (TextError, UnreadableFile) as error:
+        return None, _unfit(migration, error), error
+    return text, _too_large(down) if text is None else "", None
 
 
 def companion(name: str, path: str) -> Migration:
@@ -45,14 +57,22 @@ def companion(name: str, path: str) -> Migration:
         ) from error
 
 
-def down_texts(files: Iterable[Migration], names: Container[str]) -> dict[str, str]:
+def down_texts(
+    files: Iterable[Migration], names: Container[str], warn: Callable[[str], object]
+) -> dict[str, str]:  # fmt: skip
     """Return the down migrations that the history stores of the migrations with some names, by these.
 
-    A migration has none there whose down migration is too large to be stored.
+    A migration has none there whose down migration is too large to be stored, or not fit to be run: ``warn`` is told.
     """
-    chosen = (file for file in files if file.down and file.name in names)
-    texts = ((file.name, _storable(companion(down_name(file.name), file.down))) for file in chosen)
-    return {name: text for name, text in texts if text is not None}
+    found = {}
+    for file in files:
+        if file.down and file.name in names:
+            text, remark, _ = _to_store(file)
+            if text is not None:
+                found[file.name] = text
+            elif remark:
+                warn(remark)
+    return found
 
 
 def _storable(down: Migration) -> str | None:
@@ -86,6 +106,13 @@ def _refuse_transactions(check: Script) -> Script:
                 fix="write queries; they are run inside the transaction of the migration",
             )
     return check
+
+
+def _unfit(migration: Migration, error: DbSetupError) -> str:
+    return (
+        f"{error.cause}: this down migration is not stored in the history; {migration.name} can be rolled back only "
+        "once that is mended, and by a package that has the file"
+    )
 
 
 def _too_large(down: Migration) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from migrator.errors import UnclosedTransaction
+from migrator.errors import DbSetupError, UnclosedTransaction
 from migrator.files import Migration
 from migrator.formatting import Location, mask_passwords
 from migrator.sql import Kind, Statement, read_text, sets_reading, split, split_chunks
@@ -37,7 +37,8 @@ class Script(NamedTuple):
     that of a file small enough to be kept, so that nobody opens it again; ``down`` the text of its down migration, as
     the history stores it; ``check`` what is checked before its transaction is committed. ``idempotent`` says that what
     commits by itself may be run again, ``not_resumable`` that the file is run although no other run may be able to go
-    on with it, and ``is_two_phase`` that a block of it ends with PREPARE TRANSACTION.
+    on with it, and ``is_two_phase`` that a block of it ends with PREPARE TRANSACTION. ``unfit`` is why its down
+    migration cannot be run.
     """
 
     migration: Migration
@@ -53,6 +54,7 @@ class Script(NamedTuple):
     idempotent: bool = False
     not_resumable: bool = False
     is_two_phase: bool = False
+    unfit: DbSetupError | None = None
 
     def body(self) -> Iterable[Statement]:
         """Return what runs inside one transaction: all but the wrapper, and what the opening has taken over."""

@@ -88,13 +88,16 @@ def _needs(script: Script, is_old: bool) -> Iterator[LintFinding]:
 
 
 def _in_companions(file: Migration) -> Iterator[LintFinding]:
-    """Find what is wrong in a down migration and in a check; the one does not hide the other."""
+    """Find what is wrong in a down migration, of which a run only warns, and in a check; both where both are."""
     for alone in (file._replace(check=""), file._replace(down="")):
         try:
             script = with_companions(Script(alone, "", "", lambda: iter(())))
         except DbSetupError as error:
             yield finding_of(error, file.name)
         else:
+            if script.unfit is not None:
+                yield finding_of(script.unfit, file.name)
+                continue
             yield from (LintFinding(file.name, 1, 1, WARNING, "not_stored", text) for text in script.warnings)
 
 
