@@ -15,7 +15,7 @@ RESOLVE := -m uv pip compile --quiet --universal --python-version 3.11 --generat
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run synth layer test check bench lock clean venv
+.PHONY: help run synth layer test check bench coverage mutants lock clean venv
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,15 +39,22 @@ check: $(VENV)/.test ## lint and check the types
 bench: $(VENV)/.test ## measure speed and memory against a minimal script
 	@$(PY) -m tests.benchmarks
 
+coverage: $(VENV)/.mutants ## list the branches of four packages that no test takes
+	@$(PY) -m tests.mutants coverage
+
+mutants: $(VENV)/.mutants ## put COUNT=400 faults into them, chosen by SEED: do the tests notice?
+	@$(PY) -m pytest -q -p no:cacheprovider tests/mutants/planted.py
+	@$(PY) -m tests.mutants sample $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(if $(ONLY),--only $(ONLY))
+
 lock: $(VENV)/.test ## pin every package anew (UPGRADE=--upgrade takes newer ones)
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
-	@cd $(LOCKS) && for part in run cdk test; do ../$(PY) $(RESOLVE) $(UPGRADE) $$part.in -o $$part.lock || exit 1; done
+	@cd $(LOCKS) && for part in run cdk test mutants; do ../$(PY) $(RESOLVE) $(UPGRADE) $$part.in -o $$part.lock || exit 1; done
 	@cd $(LOCKS) && ../$(PY) $(RESOLVE) $(UPGRADE) ../db_setup/requirements.txt -o ../cdk/database_initializer/psycopg2.lock
 	@$(WITH_NODE) npm install --prefix $(LOCKS)/node --package-lock-only --omit-lockfile-registry-resolved --silent
 
 clean: ## stop the local server; remove its data, the environment and the caches
 	@if [ -e .local ]; then $(find_python); (cd db_setup && "$$python" -m migrator.cli.local_server); fi
-	@rm -rf .local .db_setup cdk.out $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .local .db_setup .mutants cdk.out $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp records what is installed; it is older than the lock when the lock has changed.
@@ -64,6 +71,10 @@ $(VENV)/.test: $(LOCKS)/test.lock $(LOCKS)/node/package-lock.json | venv
 	@$(PY) $(INSTALL) -r $(LOCKS)/test.lock
 	@$(call npm_ci)
 	@touch $(VENV)/.run $(VENV)/.cdk $@
+
+$(VENV)/.mutants: $(LOCKS)/mutants.lock $(VENV)/.test
+	@$(PY) $(INSTALL) -r $(LOCKS)/mutants.lock
+	@touch $@
 
 define npm_ci
 mkdir -p $(NODE_PACKAGES) && cp $(LOCKS)/node/*.json $(NODE_PACKAGES)/ \
