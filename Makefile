@@ -15,7 +15,7 @@ RESOLVE := -m uv pip compile --quiet --universal --python-version 3.11 --generat
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run synth layer test check bench coverage mutants lock clean venv
+.PHONY: help run synth layer test check faults bench coverage mutants lock clean venv
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test: check ## lint, check the types and run every test
 check: $(VENV)/.test ## lint and check the types
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
+
+# FAULTS="--without PART ..." leaves parts out; SEED=... replays a mixture; PLANTED=1 plants the faults that are kept.
+faults: $(VENV)/.test ## kill, cut, freeze, restart and crowd runs, in full (less than an hour)
+	@$(PY) -m tests.faults $(if $(SEED),--mixture $(SEED)) $(if $(PLANTED),--planted) $(FAULTS)
 
 bench: $(VENV)/.test ## measure speed and memory against a minimal script
 	@$(PY) -m tests.benchmarks

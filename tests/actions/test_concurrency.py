@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -35,25 +34,6 @@ OURS = f"SELECT count(*) FROM pg_stat_activity WHERE {SESSION}"
 def wait_for(database: Database, query: str, count: int) -> None:
     """Wait until a query counts what is wanted."""
     wait_until(lambda: database.query(query) == [(count,)])
-
-
-@pytest.mark.parametrize("count", [2, 8, 32])
-def test_runners_started_at_once(database: Database, folder: Folder, count: int) -> None:
-    """Each file is applied once, every runner succeeds, and the answers add up to what was done."""
-    names = ["001_a.sql", "002_b.sql", "003_c.sql", "004_d.sql"]
-    folder.write(names[0], "CREATE TABLE a (i int);")
-    folder.write(names[1], "CREATE INDEX CONCURRENTLY a_i ON a (i); INSERT INTO a VALUES (1);")
-    folder.write(names[2], "INSERT INTO a VALUES (2);")
-    folder.write(names[3], "CREATE INDEX CONCURRENTLY ON a (i);")
-    words = command("migrate", "--json", "--database-url", database.url, "--migrations", str(folder.path))
-    runners = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(count)]
-    answers = [(*runner.communicate(timeout=120), runner.returncode) for runner in runners]
-    assert [(err, status) for _, err, status in answers] == [("", 0)] * count
-    applied = [json.loads(out)["applied_migrations"] for out, _, _ in answers]
-    assert sorted(name for done in applied for name in done) == names
-    assert database.query("SELECT i FROM a ORDER BY i") == [(1,), (2,)]
-    assert database.query("SELECT name FROM db_setup.history ORDER BY position") == [(name,) for name in names]
-    assert database.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
 
 
 def test_waiting_runner_reports_who_did_the_work(database: Database, folder: Folder) -> None:
@@ -311,7 +291,6 @@ def test_standby(standby: LocalServer, invoke: Invoke) -> None:
     for event in ({}, {"action": "status"}):
         with pytest.raises(ReadOnlyServer, match="standby"):
             invoke(event, DATABASE_URL=standby.url)
-
 
 
 

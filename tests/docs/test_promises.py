@@ -31,7 +31,7 @@ PROMISES = {
     "What is taken over is proven.": (
         "test_deploy_records_what_is_proven_and_applies_the_rest", "test_nothing_is_proven", "test_contradictory_evidence",
     ),
-    "A rehearsal leaves nothing.": ("test_killed_or_cut_at_any_message", "test_files_build_on_each_other_and_nothing_stays"),
+    "A rehearsal leaves nothing.": ("test_killed_runner", "test_files_build_on_each_other_and_nothing_stays"),
     "A failed check rolls its file back.": (
         "test_failed_check_takes_its_file_back", "test_error_in_a_check", "test_check_of_a_large_file", "test_check_of_a_stepwise_file",
     ),
@@ -39,7 +39,7 @@ PROMISES = {
         "test_missing_down_files_refuse_the_whole", "test_broken_down_migration_refuses_the_whole",
     ),
     "A rollback that was cut off goes on.": (
-        "test_killed_rollback", "test_rollback_on_cut_connections", "test_cut_off_steps_are_not_done_twice",
+        "test_killed_runner", "test_cut_connection", "test_cut_off_steps_are_not_done_twice",
         "test_stepwise_down_migration_resumes", "test_killed_after_anything", "test_answer_that_nobody_heard",
         "test_rollback_whose_answer_was_lost",
     ),

@@ -1,11 +1,13 @@
-"""No message of any action is waited for longer than the run's time and a few seconds, whatever the server does."""
+"""No message is waited for longer than the run's time and a few seconds, whatever the server does.
+
+A network that lets nothing through is in tests/faults, at any message of any action.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,30 +18,14 @@ from typing import Any
 import pytest
 from migrator.cli.local_server import LocalServer
 
-from tests.plugins.databases import Database, MakeDatabase
+from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
-from tests.plugins.proxy import BACKEND, FRONTEND, Proxy
+from tests.plugins.proxy import Proxy
 from tests.plugins.runs import command
 from tests.plugins.server import SETTINGS
 from tests.plugins.waiting import wait_until
 
-POINTS = int(os.environ.get("FAULT_POINTS", "2"))
 TIMEOUT, BOUND = 1, 5  # seconds, the second beyond the first
-ACTIONS = [("migrate",), ("rollback", "--steps", "1", "--yes"), ("verify",), ("rehearse",), ("status",), ("history",)]
-FILES = {
-    "001_a.sql": "CREATE TABLE a (i int);",
-    "001_a.down.sql": "DROP TABLE a;",
-    "002_b.sql": "INSERT INTO a VALUES (1);\nVACUUM a;\nINSERT INTO a VALUES (2);",
-    "003_c.sql": "CREATE TABLE c (i int);\nCOPY c FROM stdin;\n1\n\\.\nINSERT INTO c VALUES (2);",
-}
-
-
-@pytest.fixture
-def files(folder: Folder) -> Folder:
-    """Write files of which one is transactional, one stepwise, and one has data."""
-    for name, text in FILES.items():
-        folder.write(name, text)
-    return folder
 
 
 def run(url: str, files: Folder, words: tuple[str, ...], timeout: int = 60) -> tuple[int, dict[str, Any]]:
@@ -51,44 +37,11 @@ def run(url: str, files: Folder, words: tuple[str, ...], timeout: int = 60) -> t
     return done.returncode, json.loads(done.stdout)
 
 
-def prepared(make_database: MakeDatabase, files: Folder, words: tuple[str, ...]) -> Database:
-    """Return a database on which the action has something to do."""
-    database = make_database()
-    if words != ("migrate",):
-        assert run(database.url, files, ("migrate", "--target", "001"))[0] == 0
-    return database
-
-
-def points(proxy: Proxy, database: Database, files: Folder, words: tuple[str, ...]) -> list[tuple[str, int, bool]]:
-    """Return a sample of the messages of an action without faults, on both sides."""
-    proxy.disarm()
-    run(proxy.url(database.name), files, words)
-    found = [(side, n, before) for side in (FRONTEND, BACKEND) for n in range(1, proxy.counts[side]) for before in (True, False)]
-    return random.Random(str(words)).sample(found, min(POINTS, len(found)))  # noqa: S311
-
-
 def applied(database: Database) -> set[str]:
     """Return the files that the history says are applied."""
     if database.query("SELECT to_regclass('db_setup.history')") == [(None,)]:
         return set()
     return {name for (name,) in database.query("SELECT name FROM db_setup.history WHERE state = 'applied'")}
-
-
-@pytest.mark.parametrize("words", ACTIONS, ids=[words[0] for words in ACTIONS])
-def test_black_hole(proxy: Proxy, make_database: MakeDatabase, files: Folder, words: tuple[str, ...]) -> None:
-    """A network that lets nothing through from any message on ends the action in time, with the truth about it."""
-    for side, message, before in points(proxy, prepared(make_database, files, words), files, words):
-        database = prepared(make_database, files, words)
-        proxy.arm(side, message, before=before, strike=proxy.fall_silent)
-        status, body = run(proxy.url(database.name), files, words, TIMEOUT)
-        proxy.disarm()
-        at = (words, side, message, before, body)
-        assert body["duration_ms"] < (TIMEOUT + BOUND) * 1000, at
-        assert (status, body.get("code")) in {(0, None), (1, "deadline_reached"), (1, "connection_failed")}, at
-        told, there = set(body["applied_migrations"] or ()), applied(database)
-        assert told <= there, at
-        if words == ("migrate",) and (more := there - told - {"002_b.sql"}):  # which goes step by step
-            assert [f"whether {name} was committed is not known" in body["message"] for name in more] == [True], at
 
 
 def test_lost_commit(proxy: Proxy, database: Database, folder: Folder) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +15,20 @@ from urllib.parse import quote
 import psycopg2
 from migrator.cli.local_server import LocalServer, find_binaries
 
+# Waits for the end of its input, which comes however the session ends, and removes every server in the folder.
+_GUARD = """
+import pathlib, shutil, sys
+sys.stdin.read()
+sys.path.insert(0, sys.argv[1])
+from migrator.cli.local_server import LocalServer
+scratch = pathlib.Path(sys.argv[2])
+for lock in [*scratch.rglob("postgres.lock"), *scratch.rglob("postmaster.pid")]:
+    folder = lock.with_name("postgres") if lock.name == "postgres.lock" else lock.parent.parent
+    if folder.exists():
+        LocalServer(folder).remove()
+shutil.rmtree(scratch)
+"""
+_PRODUCT = Path(__file__).resolve().parents[2] / "db_setup"
 # Nothing of a test's data has to survive a power cut.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -24,6 +40,12 @@ def scratch_folder(prefix: str, size: int) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=memory if fits else None))
     folder.chmod(0o711)  # the server's account passes through when root runs the tests
     return folder
+
+
+def guard(scratch: Path) -> subprocess.Popen[bytes]:
+    """Have a folder and the servers in it removed when this process ends, killed or not; ``communicate`` waits for it."""
+    command = [sys.executable, "-c", _GUARD, str(_PRODUCT), str(scratch)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
 def client_program(server: LocalServer, name: str) -> Path:

@@ -23,7 +23,7 @@ FRONTEND, BACKEND = "F", "B"
 
 
 class Point(NamedTuple):
-    """A message of one side, and whether the connection is cut before or after it."""
+    """A message of one side, and whether the strike comes before or after it."""
 
     side: str
     message: int
@@ -31,7 +31,7 @@ class Point(NamedTuple):
 
 
 class Proxy:
-    """Passes messages on and counts them; at the chosen one it calls ``strike``, and cuts the connection.
+    """Passes messages on and counts them; at the chosen one it calls ``strike``, and cuts the connection if it is to.
 
     A delay holds back every piece by the same number of seconds and lets those behind it follow at once: it is a
     longer wire, not a narrower one.
@@ -47,6 +47,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._point: Point | None = None
         self._strike: Callable[[], None] = lambda: None
+        self._cuts = True
         self._silent, self._heard_again = threading.Event(), threading.Event()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.folder / _SOCKET))
@@ -63,18 +64,25 @@ class Proxy:
         """Return the URL of a database behind this proxy."""
         return f"postgresql://postgres@/{database}?host={self.folder}"
 
-    def arm(self, side: str, message: int, *, before: bool, strike: Callable[[], None] | None = None) -> None:
-        """Choose the message at which the connection is cut; counting begins anew."""
+    def arm(
+        self, side: str, message: int, *, before: bool, strike: Callable[[], None] | None = None, cuts: bool = True
+    ) -> None:
+        """Choose the message at which it strikes; counting begins anew."""
         with self._lock:
             self.counts = {FRONTEND: 0, BACKEND: 0}
             self._point = Point(side, message, before)
             self._strike = strike or (lambda: None)
+            self._cuts = cuts
 
     def fall_silent(self) -> None:
         """Be a black hole, as a strike: every connection, new ones too, stays open, and nothing comes through."""
         self._heard_again.clear()
         self._silent.set()
         self._heard_again.wait()
+
+    def lead_to(self, server: LocalServer) -> None:
+        """Connect new clients to another server."""
+        self._target = str(server.socket_folder / _SOCKET)
 
     def disarm(self) -> None:
         """Pass everything on from now, counting anew; connections that went silent are cut."""
@@ -99,7 +107,11 @@ class Proxy:
             except OSError:
                 return  # closed
             backend = socket.socket(socket.AF_UNIX)
-            backend.connect(self._target)
+            try:
+                backend.connect(self._target)
+            except OSError:  # the server is down
+                client.close()
+                continue
             session = _Session(client, backend)
             for side in (FRONTEND, BACKEND):
                 threading.Thread(target=self._pump, args=(side, session), daemon=True).start()
@@ -113,25 +125,32 @@ class Proxy:
                 if self._silent.is_set():
                     self._heard_again.wait()
                     break
-                passed, struck = self._until_point(side, messages, session)
+                passed, held, struck = self._until_point(side, messages, session)
                 wire.send(b"".join(passed))
-                if struck:
+                if struck and self._cuts:
                     break
+                if struck:
+                    self._strike()
+                    struck = False
+                    wire.send(b"".join(held))
         wire.close()
         if struck and not wire.broken:
             self._strike()
         session.reset()
 
-    def _until_point(self, side: str, messages: list[bytes], session: _Session) -> tuple[list[bytes], bool]:
-        """Count messages; return those to be passed on, and whether the chosen one was among them."""
+    def _until_point(
+        self, side: str, messages: list[bytes], session: _Session
+    ) -> tuple[list[bytes], list[bytes], bool]:
+        """Count messages; return those to be passed on, those behind the chosen one, and whether it was among them."""
         with self._lock:
             for number, message in enumerate(messages):
                 self.counts[side] += 1
                 self.queries += side == FRONTEND and message.startswith(b"Q")
                 self.waits += session.ends_a_wait(side, message)
                 if self._point and self._point[:2] == (side, self.counts[side]):
-                    return messages[: number + (not self._point.before)], True
-        return messages, False
+                    end = number + (not self._point.before)
+                    return messages[:end], messages[end:], True
+        return messages, [], False
 
 
 class _Session:

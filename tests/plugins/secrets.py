@@ -163,7 +163,7 @@ def make_site(
             "username": f"boss_{name}", "password": ADMIN_PASSWORD, "dbInstanceIdentifier": "shop-db",
         }  # fmt: skip
         client.create_secret(Name=f"{name}/admin", SecretString=json.dumps(value))
-        environ = {**_account(secrets_endpoint), "DB_SECRET_NAME": f"{name}/admin", "MIGRATIONS_DIR": str(folder.path)}
+        environ = {**account(secrets_endpoint), "DB_SECRET_NAME": f"{name}/admin", "MIGRATIONS_DIR": str(folder.path)}
         site = Site(Database(password_server, name), f"boss_{name}", environ, client, folder)
         site.declare(*kinds)
         return site
@@ -180,7 +180,7 @@ def give_public(database: Database, owner: str) -> None:
         database.execute(f"ALTER SCHEMA public OWNER TO {quoted(owner)}")
 
 
-def _account(endpoint: str) -> dict[str, str]:
+def account(endpoint: str) -> dict[str, str]:
     """Return the variables of an account of nobody's."""
     return {
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoint, "AWS_DEFAULT_REGION": "eu-central-1",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from migrator.cli.local_server import LocalServer, find_binaries
 from migrator.errors import LocalServerError
 
 from tests.plugins.environment import PGBIN
-from tests.plugins.postgres import FAST, scratch_folder
+from tests.plugins.postgres import FAST, guard, scratch_folder
 from tests.plugins.proxy import Proxy
 
 SETTINGS = {
@@ -27,23 +26,9 @@ SETTINGS = {
     "log_line_prefix": "%m [%p] %d ",
 }
 _SIZE = 4 * 2**30  # bytes
-# Waits for the end of its input, which comes however the session ends, and removes every server in the folder.
-_GUARD = """
-import pathlib, shutil, sys
-sys.stdin.read()
-sys.path.insert(0, sys.argv[1])
-from migrator.cli.local_server import LocalServer
-scratch = pathlib.Path(sys.argv[2])
-for lock in [*scratch.rglob("postgres.lock"), *scratch.rglob("postmaster.pid")]:
-    folder = lock.with_name("postgres") if lock.name == "postgres.lock" else lock.parent.parent
-    if folder.exists():
-        LocalServer(folder).remove()
-shutil.rmtree(scratch)
-"""
-_PRODUCT = Path(__file__).resolve().parents[2] / "db_setup"
 
 _folder = pytest.StashKey[Path]()
-_guard = pytest.StashKey["subprocess.Popen[bytes]"]()
+_guard = pytest.StashKey[subprocess.Popen[bytes]]()
 _environ = pytest.StashKey[Mapping[str, str]]()
 
 
@@ -56,8 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_environ] = {**os.environ, "PGBIN": PGBIN}
     scratch = scratch_folder("db_setup-tests-", _SIZE)  # each test makes about 300 files
     config.stash[_folder] = scratch / "postgres"
-    command = [sys.executable, "-c", _GUARD, str(_PRODUCT), str(scratch)]
-    config.stash[_guard] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    config.stash[_guard] = guard(scratch)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,8 @@ from migrator.history import RunLock
 
 from tests.plugins.databases import Database, Dump
 from tests.plugins.folders import Folder
-from tests.plugins.proxy import FRONTEND, Proxy
 from tests.plugins.runs import Cli, Invoke, Outside, command
-from tests.plugins.waiting import PATIENCE, concurrently, is_blocked, wait_until
+from tests.plugins.waiting import concurrently, is_blocked, wait_until
 
 REHEARSE = {"action": "rehearse"}
 # For how long the server is at work on a statement that sleeps, up to a moment in which it still was.
@@ -27,7 +24,6 @@ AT_WORK = """
 SELECT extract(epoch FROM now() - query_start)::float * 1000 FROM pg_stat_activity
 WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%pg_sleep(60)%'
 """
-POINTS = int(os.environ.get("FAULT_POINTS", "16")) // 4
 
 
 def first(body: dict[str, Any]) -> dict[str, Any]:
@@ -279,30 +275,6 @@ def test_killed_in_the_middle(
     assert pg_dump(database) == before
     folder.write("001_a.sql", "ALTER TABLE a ADD j int;")
     assert invoke()["applied_migrations"] == ["001_a.sql"]
-
-
-def test_killed_or_cut_at_any_message(
-    proxy: Proxy, folder: Folder, database: Database, outside: Outside, pg_dump: Dump, invoke: Invoke
-) -> None:
-    """A runner killed, or a connection cut, before or after any message leaves the database as it was."""
-    outside("CREATE TABLE a (i int); INSERT INTO a VALUES (1)")
-    before = pg_dump(database)
-    folder.write("001_a.sql", "ALTER TABLE a ADD j int;\nUPDATE a SET j = 1;\nCREATE TABLE b (i int);")
-    folder.write("002_b.sql", "DROP TABLE a;\nCREATE TABLE c (i int);")
-    words = command("rehearse", "--database-url", proxy.url(database.name), "--migrations", str(folder.path))
-    proxy.disarm()
-    assert subprocess.run(words, stdout=subprocess.DEVNULL, check=True).returncode == 0
-    last = proxy.counts[FRONTEND]
-    for message in range(6, last, max(1, (last - 6) // POINTS)):
-        runner = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        kill = partial(runner.send_signal, signal.SIGKILL) if message % 2 else None
-        proxy.arm(FRONTEND, message, before=bool(message % 3), strike=kill)
-        runner.wait(timeout=PATIENCE)
-        proxy.disarm()
-        others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        wait_until(lambda: not database.query(others))  # noqa: B023 - called at once
-        assert pg_dump(database) == before, message
-    assert invoke({"action": "rehearse"})["success"]
 
 
 def test_user_without_special_rights(invoke: Invoke, folder: Folder, database: Database) -> None:

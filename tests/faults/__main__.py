@@ -1,0 +1,46 @@
+"""``make faults``: all faults on all scenarios, in full; exit status 1 when anything is wrong, stuck, or was not run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from tests.plugins.environment import PGBIN  # isort: skip - first: it clears the environment
+from tests.faults import campaign
+from tests.faults.parts import BY_PART, PARTS
+from tests.plugins.postgres import guard, scratch_folder
+
+_SIZE = 2 * 2**30  # bytes that the servers may need
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the parts that are asked for and print their table."""
+    asked = _arguments(words)
+    parts = [part for part in PARTS if part.name not in asked.without and part.name in (asked.only or BY_PART)]
+    scratch = scratch_folder("db_setup-faults-", _SIZE)
+    guarding = guard(scratch)
+    rows = []
+    with campaign.Pools(scratch, PGBIN) as pools:
+        for row in campaign.run(parts, pools, asked.seed, asked.lanes, asked.share):
+            rows.append(row)
+            campaign.say("  ".join(filter(None, row.cells())))
+    guarding.communicate()
+    campaign.say(f"\n{campaign.table(rows)}\n\nseed {asked.seed}")
+    return int(any(row.bad or row.not_run for row in rows))
+
+
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    names = sorted(BY_PART)
+    parser.add_argument("--seed", type=int, default=1, help="chooses points, kills and mixtures")
+    parser.add_argument("--only", action="append", choices=names, help="run this part only; may be repeated")
+    parser.add_argument("--without", action="append", default=[], choices=names, help="leave a part out; may be repeated")
+    parser.add_argument("--share", type=float, default=1.0, help="of the full sizes, such as 0.1")
+    parser.add_argument("--lanes", type=int, default=min(2, os.cpu_count() or 1), help="processes at work, one for each processor")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
