@@ -32,7 +32,7 @@ layer: $(VENV)/.cdk ## build the Lambda layer with psycopg2, in .db_setup/layer.
 test: check ## lint, check the types and run every test
 	@$(PY) -m pytest -n auto
 
-check: $(VENV)/.test ## lint and check the types
+check: $(VENV)/.test $(VENV)/.pgbouncer ## lint and check the types
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 
@@ -79,6 +79,23 @@ $(VENV)/.test: $(LOCKS)/test.lock $(LOCKS)/node/package-lock.json | venv
 $(VENV)/.mutants: $(LOCKS)/mutants.lock $(VENV)/.test
 	@$(PY) $(INSTALL) -r $(LOCKS)/mutants.lock
 	@touch $@
+
+# PgBouncer has no wheel: Debian's package and what it links to are unpacked here, not installed, and without root.
+# Where there is none to be had, or one is installed, that is all right: the tests say what they skip.
+$(VENV)/.pgbouncer: | venv
+	@command -v pgbouncer /usr/sbin/pgbouncer >/dev/null || ! command -v apt-get dpkg >/dev/null || { $(fetch_pgbouncer); } \
+		|| echo "PgBouncer could not be fetched: the tests that need it are skipped" >&2
+	@touch $@
+
+define fetch_pgbouncer
+set -e; apt=$(CURDIR)/$(VENV)/apt; mkdir -p $$apt/state/lists/partial $$apt/cache/archives/partial; cd $$apt; \
+		options="-qq -o Dir::State=$$apt/state -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache=$$apt/cache"; \
+		options="$$options -o Debug::NoLocking=true -o APT::Sandbox::User=root"; \
+		timeout 120 apt-get $$options update; \
+		libraries=$$(apt-cache $$options depends pgbouncer | sed -n 's/^ *Depends: \(lib\(event\|c-ares\).*\)/\1/p'); \
+		timeout 120 apt-get $$options download pgbouncer $$libraries; \
+		for package in *.deb; do dpkg -x $$package ../pgbouncer; done; cd ..; rm -r apt
+endef
 
 define npm_ci
 mkdir -p $(NODE_PACKAGES) && cp $(LOCKS)/node/*.json $(NODE_PACKAGES)/ \

@@ -9,7 +9,9 @@ import time
 from contextlib import closing
 
 import pytest
+from migrator.database import Connection, Deadline
 from migrator.errors import MigrationFailed, RunLockTimeout, UnsuitablePooler
+from migrator.history import RunLock
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
@@ -99,6 +101,20 @@ def test_session_mode_killed(database: Database, folder: Folder, invoke: Invoke,
         assert time.monotonic() - started < 10
         database.execute("DROP SCHEMA db_setup CASCADE; DROP TABLE a, b")
         folder.write("002_b.sql", "SELECT pg_sleep(60);")
+
+
+def test_session_that_outlives_its_client(database: Database, make_pool: MakePool) -> None:
+    """The row that names a session of the pool is not believed once the client has gone, though the session lives."""
+    client = Connection(make_pool("session").connect(database), 1.0, Deadline(60))
+    client.is_pooled = True
+    RunLock(client).acquire(Deadline(5), lambda _: None)
+    client.close()
+    with closing(Connection(database.connect(), 1.0, Deadline(60))) as other:
+        RunLock(other).acquire(Deadline(3), lambda _: None)
+        ((holder, sessions),) = database.query(
+            "SELECT (SELECT pid FROM db_setup.run_lock), count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert (holder, sessions) == (other.pid, 2)  # the pool's, and this one
 
 
 def test_file_that_lets_the_key_go(database: Database, folder: Folder, invoke: Invoke, make_pool: MakePool) -> None:

@@ -212,7 +212,7 @@ def test_files_and_marks_of_other_tools(folder: Folder) -> None:
         assert down_section(file) is not None, mark
 
 
-@pytest.mark.parametrize("name", ["history", "runs"])
+@pytest.mark.parametrize("name", ["history", "runs", "run_lock"])
 def test_history_tables(invoke: Invoke, folder: Folder, database: Database, name: str) -> None:
     """The columns are those that a run makes."""
     folder.write("001_a.sql", "CREATE TABLE a (i int);")

@@ -201,8 +201,8 @@ def test_copy_of_a_database(database: Database, make_database: MakeDatabase, inv
     copy = make_database(f"TEMPLATE {database.name}")
     with session(database) as holder:
         assert take(holder)
-        ((pid, token, _),) = database.query(ROW)
-        copy.execute("UPDATE db_setup.run_lock SET pid = %s, token = %s", pid, token)
+        (row,) = database.query("SELECT pid, backend_start, role, token FROM db_setup.run_lock")
+        copy.execute("UPDATE db_setup.run_lock SET (pid, backend_start, role, token) = (%s, %s, %s, %s)", *row)
         folder.write("002_b.sql", "CREATE TABLE b (i int);")
         assert invoke(DATABASE_URL=copy.url)["applied_migrations"] == ["002_b.sql"]
         assert not take_other(database)
