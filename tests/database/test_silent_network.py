@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,7 +117,7 @@ def test_lost_network_ends_the_session(network: Network, folder: Folder) -> None
     assert gone.keys() == expected
     assert other.is_seen  # without the settings of a run a session stays
     for name in ("goes on", "is at work"):
-        wait_until(lambda name=name: runs[name].said)
+        wait_until(partial(bool, runs[name].said))
         ((when, what),) = runs[name].said
         assert what == "ConnectionLost"
         assert when - cut < _NOTICED

@@ -49,6 +49,7 @@ have would end the session of a runner at work."""
 _OWN_GUARD = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 """The same for the runner, whose server may be gone without a word, in the driver's words."""
 _COPY_CHUNK = 65536
+_LONGEST_TEXT = 10_000  # characters of an error: a value of a statement in it may be as large as that
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # a question that every server answers with one byte
 _TO_ANSWER = 1.0  # seconds
 _TO_SHARE = 2.0  # seconds, for a pooler to give a second session
@@ -327,9 +328,10 @@ class Connection:
             )
         diag = error.diag
         position = max(0, int(diag.statement_position or 0) - self._lead)
+        said = (diag.message_primary or _text(error), diag.message_detail, diag.message_hint, diag.context)
+        what, detail, hint, context = ((text or "")[:_LONGEST_TEXT] for text in said)
         return ServerError(
-            state, diag.message_primary or _text(error), position=position,
-            detail=diag.message_detail or "", hint=diag.message_hint or "", context=diag.context or "",
+            state, what, position=position, detail=detail, hint=hint, context=context,
             schema=diag.schema_name or "", table=diag.table_name or "",
         )  # fmt: skip
 

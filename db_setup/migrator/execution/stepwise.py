@@ -153,7 +153,8 @@ class StepwiseRun:
         check_apart(self._connection, check)
 
     def _chain(self, statement: Statement) -> None:
-        self._digest.update(f"{len(statement.text)}:{statement.text}".encode())
+        self._digest.update(f"{len(statement.text)}:".encode())
+        self._digest.update(statement.text.encode())
 
     # ---- steps that are done
 

@@ -255,6 +255,8 @@ def _travels_alone(batch: Batch) -> bool:
     if len(batch) != 1:
         return False
     statement = batch[0]
+    if len(statement.text) > BATCH_CHARACTERS:  # which a message of several would have a copy of
+        return True
     return statement.data is not None or _copies_out(statement) or sets_reading(statement) or _is_prepare(statement)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from migrator.errors import DbSetupError, UnclosedTransaction
 from migrator.files import Migration
 from migrator.formatting import Location, mask_passwords
-from migrator.sql import Kind, Statement, read_text, sets_reading, split, split_chunks
+from migrator.sql import Kind, Statement, mentions, read_text, sets_reading, split, split_chunks
 
 if TYPE_CHECKING:
     from migrator.files.directives import Directives
@@ -250,7 +250,7 @@ def _sets_defaults(statement: Statement) -> bool:
 
 def _sets_at_once(statement: Statement) -> bool:
     """Return whether a statement may change what holds for a message from its first moment, a timeout included."""
-    return sets_reading(statement) or "_timeout" in statement.text.lower()
+    return sets_reading(statement) or mentions(statement.text, "_timeout")
 
 
 def chains(statement: Statement) -> bool:
@@ -260,7 +260,7 @@ def chains(statement: Statement) -> bool:
 
 def terminated(text: str) -> str:
     """Return a statement's text with an end that no comment in it can hide."""
-    return text if text.endswith(";") and "--" not in text.rpartition("\n")[2] else f"{text}\n;"
+    return text if text.endswith(";") and text.find("--", text.rfind("\n") + 1) < 0 else f"{text}\n;"
 
 
 def place(statement: Statement, offset: int, file_name: str = "") -> Location:

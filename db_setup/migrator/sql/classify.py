@@ -10,6 +10,7 @@ import re
 _MAX_WORDS = 12
 _BULK = frozenset(("insert", "update", "delete", "values"))  # data files consist of these: nothing more is read of them
 _QUERY = frozenset(("select", "with"))
+_PIECE, _LONGEST_NAME = 1 << 16, 64  # characters
 
 
 class Kind(enum.Enum):
@@ -90,6 +91,17 @@ def _concurrently_option() -> re.Pattern[str]:
     return re.compile(r"\bconcurrently\b(?!\s*(?:=\s*)?'?(?:off|false|0|no)\b)", re.IGNORECASE | re.ASCII)
 
 
+def mentions(text: str, *names: str) -> bool:
+    """Return whether a text has one of some names in it, in any case.
+
+    A large text is looked at piece by piece, since a copy of it in lower case would take as much memory again.
+    """
+    if len(text) > _PIECE:
+        return any(mentions(text[at : at + _PIECE], *names) for at in range(0, len(text), _PIECE - _LONGEST_NAME))
+    lower = text.lower()
+    return any(name in lower for name in names)
+
+
 def first_code(text: str) -> int:
     """Return the offset in ``text`` of its first token, past white space and comments."""
     at = _space().match(text).end()  # type: ignore[union-attr]  # the pattern matches the empty string
@@ -131,7 +143,7 @@ def classify(text: str) -> tuple[Kind, tuple[str, ...]]:
     if verb in _BULK:
         return Kind.PLAIN, ()
     if verb in _QUERY:
-        return (Kind.SESSION if "set_config" in text.lower() else Kind.PLAIN), ()
+        return (Kind.SESSION if mentions(text, "set_config") else Kind.PLAIN), ()
     tokens = _tokens(text, word.start())
     words = tuple(token for token in tokens if token[0] != '"')
     return _kind(tokens, text) if words and words[0].startswith(verb) else Kind.PLAIN, words

@@ -15,6 +15,7 @@ from migrator.errors import InvalidEncoding, NulByte, UnreadableFile
 from migrator.formatting import Location
 
 _MAY_DECLARE = re.compile(rb"client_encoding|\bnames\b", re.IGNORECASE)
+_MAX_LINE = 10_000  # characters of a line that are kept for the sake of an error message
 _WINDOW = 1 << 18  # bytes; a text is never held in larger pieces
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _SETTING = rb"^[ \t]*SET\s+(?:(?:SESSION|LOCAL)\s+)?(?:client_encoding\s*(?:=|\bTO\b)|NAMES)\s*'?([\w-]+)"
@@ -112,7 +113,8 @@ class _Decoder:
         self._file_name = file_name
         self._codec = codec
         self._decoder = codecs.getincrementaldecoder(codec)()
-        self._line, self._line_start = 1, ""  # what the current line begins with, from earlier pieces
+        self._line, self._column = 1, 0  # the characters of the current line in earlier pieces
+        self._line_start = ""  # these, while they are few enough to be shown
 
     def decode(self, piece: bytes, *, final: bool) -> str:
         """Return the text of the next piece."""
@@ -137,9 +139,14 @@ class _Decoder:
     def _advance(self, text: str) -> None:
         newlines = text.count("\n")
         self._line += newlines
-        self._line_start = text[text.rfind("\n") + 1 :] if newlines else self._line_start + text
+        if newlines:
+            self._column, self._line_start = 0, ""
+            text = text[text.rfind("\n") + 1 :]
+        self._column += len(text)
+        self._line_start = self._line_start + text if self._column <= _MAX_LINE else ""
 
     def _place(self, before: str, byte: str) -> Location:
         """Return the place after ``before``, which follows the earlier pieces; ``byte`` stands for what is there."""
         self._advance(before)
-        return Location(self._file_name, self._line, len(self._line_start) + 1, self._line_start + byte)
+        shown = self._line_start + byte if len(self._line_start) == self._column else ""
+        return Location(self._file_name, self._line, self._column + 1, shown)

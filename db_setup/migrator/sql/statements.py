@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from migrator.formatting import Location
-from migrator.sql.classify import Kind, classify
+from migrator.sql.classify import Kind, classify, mentions
 from migrator.sql.lexer import Lexer
 
 __all__ = ["CopyData", "Kind", "Statement", "sets_reading", "split", "split_chunks"]
@@ -20,6 +20,7 @@ __all__ = ["CopyData", "Kind", "Statement", "sets_reading", "split", "split_chun
 _MAX_LINE = 10_000  # characters of a line that are kept for the sake of an error message
 OnComments = Callable[[str, int, int, Callable[[int], Location]], None]
 """What is told the text in memory, where in it comments begin and end, and how an offset becomes a place."""
+_MUCH = 1 << 20  # characters of a statement
 _READING = ("standard_conforming_strings", "backslash_quote", "client_encoding")
 _OFF = frozenset(("off", "of", "false", "f", "no", "n", "0"))
 
@@ -46,13 +47,17 @@ class Buffer:
         self._jump = 0  # lines of COPY data between a rest of line that was put back and what follows it
 
     def more(self) -> bool:
-        """Append as much again as there is, so that a long statement costs linear time; False at the end."""
+        """Append as much again as there is, so that a long statement costs linear time; False at the end.
+
+        Of much it is a quarter: what comes behind a very long statement is in memory with it.
+        """
+        wanted = len(self.text) // (4 if len(self.text) > _MUCH else 1)
         pieces, size = [self.text], 0
         for chunk in self._chunks:
             pieces.append(chunk if self._started else chunk.removeprefix("\ufeff"))
             self._started = self._started or chunk != ""
             size += len(chunk)
-            if size > len(self.text):
+            if size > wanted:
                 break
         else:
             self.complete = True
@@ -160,8 +165,7 @@ def sets_reading(statement: Statement) -> bool:
 
     Not SET alone: a block of code, or set_config(), changes such a setting as well.
     """
-    text = statement.text.lower()
-    return any(name in text for name in _READING)
+    return mentions(statement.text, *_READING)
 
 
 def split(text: str, file_name: str = "", *, standard_conforming_strings: bool = True) -> Iterator[Statement]:
@@ -197,6 +201,8 @@ def _split(
         text = buffer.text[start:end]
         kind, words = classify(text)
         statement = Statement(text, line, column, kind, words, None, lexer.standard)
+        if len(text) > _MUCH:
+            buffer.trim()  # or it would be in memory twice while it runs
         if kind is Kind.COPY_IN:
             yield from _copy(buffer, lexer, statement)
         else:
