@@ -10,6 +10,7 @@ import ast
 import difflib
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import libcst as cst
@@ -52,6 +53,7 @@ def is_fault(mutant: Mutant, source: str) -> bool:
         return False
 
 
+@cache
 def mutants(path: str, source: str) -> list[Mutant]:
     """Return the mutants of a module in the order of its text, each once."""
     wrapper = MetadataWrapper(cst.parse_module(source))
