@@ -62,7 +62,9 @@ def test_place_of_what_cannot_be_read(
     assert (where.file, where.line, where.column, where.text) == ("001_a.sql", line, column, shown)
 
 
-@pytest.mark.parametrize(("before", "line", "column"), [(b"x" * _FIRST, 1, _FIRST + 1), (b"x" * _FIRST + b"\n\n yz", 3, 4)])
+@pytest.mark.parametrize(("before", "line", "column"), [
+    (b"x" * _FIRST, 1, _FIRST + 1), (b"x" * _FIRST + b"\n\n yz", 3, 4), (b"x\n\n" + b"x" * (_FIRST - 3), 3, _FIRST - 2),
+])  # fmt: skip
 def test_place_in_a_later_piece(tmp_path: Path, before: bytes, line: int, column: int) -> None:
     """Lines and columns are those of the file, not of the piece of it that is read."""
     for bad, error in ((b"\x00", NulByte), (b"\xff", InvalidEncoding)):

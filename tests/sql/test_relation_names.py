@@ -58,7 +58,7 @@ def test_relations_that_a_text_makes(text: str, names: set[str]) -> None:
 
 @pytest.mark.parametrize(("text", "names"), [
     ("CREATE TABLE IF NOT EXISTS s.a (i int)", ["s.a"]),
-    ('CREATE VIEW b AS SELECT 1', []),
+    ("CREATE VIEW b AS SELECT 1", []),
     ('CREATE SEQUENCE if  not exists U&"\\0061"', ['"a"']),
     ("CREATE SCHEMA s CREATE TABLE a (i int)", []),
     ("DO $$ BEGIN CREATE TABLE IF NOT EXISTS a (); CREATE TABLE b (); END $$", ["a"]),

@@ -1,0 +1,27 @@
+"""The tables of the history, compared before and after what commits by itself, or ends its transaction."""
+
+from __future__ import annotations
+
+import pytest
+from migrator.errors import HistoryChanged
+
+from tests.plugins.databases import Database
+from tests.plugins.folders import Folder
+from tests.plugins.runs import Invoke
+
+NO_ROWS = (
+    "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE 'no'; END $f$;"
+    "CREATE TRIGGER no BEFORE INSERT ON db_setup.history FOR EACH ROW EXECUTE FUNCTION no();"
+)
+
+
+@pytest.mark.parametrize(("more", "kept"), [("", True), (NO_ROWS, False)])
+def test_rows_are_put_back_where_they_can_be(invoke: Invoke, folder: Folder, database: Database, more: str, kept: bool) -> None:
+    """What deletes the history and commits is named, and it is said whether its rows are there again."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    invoke()
+    folder.write("002_b.sql", f"DO $$ BEGIN DELETE FROM db_setup.history; {more} COMMIT; END $$;")
+    with pytest.raises(HistoryChanged, match="the rows were put back" if kept else "the rows could not be put back"):
+        invoke()
+    assert database.query("SELECT name FROM db_setup.history ORDER BY 1") == ([("001_a.sql",), ("002_b.sql",)] if kept else [])
+
