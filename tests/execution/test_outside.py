@@ -285,3 +285,13 @@ def test_tablespace_of_the_session_user(invoke: Invoke, folder: Folder, tables: 
         with pytest.raises(MigrationFailed, match="absolute path"):
             invoke()
         tables.execute("UPDATE db_setup.history SET step_begun = 2, step_note = 'none'")
+
+
+def test_block_that_a_killed_run_has_begun(invoke: Invoke, folder: Folder, tables: Database) -> None:
+    """Of a block that may have committed nothing shows whether it is done, so a person is asked."""
+    folder.write("001_x.sql", "SELECT 1;\nDO $$ BEGIN PERFORM 1 / 0; COMMIT; END $$;")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    tables.execute("UPDATE db_setup.history SET step_begun = 2, step_note = ''")
+    with pytest.raises(StepUndecided, match="nothing shows whether it is done"):
+        invoke()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from migrator.errors import HistoryChanged
+from migrator.errors import DbSetupError, HistoryChanged
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
@@ -25,3 +25,17 @@ def test_rows_are_put_back_where_they_can_be(invoke: Invoke, folder: Folder, dat
         invoke()
     assert database.query("SELECT name FROM db_setup.history ORDER BY 1") == ([("001_a.sql",), ("002_b.sql",)] if kept else [])
 
+
+
+@pytest.mark.parametrize(("sql", "state"), [
+    ("CREATE SCHEMA db_setup; CREATE TABLE db_setup.history (i int)", "42703"),  # undefined_column
+    ("CREATE SCHEMA db_setup; CREATE TYPE db_setup.runs AS (i int)", "42809"),  # wrong_object_type
+])  # fmt: skip
+def test_something_else_by_the_name_of_a_table(invoke: Invoke, folder: Folder, database: Database, sql: str, state: str) -> None:
+    """A schema with something else in it stops the run with the server's error, and stays as it is."""
+    database.execute(sql)
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    with pytest.raises(DbSetupError) as caught:
+        invoke()
+    assert caught.value.sqlstate == state
+    assert database.query("SELECT to_regclass('a')") == [(None,)]
