@@ -39,3 +39,13 @@ def test_something_else_by_the_name_of_a_table(invoke: Invoke, folder: Folder, d
         invoke()
     assert caught.value.sqlstate == state
     assert database.query("SELECT to_regclass('a')") == [(None,)]
+
+
+def test_long_file_that_touches_the_history(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A file that leaves no time to find out which of its statements it was is rolled back and told the same."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    invoke()
+    folder.write("002_b.sql", "SELECT pg_sleep(2.5); DELETE FROM db_setup.history;")
+    with pytest.raises(HistoryChanged, match=r"a file must not touch the history of the migrations: .* it was rolled back"):
+        invoke(MIGRATION_TIMEOUT="4")
+    assert database.query("SELECT name FROM db_setup.history") == [("001_a.sql",)]

@@ -1,7 +1,7 @@
 """The mutants of a module: mutmut's operators on its syntax tree, and ours on SQL, on patterns and on statements.
 
 Left out is what no test should hold: texts for people and the errors' arguments that are such texts, docstrings,
-annotations, imports, and what is there for mypy alone.
+annotations, imports, what is there for mypy alone, and what no test can reach (``pragma: no cover``).
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def _is_left_alone(node: cst.CSTNode) -> bool:
         return True  # a docstring
     if isinstance(node, cst.If) and isinstance(node.test, cst.Name) and node.test.value == "TYPE_CHECKING":
         return True
+    if isinstance(node, cst.If) and isinstance(node.body, cst.IndentedBlock) and node.body.header.comment:
+        return "pragma: no cover" in node.body.header.comment.value
     if isinstance(node, cst.Assign) and isinstance(node.value, cst.Subscript) and isinstance(node.value.value, cst.Name):
         return node.value.value.value[:1].isupper()  # the name of a type
     if isinstance(node, cst.Assign) and isinstance(node.targets[0].target, cst.Name):
