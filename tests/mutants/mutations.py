@@ -92,9 +92,9 @@ def _is_left_alone(node: cst.CSTNode) -> bool:
     if isinstance(node, cst.If) and isinstance(node.body, cst.IndentedBlock) and node.body.header.comment:
         return "pragma: no cover" in node.body.header.comment.value
     if isinstance(node, cst.Assign) and isinstance(node.value, cst.Subscript) and isinstance(node.value.value, cst.Name):
-        return node.value.value.value[:1].isupper()  # the name of a type
+        return bool(node.value.value.value[:1].isupper())  # the name of a type
     if isinstance(node, cst.Assign) and isinstance(node.targets[0].target, cst.Name):
-        return node.targets[0].target.value == "__all__"
+        return bool(node.targets[0].target.value == "__all__")
     return isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value in _AS_THEY_ARE
 
 
