@@ -111,6 +111,17 @@ def test_table_locked_too_long(
     assert database.query("SELECT * FROM t") == []
 
 
+def test_blockers_that_cannot_be_looked_up(
+    invoke: Invoke, folder: Folder, database: Database, locked: psycopg2.extensions.connection
+) -> None:
+    """The names are a help only: where the session that asks for them is ended, the run goes on, and says so."""
+    folder.write("001_t.sql", "ALTER TABLE t ADD COLUMN j int;")
+    asking = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pg_blocking_pids' AND pid <> pg_backend_pid() AND datname = current_database()"
+    with pytest.raises(LockTimeout, match=r"blocked by .*a session that could not be looked up"):  # noqa: SIM117
+        with concurrently(lambda: wait_until(lambda: database.query(asking))):
+            invoke(LOCK_TIMEOUT="100ms", MIGRATION_TIMEOUT="4")
+
+
 def test_lock_is_waited_for_once_an_attempt(
     invoke: Invoke, folder: Folder, database: Database, locked: psycopg2.extensions.connection,
     capsys: pytest.CaptureFixture[str],

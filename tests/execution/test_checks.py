@@ -153,3 +153,14 @@ def test_passwords_in_rows(invoke: Invoke, folder: Folder, database: Database) -
         invoke()
     shown = str(caught.value).partition("\n")[0] + str(database.query("SELECT split_part(message, E'\\n', 1) FROM db_setup.runs"))
     assert not {"canary", "7654"} & {word for word in ("canary", "7654") if word in shown}
+
+
+@pytest.mark.parametrize("text", ["", "-- nothing yet\n"])
+def test_check_of_a_file_without_a_statement(invoke: Invoke, folder: Folder, text: str) -> None:
+    """A file that does nothing is held to its check like any other."""
+    folder.write("001_a.sql", text)
+    folder.write("001_a.check.sql", "SELECT false")
+    with pytest.raises(CheckFailed):
+        invoke()
+    folder.write("001_a.check.sql", "SELECT true")
+    assert invoke()["applied_migrations"] == ["001_a.sql"]

@@ -174,3 +174,28 @@ def test_leftovers_of_a_reindex(invoke: Invoke, folder: Folder, table: Database)
     body = invoke()
     assert table.query(INDEXES) == [("named", True), ("named_ccnew", False)]
     assert any("public.named_ccnew" in warning for warning in body["warnings"])
+
+
+@pytest.mark.parametrize("column", ["e", "e" * 40])
+def test_left_over_of_a_long_name_is_dropped(invoke: Invoke, folder: Folder, table: Database, column: str) -> None:
+    """What a build without a name has left is found though the server had to cut the name that it chose."""
+    name = "t" * 62
+    table.execute(f"CREATE TABLE {name} ({column} int); INSERT INTO {name} VALUES (1), (1)")
+    invoke({"action": "baseline", "target_revision": "none", "confirm": True})
+    folder.write("001_x.sql", f"CREATE UNIQUE INDEX CONCURRENTLY ON {name} ({column});")
+    valid = f"SELECT indisvalid FROM pg_index WHERE indrelid = '{name}'::regclass"
+    with pytest.raises(MigrationFailed):
+        invoke()
+    table.execute(f"TRUNCATE {name}")
+    invoke()
+    assert table.query(valid) == [(True,)]
+
+
+def test_index_of_a_function_of_the_row(invoke: Invoke, folder: Folder, table: Database) -> None:
+    """An index without a name that no copy of its table can have is asked about after a kill, since nobody can tell."""
+    table.execute("CREATE FUNCTION f(a) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1.z'")
+    invoke({"action": "baseline", "target_revision": "none", "confirm": True})
+    folder.write("001_x.sql", "CREATE INDEX CONCURRENTLY ON a (f(a));")
+    kill_in_build(table, folder)
+    with pytest.raises(StepUndecided):
+        invoke()

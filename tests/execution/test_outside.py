@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 import psycopg2
 import pytest
 from migrator.cli.local_server import LocalServer
-from migrator.errors import MigrationFailed
+from migrator.errors import LockTimeout, MigrationFailed, StepUndecided
 from migrator.execution.outside import evidence_of, is_concurrent
 from migrator.sql import split
 
@@ -267,3 +267,65 @@ def test_what_shows_whether_a_statement_was_done(text: str, shows: bool) -> None
     """Each statement that needs no transaction is repeated, or examined; of what may commit by itself nothing shows it."""
     (statement,) = split(text)
     assert (evidence_of(statement) is not None) is shows
+
+
+@pytest.mark.parametrize("statement", ["DROP INDEX CONCURRENTLY nope", "ALTER TABLE p DETACH PARTITION plain CONCURRENTLY"])
+def test_step_that_an_earlier_version_has_begun(invoke: Invoke, folder: Folder, tables: Database, statement: str) -> None:
+    """What a killed run of a version without notes has left open is asked; one that notes a thing as missing knows it not done."""
+    folder.write("001_x.sql", f"SELECT 1;\n{statement};\nVACUUM;")
+    if "DETACH" in statement and not has_detach(tables):
+        statement = "an older server's syntax error"
+    with pytest.raises(MigrationFailed) as refused:
+        invoke()
+    tables.execute("UPDATE db_setup.history SET step_begun = 2, step_note = 'none'")
+    with pytest.raises(MigrationFailed) as again:
+        invoke()
+    assert again.value.sqlstate == refused.value.sqlstate
+    tables.execute("UPDATE db_setup.history SET step_begun = 2, step_note = ''")
+    with pytest.raises(StepUndecided, match="nothing shows whether it is done"):
+        invoke()
+
+
+@pytest.mark.parametrize(("clause", "made_with", "own"), [
+    ("OWNER {0}_owner", "OWNER {0}_owner", True), ('OWNER = "{0}_owner"', "OWNER {0}_owner", True),
+    ("OWNER {0}_owner", "", False), ("OWNER DEFAULT", "", True), ("OWNER DEFAULT", "OWNER {0}_owner", False),
+])  # fmt: skip
+def test_database_counts_as_made_with_the_owner_of_its_statement(
+    invoke: Invoke, folder: Folder, tables: Database, clause: str, made_with: str, own: bool
+) -> None:
+    """A database that was not there when the step began is the step's where its owner is the one that this asks for."""
+    made = f"{tables.name}_made"
+    tables.execute(f"CREATE ROLE {made}_owner")
+    tables.execute(f"CREATE DATABASE {made} {made_with.format(made)}")
+    folder.write("001_x.sql", f"SELECT 1;\nCREATE DATABASE {made} {clause.format(made)};")
+    try:
+        with pytest.raises(MigrationFailed, match="already exists"):
+            invoke()
+        tables.execute("UPDATE db_setup.history SET step_begun = 2, step_note = 'none'")
+        if own:
+            assert invoke()["applied_migrations"] == ["001_x.sql"]
+        else:
+            with pytest.raises(MigrationFailed, match="already exists"):
+                invoke()
+    finally:
+        tables.drop(made)
+        tables.execute(f"DROP ROLE {made}_owner")
+
+
+def test_tablespace_of_the_session_user(invoke: Invoke, folder: Folder, tables: Database) -> None:
+    """A tablespace that a killed run has not made is made by the next one, or refused as before."""
+    folder.write("001_x.sql", "SELECT 1;\nCREATE TABLESPACE nowhere OWNER SESSION_USER LOCATION 'nowhere';")
+    for _ in range(2):
+        with pytest.raises(MigrationFailed, match="absolute path"):
+            invoke()
+        tables.execute("UPDATE db_setup.history SET step_begun = 2, step_note = 'none'")
+
+
+def test_block_that_a_killed_run_has_begun(invoke: Invoke, folder: Folder, tables: Database) -> None:
+    """Of a block that may have committed nothing shows whether it is done, so a person is asked."""
+    folder.write("001_x.sql", "SELECT 1;\nDO $$ BEGIN PERFORM 1 / 0; COMMIT; END $$;")
+    with pytest.raises(MigrationFailed):
+        invoke()
+    tables.execute("UPDATE db_setup.history SET step_begun = 2, step_note = ''")
+    with pytest.raises(StepUndecided, match="nothing shows whether it is done"):
+        invoke()

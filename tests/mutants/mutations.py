@@ -1,7 +1,7 @@
 """The mutants of a module: mutmut's operators on its syntax tree, and ours on SQL, on patterns and on statements.
 
 Left out is what no test should hold: texts for people and the errors' arguments that are such texts, docstrings,
-annotations, imports, and what is there for mypy alone.
+annotations, imports, what is there for mypy alone, and what no test can reach (``pragma: no cover``).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ast
 import difflib
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import libcst as cst
@@ -52,6 +53,7 @@ def is_fault(mutant: Mutant, source: str) -> bool:
         return False
 
 
+@cache
 def mutants(path: str, source: str) -> list[Mutant]:
     """Return the mutants of a module in the order of its text, each once."""
     wrapper = MetadataWrapper(cst.parse_module(source))
@@ -87,10 +89,12 @@ def _is_left_alone(node: cst.CSTNode) -> bool:
         return True  # a docstring
     if isinstance(node, cst.If) and isinstance(node.test, cst.Name) and node.test.value == "TYPE_CHECKING":
         return True
+    if isinstance(node, cst.If) and isinstance(node.body, cst.IndentedBlock) and node.body.header.comment:
+        return "pragma: no cover" in node.body.header.comment.value
     if isinstance(node, cst.Assign) and isinstance(node.value, cst.Subscript) and isinstance(node.value.value, cst.Name):
-        return node.value.value.value[:1].isupper()  # the name of a type
+        return bool(node.value.value.value[:1].isupper())  # the name of a type
     if isinstance(node, cst.Assign) and isinstance(node.targets[0].target, cst.Name):
-        return node.targets[0].target.value == "__all__"
+        return bool(node.targets[0].target.value == "__all__")
     return isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value in _AS_THEY_ARE
 
 

@@ -51,6 +51,8 @@ HARD_CASES: dict[str, list[str]] = {
     "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT ')';": [
         "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);", "SELECT ')';",
     ],
+    "- 1; SELECT 2;": ["- 1;", "SELECT 2;"],
+    "SELECT $; SELECT $a; SELECT 2;": ["SELECT $;", "SELECT $a;", "SELECT 2;"],
     "SELECT (1; SELECT 2": ["SELECT (1; SELECT 2"],
     "SELECT 1); SELECT 2;": ["SELECT 1);", "SELECT 2;"],
     "SELECT :name, :'name', :\"name\", a::int, x := 1;": [
@@ -254,7 +256,7 @@ def test_memory_is_bounded_by_a_window() -> None:
 
 @pytest.mark.parametrize(
     ("text", "offset"), [("SELECT 1", 0), ("/* a */ -- b\n /* /* */ */SELECT", 25), ("/* a */", 7),
-    ("", 0), ("- 1", 0)]
+    ("", 0), ("/* /* a */ SELECT", 17), ("- 1", 0)]
 )
 def test_first_code(text: str, offset: int) -> None:
     """The first token lies behind comments and white space."""
