@@ -23,9 +23,8 @@ from psycopg2 import errorcodes
 from migrator.database import TRANSIENT, Connection
 from migrator.errors import ChangedSteps, ConnectionLost, LostSession, ServerError
 from migrator.execution import indexes
-from migrator.execution.lost_objects import LostObjects
 from migrator.execution.outside import REPEATABLE, Evidence, evidence_of, transactions_begun, two_phase_steps
-from migrator.execution.session import Remembered, SessionJournal, may_end_with_transaction
+from migrator.execution.session import LostObjects, Remembered, SessionJournal, may_end_with_transaction
 from migrator.execution.transaction import ROLLBACK, Transaction, run_statement
 from migrator.formatting import cut, mask_passwords
 from migrator.history import Assertion, Record, StepProgress
