@@ -388,8 +388,11 @@ class StepwiseRun:
             builder.drop_invalid()
             try:
                 run_statement(self._connection, statement)
-            except ServerError:
-                builder.drop_invalid()
+            except ServerError as error:
+                try:
+                    builder.drop_invalid()
+                except (ServerError, ConnectionLost) as later:  # the time is over: it was the build that took it
+                    raise later.replace(at_work=error.at_work) from error
                 self._forget()
                 raise
             builder.check()
