@@ -21,11 +21,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Self
 
-from migrator.formatting import Location, cut, listed, printable
+from migrator.formatting import AtWork, Location, cut, listed, printable
 
 MAX_MESSAGE_BYTES = 1024  # a CloudFormation reply is limited to 4,096 bytes in all
 _MAX_APPLIED, _MAX_FIX = 220, 320  # bytes
-_OUT_OF_TIME = ("deadline_reached", "interrupted")
 
 
 class Progress(NamedTuple):
@@ -56,10 +55,9 @@ class Progress(NamedTuple):
 
     def __str__(self) -> str:
         before = listed(self.applied)
-        unknown = f"whether {self.failed} was committed is not known"
+        unknown, steps = f"whether {self.failed} was committed is not known", [self._of_steps] * bool(self.steps)
         if self.left:
-            parts = [f"{before or 'nothing'} ({self.verb} in this run)", *([unknown] if self.unknown else [])]
-            parts += [self._of_steps] if self.steps else []
+            parts = [f"{before or 'nothing'} ({self.verb} in this run)", *[unknown] * self.unknown, *steps]
             left = [name for name in self.left if not (self.unknown and name == self.failed)]
             return "; ".join([*parts, *([f"left: {listed(left)}"] if left else [])])
         head = f"{before} ({self.verb} before in this run); " if before else ""
@@ -71,9 +69,8 @@ class Progress(NamedTuple):
 
     @property
     def _of_steps(self) -> str:
-        steps = f"{self.steps} step{'s' * (self.steps > 1)}"
         more = ", and perhaps a part of the next" * self.in_doubt
-        return f"{steps} of {self.failed}, recorded{more}; a re-run {self.resumes}"
+        return f"{self.steps} step{'s' * (self.steps > 1)} of {self.failed}, recorded{more}; a re-run {self.resumes}"
 
     @property
     def failed_migration(self) -> str:
@@ -89,30 +86,6 @@ class Progress(NamedTuple):
             "pending_migrations": [],
             "rolled_back_migrations": list(self.applied),
             "left_migrations": list(self.back),
-        }
-
-
-class AtWork(NamedTuple):
-    """The statement that was at work when the time of a run was over, or the first of several that were sent together.
-
-    ``seconds`` is how long they were at work, ``runs`` how many runs in a row have ended there, with this one.
-    """
-
-    where: Location
-    statements: int
-    last_line: int
-    seconds: float
-    runs: int = 1
-
-    def body(self) -> dict[str, Any]:
-        """Return what JSON has of it."""
-        return {
-            "file": self.where.file,
-            "line": self.where.line,
-            "last_line": self.last_line,
-            "statements": self.statements,
-            "duration_ms": int(self.seconds * 1000),
-            "runs": self.runs,
         }
 
 
@@ -163,7 +136,7 @@ class DbSetupError(Exception):
 
     def body(self) -> dict[str, Any]:
         """Return the failure for JSON, null for what is not known; the names are those of an answer's body."""
-        where = self.where
+        where, at_work = self.where, self.at_work if self.code in {"deadline_reached", "interrupted"} else None
         return {
             "success": False,
             "code": self.code,
@@ -174,7 +147,7 @@ class DbSetupError(Exception):
             "line": where.line if where else None,
             "column": where.column if where else None,
             "sqlstate": self.sqlstate or None,
-            **({"at_work": self.at_work.body()} if self.code in _OUT_OF_TIME and self.at_work else {}),
+            **({"at_work": at_work.body()} if at_work else {}),
             **self.progress.body(),
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _MAX_LINE = 100  # characters
 
@@ -29,6 +29,30 @@ class Location(NamedTuple):
         gutter = f"{self.line} | "
         before = shown[: self.column - 1 - start].ljust(self.column - 1 - start)
         return f"  {gutter}{shown}\n  {' ' * (len(gutter) + _width(before))}^"
+
+
+class AtWork(NamedTuple):
+    """The statement that was at work when the time of a run was over, or the first of several that were sent together.
+
+    ``seconds`` is how long they were at work, ``runs`` how many runs in a row have ended there, with this one.
+    """
+
+    where: Location
+    statements: int
+    last_line: int
+    seconds: float
+    runs: int = 1
+
+    def body(self) -> dict[str, Any]:
+        """Return what JSON has of it."""
+        return {
+            "file": self.where.file,
+            "line": self.where.line,
+            "last_line": self.last_line,
+            "statements": self.statements,
+            "duration_ms": int(self.seconds * 1000),
+            "runs": self.runs,
+        }
 
 
 def cut(text: str, size: int) -> str:

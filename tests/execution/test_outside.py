@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 import psycopg2
 import pytest
 from migrator.cli.local_server import LocalServer
-from migrator.errors import LockTimeout, MigrationFailed, StepUndecided
+from migrator.errors import MigrationFailed, StepUndecided
 from migrator.execution.outside import evidence_of, is_concurrent
 from migrator.sql import split
 

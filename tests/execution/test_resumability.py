@@ -147,7 +147,7 @@ def test_prepared_statement_whose_table_is_gone(invoke: Invoke, folder: Folder, 
 
 def test_role_that_is_gone(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A role that the session had, and that no other can take, is named with what to do, and then the file goes on."""
-    role = f"{database.name}_r"
+    role = f"test_gone_{os.environ.get('PYTEST_XDIST_WORKER', '')}"
     text = f"CREATE ROLE {role};\nSET ROLE {role};\n%s;\nRESET ROLE;\nCREATE TABLE u (i int);\nVACUUM;"
     folder.write("001_x.sql", text % "SELECT broken")
     try:
@@ -184,7 +184,7 @@ def test_two_phase_block_is_killed(
         target = make_database()
         prepared.append(target)
         folder.write("001_x.sql", TWO_PHASE.format(name=target.name))
-        environ = {"DATABASE_URL": target.url, "MIGRATIONS_DIR": str(folder.path)}
+        environ = {"DATABASE_URL": target.url, "MIGRATIONS_DIR": str(folder.path), "MIGRATION_TIMEOUT": "20"}
         done = runs.run(environ, point=point, before=before)
         again = runs.run(environ)
         assert not again.error, (point, before, again)

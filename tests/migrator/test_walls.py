@@ -22,7 +22,7 @@ PACKAGES = sorted(path.parent.relative_to(MIGRATOR).as_posix() for path in MIGRA
 MODULES = sorted([*FOLDER.rglob("*.py"), *(ROOT / "cdk").rglob("*.py")])
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 MOST_MODULES, MOST_LINES, MOST_LINES_OF_A_FUNCTION = 12, 600, 50
-MOST_NAMES = {"scripts": 16, "files": 14, "execution": 14, "history": 16, "drift": 14}  # 12 elsewhere
+MOST_NAMES = {"scripts": 17, "files": 14, "execution": 14, "history": 16, "drift": 14}  # 12 elsewhere
 IDS = [path.relative_to(ROOT).as_posix() for path in MODULES]
 
 

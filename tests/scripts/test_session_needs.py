@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from migrator.errors import NotResumable
 from migrator.files import Migration
-from migrator.scripts import STEPWISE, Script, read_script, refuse_needs_of
-from migrator.scripts.session_needs import find_need
+from migrator.scripts import STEPWISE, Script, read_script
+from migrator.scripts.session_needs import find_need, refuse_needs_of
 
 HEAD = "-- db_setup: no-transaction\n"
 TEMP = "CREATE TEMP TABLE t AS SELECT 1 AS i;\n"

@@ -125,7 +125,7 @@ class _Deploy:
 
             scripts = read_scripts(new, standard_strings=self._standard_strings)
             if any(script.mode == STEPWISE for script in scripts):
-                from migrator.scripts import refuse_needs_of  # noqa: PLC0415 - for stepwise files
+                from migrator.scripts.session_needs import refuse_needs_of  # noqa: PLC0415 - for stepwise files
 
                 scripts = refuse_needs_of(scripts, inspection.plan.begun)
             self._scripts.update((script.migration.name, script) for script in scripts)

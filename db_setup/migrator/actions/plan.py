@@ -10,7 +10,8 @@ from migrator.database import Connection
 from migrator.history import History
 from migrator.planning import Inspection, inspect
 from migrator.report import Report, ReportedMigration, describe
-from migrator.scripts import read_scripts, refuse_needs_of
+from migrator.scripts import read_scripts
+from migrator.scripts.session_needs import refuse_needs_of
 
 
 def plan(context: RunContext) -> Report:

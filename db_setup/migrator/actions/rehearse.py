@@ -15,7 +15,8 @@ from migrator.history import Fence
 from migrator.planning import Inspection, Pending, inspect
 from migrator.rehearsal import LockEntries, Rehearsal
 from migrator.report import Report, ReportedMigration, describe
-from migrator.scripts import Script, read_scripts, refuse_needs_of
+from migrator.scripts import Script, read_scripts
+from migrator.scripts.session_needs import refuse_needs_of
 
 _NOTHING: Details = {"rehearsal": [], "statements_left_out": 0, "not_rehearsed": []}
 

@@ -17,7 +17,8 @@ from migrator.formatting import counted, listed
 from migrator.history import Recorded, RollbackHistory, RollbackRecord
 from migrator.planning import Inspection, Pending, RollbackPlan, inspect, match, plan_back_to, plan_rollback
 from migrator.report import Report, ReportedMigration, describe
-from migrator.scripts import Script, differs, read_down, refuse_needs_of, stored_down
+from migrator.scripts import Script, differs, read_down, stored_down
+from migrator.scripts.session_needs import refuse_needs_of
 
 if TYPE_CHECKING:
     from migrator.users import UserProvisioner

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from migrator.errors import ConnectionLost, DbSetupError, DeadlineReached, RunError, RunInterrupted, ServerError
 
 _LAMBDA_MARGIN = 20.0  # seconds: time to cancel, record, log and answer before Lambda ends the process
+_LONGEST_FUNCTION = 780  # seconds that the construct lets a function run
 _SLACK = 0.25  # seconds: statement_timeout, set to the time left, may be a little early
 _QUERY_CANCELED = "57014"  # the driver, which has a name for it, is not needed here
 _INTERRUPTIBLE = 0.2  # seconds that a pause may go on after an interruption
@@ -48,6 +49,16 @@ class Deadline:
     def within(self, seconds: float) -> Deadline:
         """Return a deadline that comes as soon as this one, after so many seconds at the latest."""
         return Deadline(min(seconds, self.remaining()), self._interruption, of_function=self.of_function)
+
+    @property
+    def more_time(self) -> str:
+        """What gives a run more time than it has had, for people."""
+        if not self.of_function:
+            return "MIGRATION_TIMEOUT gives a run more time"
+        return (
+            f"give the function a longer timeout (at most {_LONGEST_FUNCTION} s), or run from a machine that reaches "
+            "the database and may take longer (python db_setup migrate)"
+        )
 
     @property
     def interrupted(self) -> bool:

@@ -16,7 +16,7 @@ from migrator.drift.left_out import can_be_tried, may_change_catalog, try_out
 from migrator.drift.scratch import scratch_database
 from migrator.drift.snapshot import Key
 from migrator.errors import DbSetupError, DeadlineReached, Progress, RunError, ScratchFailed, ServerError
-from migrator.execution import Runner, more_time, supervised, work_of
+from migrator.execution import Runner, supervised, work_of
 from migrator.formatting import listed
 from migrator.history import History, RunLock
 from migrator.planning import Pending
@@ -126,7 +126,7 @@ class Build:
         except DbSetupError as error:  # what is built in a scratch database is applied nowhere
             progress = Progress(failed=item.migration.name)
             if isinstance(error, DeadlineReached):
-                error = error.replace(fix=f"a build begins anew with the first file: {more_time(self._deadline)}")
+                error = error.replace(fix=f"a build begins anew with the first file: {self._deadline.more_time}")
             raise error.replace(applied=_NOTHING_APPLIED, progress=progress) from error.__cause__
 
     def _note_for(self, script: Script) -> Callable[[Statement, str], None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator.execution.out_of_time import more_time
 from migrator.execution.runner import Runner, Trace, Work, needs_steps, work_of
 from migrator.execution.stepwise import StepwiseRun
 from migrator.execution.supervision import Supervision, retry_on_lost_connection, supervised
@@ -38,7 +37,6 @@ __all__ = [
     "Trace",
     "Work",
     "check_within",
-    "more_time",
     "needs_steps",
     "read_foreign",
     "retry_on_lost_connection",

@@ -10,7 +10,7 @@ import re
 
 from migrator.database import Connection
 from migrator.errors import CheckFailed, ServerError
-from migrator.execution.out_of_time import timed
+from migrator.execution.supervision import timed
 from migrator.execution.transaction import run_statement
 from migrator.formatting import cut, mask_passwords
 from migrator.scripts import Script, place

@@ -23,9 +23,8 @@ from migrator.errors import (
     StepUndecided,
 )
 from migrator.events import Listener
-from migrator.execution.out_of_time import Attempt, out_of_time
 from migrator.execution.stepwise import NEEDS_NO_TRANSACTION, StepwiseRun
-from migrator.execution.supervision import Supervision
+from migrator.execution.supervision import Attempt, Supervision, out_of_time
 from migrator.execution.transaction import RunStatement, Transaction
 from migrator.history import ApplyRecord, Assertion, Record, RunLock
 from migrator.planning import Pending
@@ -184,7 +183,7 @@ class Runner:
 
     def _refuse_needs(self, script: Script) -> None:
         """Refuse a file that only the server has found to need steps, if no other run could go on with them."""
-        from migrator.scripts import refuse_needs  # noqa: PLC0415 - for few files
+        from migrator.scripts.session_needs import refuse_needs  # noqa: PLC0415 - for few files
 
         for text in refuse_needs(script).warnings[len(script.warnings) :]:
             self._warn(text)

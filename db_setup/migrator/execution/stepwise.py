@@ -23,7 +23,6 @@ from psycopg2 import errorcodes
 from migrator.database import TRANSIENT, Connection
 from migrator.errors import ChangedSteps, ConnectionLost, LostSession, ServerError
 from migrator.execution import indexes
-from migrator.execution.lost_objects import LostObjects
 from migrator.execution.outside import (
     REPEATABLE,
     Evidence,
@@ -32,7 +31,7 @@ from migrator.execution.outside import (
     transactions_begun,
     two_phase_steps,
 )
-from migrator.execution.session import Remembered, SessionJournal, may_end_with_transaction
+from migrator.execution.session import LostObjects, Remembered, SessionJournal, may_end_with_transaction
 from migrator.execution.transaction import ROLLBACK, Transaction, run_statement
 from migrator.formatting import cut, mask_passwords
 from migrator.history import Assertion, Record, StepProgress
@@ -398,8 +397,11 @@ class StepwiseRun:
             builder.drop_invalid()
             try:
                 run_statement(self._connection, statement)
-            except ServerError:
-                builder.drop_invalid()
+            except ServerError as error:
+                try:
+                    builder.drop_invalid()
+                except (ServerError, ConnectionLost) as later:  # the time is over: it was the build that took it
+                    raise later.replace(at_work=error.at_work) from error
                 self._forget()
                 raise
             builder.check()

@@ -1,7 +1,7 @@
 """Supervision: what a run has around it, from the run lock to the record of its end.
 
 A signal ends the time of the run, and so what it waits for. A lost connection is followed by another one, since the
-history says how far the run has come.
+history says how far the run has come. A run that is out of time says which statement was at work, without its values.
 """
 
 from __future__ import annotations
@@ -9,19 +9,32 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.context import RunContext
 from migrator.database import TRANSIENT, Connection, Deadline
-from migrator.errors import ConnectionLost, DbSetupError, RunLockTimeout, ServerAway
+from migrator.errors import (
+    ConnectionLost,
+    DbSetupError,
+    DeadlineReached,
+    RunError,
+    RunLockTimeout,
+    ServerAway,
+    ServerError,
+)
+from migrator.formatting import AtWork, mask_values
 from migrator.history import History, RunLock
 from migrator.report import Report
+from migrator.scripts import place
+from migrator.sql import Statement, first_code
 
 if TYPE_CHECKING:
     from migrator.execution.blockers import Blockers
 
+_MOST_OF_IT = 0.8  # of a run's time: with so much a file had all that another run would give it
 _TO_RECORD_THE_END = 10.0  # seconds, beyond the run's own time
 
 RecordEnd = Callable[[str, str], None]
@@ -258,3 +271,76 @@ class _Signals:
 
 def _let_go(_number: int, _frame: object) -> None:
     """Take a signal and do nothing."""
+
+
+@contextmanager
+def timed(statements: Sequence[Statement]) -> Iterator[None]:
+    """Note in the error of a message which statements it was at work with, and how long."""
+    started = time.monotonic()
+    try:
+        yield
+    except (ServerError, ConnectionLost) as error:
+        if error.at_work is not None or not statements:
+            raise
+        first, last = statements[0], statements[-1]
+        where = place(first, first_code(first.text))
+        where = where._replace(text=mask_values(where.text))
+        last_line = last.line + last.text.rstrip().count("\n")
+        at_work = AtWork(where, len(statements), last_line, time.monotonic() - started)
+        raise error.replace(at_work=at_work) from error.__cause__
+
+
+class Attempt(NamedTuple):
+    """What a run has tried when its time is over: the file, the seconds since it began it, and whether it has steps.
+
+    ``earlier`` are the messages of the runs before that ended for want of time, the last one first.
+    """
+
+    file: str
+    seconds: float
+    stepwise: bool
+    in_doubt: bool
+    earlier: Sequence[str] = ()
+
+
+def out_of_time(over: RunError, error: DbSetupError, deadline: Deadline, attempt: Attempt) -> RunError:
+    """Return the error of a run that is over, with the statement that ``error`` says was at work, if it does."""
+    if at_work := error.at_work:
+        where = at_work.where._replace(file=at_work.where.file or attempt.file)
+        runs = 1 + _runs_in_a_row(where.excerpt(), f"{where}  {over.what}", attempt.earlier)
+        at_work = at_work._replace(where=where, runs=runs)
+        over = over.replace(what=f"{over.what}; {_said(at_work)}", where=where, at_work=at_work)
+    if attempt.in_doubt or not isinstance(over, DeadlineReached):
+        return over
+    begins = "the step at work" if attempt.stepwise else attempt.file
+    return over.replace(fix=_fix(begins, deadline, attempt))
+
+
+def _said(at_work: AtWork) -> str:
+    took = f"{at_work.seconds:.1f} s"
+    if at_work.statements == 1:
+        said = f"this statement was at work for {took}"
+    else:
+        many, last = at_work.statements, at_work.last_line
+        said = f"one of these {many} statements, to line {last}, was at work ({took} for all)"
+    return said if at_work.runs == 1 else f"{said}; the last {at_work.runs} runs have all ended here"
+
+
+def _runs_in_a_row(excerpt: str, beginning: str, earlier: Sequence[str]) -> int:
+    count = 0
+    for message in earlier:
+        if not (message.startswith(beginning) and excerpt in message):
+            break
+        count += 1
+    return count
+
+
+def _fix(begins: str, deadline: Deadline, attempt: Attempt) -> str:
+    had = attempt.seconds
+    if deadline.limit is None or had < _MOST_OF_IT * deadline.limit:
+        return (
+            f"run it again: {begins} begins anew, and has more time then than the {had:.0f} s that were left for it; "
+            f"{deadline.more_time}"
+        )
+    split = "" if attempt.stepwise else "; or split the file: what is applied stays applied"
+    return f"{begins} begins anew in each run, and {had:.0f} s were not enough: {deadline.more_time}{split}"

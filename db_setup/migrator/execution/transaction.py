@@ -13,7 +13,7 @@ from itertools import chain
 
 from migrator.database import Connection
 from migrator.errors import RunError, ServerError, TextMisread
-from migrator.execution.out_of_time import timed
+from migrator.execution.supervision import timed
 from migrator.formatting import Location
 from migrator.history import Assertion
 from migrator.scripts import place, terminated

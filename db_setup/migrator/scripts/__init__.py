@@ -24,9 +24,9 @@ from migrator.scripts.script import (
 )
 
 if TYPE_CHECKING:
+    from migrator.scripts import session_needs
     from migrator.scripts.companions import differs, down_texts, read_down, stored_down, with_companions
     from migrator.scripts.sections import down_section
-    from migrator.scripts.session_needs import refuse_needs, refuse_needs_of
 else:
     __getattr__ = late(
         __name__,
@@ -35,8 +35,6 @@ else:
             "down_section": "sections",
             "down_texts": "companions",
             "read_down": "companions",
-            "refuse_needs": "session_needs",
-            "refuse_needs_of": "session_needs",
             "stored_down": "companions",
             "with_companions": "companions",
         },
@@ -56,8 +54,7 @@ __all__ = [
     "read_down",
     "read_script",
     "read_scripts",
-    "refuse_needs",
-    "refuse_needs_of",
+    "session_needs",
     "stored_down",
     "terminated",
     "with_companions",

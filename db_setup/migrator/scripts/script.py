@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from migrator.errors import DbSetupError, UnclosedTransaction
 from migrator.files import Migration
 from migrator.formatting import Location, mask_passwords
-from migrator.sql import Kind, Statement, mentions, read_text, sets_reading, split, split_chunks
+from migrator.sql import Kind, Statement, contains_any, read_text, sets_reading, split, split_chunks
 
 if TYPE_CHECKING:
     from migrator.files.directives import Directives
@@ -250,7 +250,7 @@ def _sets_defaults(statement: Statement) -> bool:
 
 def _sets_at_once(statement: Statement) -> bool:
     """Return whether a statement may change what holds for a message from its first moment, a timeout included."""
-    return sets_reading(statement) or mentions(statement.text, "_timeout")
+    return sets_reading(statement) or contains_any(statement.text, "_timeout")
 
 
 def chains(statement: Statement) -> bool:

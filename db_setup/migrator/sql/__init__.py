@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator.sql.classify import Kind, first_code, mentions, without_comments
+from migrator.sql.classify import Kind, contains_any, first_code, without_comments
 from migrator.sql.decode import read_text
 from migrator.sql.statements import Statement, sets_reading, split, split_chunks
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Kind",
     "Statement",
+    "contains_any",
     "effects",
     "first_code",
     "mentions",

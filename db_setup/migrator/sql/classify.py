@@ -91,13 +91,13 @@ def _concurrently_option() -> re.Pattern[str]:
     return re.compile(r"\bconcurrently\b(?!\s*(?:=\s*)?'?(?:off|false|0|no)\b)", re.IGNORECASE | re.ASCII)
 
 
-def mentions(text: str, *names: str) -> bool:
+def contains_any(text: str, *names: str) -> bool:
     """Return whether a text has one of some names in it, in any case.
 
     A large text is looked at piece by piece, since a copy of it in lower case would take as much memory again.
     """
     if len(text) > _PIECE:
-        return any(mentions(text[at : at + _PIECE], *names) for at in range(0, len(text), _PIECE - _LONGEST_NAME))
+        return any(contains_any(text[at : at + _PIECE], *names) for at in range(0, len(text), _PIECE - _LONGEST_NAME))
     lower = text.lower()
     return any(name in lower for name in names)
 
@@ -143,7 +143,7 @@ def classify(text: str) -> tuple[Kind, tuple[str, ...]]:
     if verb in _BULK:
         return Kind.PLAIN, ()
     if verb in _QUERY:
-        return (Kind.SESSION if mentions(text, "set_config") else Kind.PLAIN), ()
+        return (Kind.SESSION if contains_any(text, "set_config") else Kind.PLAIN), ()
     tokens = _tokens(text, word.start())
     words = tuple(token for token in tokens if token[0] != '"')
     return _kind(tokens, text) if words and words[0].startswith(verb) else Kind.PLAIN, words

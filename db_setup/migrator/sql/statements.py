@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from migrator.formatting import Location
-from migrator.sql.classify import Kind, classify, mentions
+from migrator.sql.classify import Kind, classify, contains_any
 from migrator.sql.lexer import Lexer
 
 __all__ = ["CopyData", "Kind", "Statement", "sets_reading", "split", "split_chunks"]
@@ -165,7 +165,7 @@ def sets_reading(statement: Statement) -> bool:
 
     Not SET alone: a block of code, or set_config(), changes such a setting as well.
     """
-    return mentions(statement.text, *_READING)
+    return contains_any(statement.text, *_READING)
 
 
 def split(text: str, file_name: str = "", *, standard_conforming_strings: bool = True) -> Iterator[Statement]:

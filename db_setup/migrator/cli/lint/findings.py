@@ -17,7 +17,8 @@ from migrator.errors import DbSetupError, NotResumable, TextError, UnreadableFil
 from migrator.files import REPEATABLE, Migration, number_of, read_folder
 from migrator.files.foreign import foreign_name
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, highest, is_late
-from migrator.scripts import Script, down_section, kept, read_script, refuse_needs_of, with_companions
+from migrator.scripts import Script, down_section, kept, read_script, with_companions
+from migrator.scripts.session_needs import refuse_needs_of
 
 _ON_THE_BRANCH = "applied files are history: put it back as it was, and write the change as a new file"
 
