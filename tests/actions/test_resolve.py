@@ -190,7 +190,7 @@ def test_block_that_is_at_work(folder: Folder, tables: Database, cli: Cli) -> No
         with concurrently(deploy):
             wait_until(lambda: is_blocked(tables))
             with concurrently(deploy):
-                wait_until(lambda: tables.query("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^SELECT pg_catalog.pg_try_advisory_lock'"))
+                wait_until(lambda: tables.query("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ 'FROM db_setup.run_lock r'"))
                 cursor.execute("COMMIT")
     assert [done.status for done in ends] == [0, 0], ends
     assert sorted("Done meanwhile" in done.out for done in ends) == [False, True]

@@ -249,18 +249,25 @@ COMMENT ON COLUMN {_TABLE}.pooled IS
     def _creating(self, send: Callable[[str], _Sent]) -> _Sent | None:
         """Send a message with the statements that create the table; None where others are at it."""
         try:
-            try:
-                found = send(self.CREATE_SCHEMA_SQL + self.CREATE_SQL)
-            except ServerError as error:  # CREATE SCHEMA IF NOT EXISTS wants rights on the database, come what may
-                if error.sqlstate != errorcodes.INSUFFICIENT_PRIVILEGE:
-                    raise
-                found = send(self.CREATE_SQL)
+            found = self._creating_schema(send)
         except ServerError as error:
             if error.sqlstate in _BUSY:
                 return None
             raise creation_refused(self._connection, error) from error
         self._connection.take_notices()  # of what is there already
         return found
+
+    def _creating_schema(self, send: Callable[[str], _Sent]) -> _Sent:
+        """Send it with the schema, which wants rights on the database, come what may; then without."""
+        try:
+            return send(self.CREATE_SCHEMA_SQL + self.CREATE_SQL)
+        except ServerError as refused:
+            if refused.sqlstate != errorcodes.INSUFFICIENT_PRIVILEGE:
+                raise
+            try:
+                return send(self.CREATE_SQL)
+            except ServerError as error:
+                raise refused if error.sqlstate in _MISSING else error  # noqa: B904 - the other is of no interest
 
     def _refuse_obstacles(self) -> None:
         from migrator.history.schema import OBSTACLES  # noqa: PLC0415 - for failures
@@ -317,8 +324,9 @@ AND l.objid OPERATOR(pg_catalog.=) {object_id}::pg_catalog.oid AND l.database OP
 def _timeout(holder: str) -> RunLockTimeout:
     return RunLockTimeout(
         f"another runner has the run lock: {holder}",
-        fix="wait until it has finished; if it is dead, its session ends by itself within seconds "
-        "(PostgreSQL 14+), or end it with SELECT pg_terminate_backend(PID)",
+        fix="run it again when that has finished. The session of a run that was killed ends within a second, that of "
+        "one whose network was lost within a minute; on PostgreSQL 12 and 13 its statement may go on to its time "
+        "limit. SELECT pg_terminate_backend(PID), as the same role, ends it at once",
     )
 
 
