@@ -124,13 +124,18 @@ def _text_faults(node: cst.SimpleString | cst.FormattedString) -> Iterator[cst.C
         changed = list(patterns.faults(text))
     else:
         if isinstance(node, cst.SimpleString):  # words in capitals are SQL, which means the same in small letters
-            yield from (each for each in operator_string(node) if not _IN_CAPITALS.fullmatch(text) or "XX" in each.value)
+            yield from (each for each in map(_simple, operator_string(node)) if not _IN_CAPITALS.fullmatch(text) or _parts(each)[1].startswith("XX"))
         return
     for each in dict.fromkeys(changed):
         try:
             yield cst.parse_expression(f"{opening}{each}{closing}")
         except cst.ParserSyntaxError:
             continue  # the fault is in the Python between braces
+
+
+def _simple(node: cst.BaseString) -> cst.SimpleString:
+    assert isinstance(node, cst.SimpleString)
+    return node
 
 
 def _faults(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
