@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from tests.mutants.mutations import Mutant, is_fault, mutants
@@ -26,8 +27,9 @@ class Tried(NamedTuple):
     said: str
 
 
+@cache
 def source_of(path: str) -> str:
-    """Return the text of a module."""
+    """Return the text of a module, the same throughout, though somebody may edit it meanwhile."""
     return (PROJECT / path).read_text(encoding="utf-8")
 
 
