@@ -7,6 +7,7 @@ from migrator.errors import ConnectionLost, MigrationFailed
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
+from tests.plugins.proxy import FRONTEND, Proxy
 from tests.plugins.runs import Invoke, Outside
 
 ONCE = "SELECT CASE WHEN nextval('once') = 1 THEN pg_terminate_backend(pg_backend_pid()) END;"
@@ -46,6 +47,18 @@ def test_connection_that_is_lost_each_time(invoke: Invoke, folder: Folder) -> No
         invoke()
     body = caught.value.body()
     assert (body["applied_migrations"], body["failed_migration"]) == (["001_a.sql"], "002_b.sql")
+
+
+def test_server_that_does_not_come_back(invoke: Invoke, folder: Folder, database: Database, proxy: Proxy) -> None:
+    """Where no other connection can be had within the time of the run, it ends as one that has lost its connection."""
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    invoke()
+    folder.write("002_b.sql", "CREATE TABLE b (i int);")
+    proxy.arm(FRONTEND, 7, before=True, strike=lambda: next(proxy.folder.iterdir()).unlink())
+    with pytest.raises(ConnectionLost):
+        invoke(DATABASE_URL=proxy.url(database.name), MIGRATION_TIMEOUT="3")
+    assert database.query("SELECT name FROM db_setup.history") == [("001_a.sql",)]
+    assert invoke()["applied_migrations"] == ["002_b.sql"]
 
 
 @pytest.mark.parametrize("state", ["08000", "08001", "08003", "08006", "57P01", "57P03"])

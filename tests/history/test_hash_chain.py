@@ -57,6 +57,15 @@ def test_sealed_rows_are_whole(count: int) -> None:
     assert sealed(rows) == (rows, head)
 
 
+def test_head_of_rows_that_were_changed_is_no_second_problem() -> None:
+    """A head that fits no row is reported where nothing else is: with a row that was changed it may be the right one."""
+    rows, head = sealed(fresh(*"abc"))
+    count, _, name = head.split(" ", 2)
+    forged = f"{count} {'0' * 64} {name}"
+    assert len(examine(rows, forged)) == 1
+    assert reported(by_hand(rows, "a"), forged) == [("a", CHANGED)]
+
+
 def test_seals_are_hashes_over_the_row_before() -> None:
     """A row's chain is that of its facts and of the row before, which it also names."""
     (one, two), head = sealed(fresh("a", "b"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 
 from tests.mutants.gaps import gaps
@@ -25,6 +26,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time (%(default)s)")
     parser.add_argument("--only", nargs="+", default=[], metavar="WHERE", help="packages, files, or places as file:line")
     arguments = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has started this in the background
+        signal.signal(number, signal.default_int_handler)
     measured = measure(arguments.jobs)
     for test in measured.failing:
         print(f"not used, since it fails as things stand: {test}", file=sys.stderr)

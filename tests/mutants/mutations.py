@@ -21,6 +21,7 @@ from tests.mutants import patterns, sql_texts
 
 _FOR_PEOPLE = {"what", "fix", "message", "applied"}
 _PROSE = re.compile(r"[a-z]{2,}[,:;]? [a-z]+[,:;]? [a-z]{2,}")
+_IN_CAPITALS = re.compile(r"[A-Z_]{2,}(?: [A-Z_]+)*")
 _AS_THEY_ARE = {"len", "isinstance", "cast", "TypeVar", "NewType"}
 
 
@@ -122,14 +123,19 @@ def _text_faults(node: cst.SimpleString | cst.FormattedString) -> Iterator[cst.C
     elif "r" in opening.lower():
         changed = list(patterns.faults(text))
     else:
-        if isinstance(node, cst.SimpleString):
-            yield from operator_string(node)
+        if isinstance(node, cst.SimpleString):  # words in capitals are SQL, which means the same in small letters
+            yield from (each for each in map(_simple, operator_string(node)) if not _IN_CAPITALS.fullmatch(text) or _parts(each)[1].startswith("XX"))
         return
     for each in dict.fromkeys(changed):
         try:
             yield cst.parse_expression(f"{opening}{each}{closing}")
         except cst.ParserSyntaxError:
             continue  # the fault is in the Python between braces
+
+
+def _simple(node: cst.BaseString) -> cst.SimpleString:
+    assert isinstance(node, cst.SimpleString)
+    return node
 
 
 def _faults(node: cst.CSTNode) -> Iterator[cst.CSTNode]:

@@ -1,9 +1,9 @@
-"""Which tests are run on a mutant: those that run its line, the quickest first, its own package's before all others."""
+"""Which tests are run on a mutant: those that run its line, of each test the quickest case first, its package's sooner."""
 
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.mutants.measured import Measured
 from tests.mutants.tree import MIGRATOR, PROJECT, files
 
+_SOONER = 3  # times as long as another's test may one of the package take, and be run before it
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -25,8 +26,13 @@ class Selection:
         """Return the tests for a line in the order in which they are to be run, with the seconds that they took."""
         own = f"tests/{path.removeprefix(f'{MIGRATOR}/').partition('/')[0]}/"
         found = set().union(*(self._measured.ran.get(each, {}).get(at, ()) for each, at in self._lines(path, line)))
-        ordered = sorted((not name.startswith(own), self._measured.tests[name].seconds, name) for name in found)
-        return {name: seconds for _, seconds, name in ordered}
+        ordered: list[tuple[int, float, str]] = []
+        cases: Counter[str] = Counter()
+        for seconds, name in sorted((self._measured.tests[name].seconds, name) for name in found):
+            function = name.partition("[")[0]
+            ordered.append((cases[function], seconds / (_SOONER if name.startswith(own) else 1), name))
+            cases[function] += 1
+        return {name: self._measured.tests[name].seconds for *_, name in sorted(ordered)}
 
     def _lines(self, path: str, line: int) -> set[tuple[str, int]]:
         """Return the lines that run where the line counts: its statement's, or those that use what it defines."""

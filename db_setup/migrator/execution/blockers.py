@@ -13,19 +13,14 @@ _MOST = 5
 
 
 class Blockers:
-    """Samples who blocks a session, from the first call of ``watch`` until ``close``."""
+    """Samples who blocks the session of a pid, from now on until ``close``."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection], pid: int) -> None:
         self._connect = connect
         self._seen: dict[int, str] = {}
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def watch(self, pid: int) -> None:
-        """Begin to sample; a second call changes nothing."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._sample, args=(pid,), name="db_setup blockers", daemon=True)
-            self._thread.start()
+        self._thread = threading.Thread(target=self._sample, args=(pid,), name="db_setup blockers", daemon=True)
+        self._thread.start()
 
     def names(self) -> str:
         """Return who was seen blocking, for people; empty when nobody was."""
@@ -34,8 +29,7 @@ class Blockers:
     def close(self) -> None:
         """Stop sampling."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
 
     def _sample(self, pid: int) -> None:
         try:

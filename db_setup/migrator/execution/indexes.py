@@ -170,7 +170,7 @@ class Builder:
             "SELECT oid::pg_catalog.regclass, relname FROM pg_catalog.pg_class "
             f"WHERE oid OPERATOR(pg_catalog.=) {self._table}"
         )
-        if not found:
+        if not found:  # pragma: no cover - somebody has dropped the table since the query before
             return None
         table, copy = found[0][0], f"pg_temp.{quoted(found[0][1])}"
         unique = "UNIQUE " if self._build.unique else ""

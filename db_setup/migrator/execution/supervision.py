@@ -124,8 +124,7 @@ class Supervision:
         if self._blockers is None and not self.connection.shares_sessions:
             from migrator.execution.blockers import Blockers  # noqa: PLC0415 - for runs that meet a lock
 
-            self._blockers = Blockers(self._context.connect)
-            self._blockers.watch(self.connection.pid)
+            self._blockers = Blockers(self._context.connect, self.connection.pid)
 
     def blocked_by(self) -> str:
         """Return who was seen blocking, for people; empty when nobody was."""
