@@ -8,8 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from tests.plugins.environment import PGBIN  # isort: skip - first: it clears the environment
-from tests.faults import campaign
+from tests.faults import campaign, mixture
 from tests.faults.parts import BY_PART, PARTS
+from tests.faults.stage import Stage
+from tests.faults.trial import Trials
 from tests.plugins.postgres import guard, scratch_folder
 
 _SIZE = 2 * 2**30  # bytes that the servers may need
@@ -18,6 +20,8 @@ _SIZE = 2 * 2**30  # bytes that the servers may need
 def main(words: Sequence[str]) -> int:
     """Run the parts that are asked for and print their table."""
     asked = _arguments(words)
+    if asked.mixture is not None:
+        return _replay(asked.mixture)
     parts = [part for part in PARTS if part.name not in asked.without and part.name in (asked.only or BY_PART)]
     scratch = scratch_folder("db_setup-faults-", _SIZE)
     guarding = guard(scratch)
@@ -31,10 +35,29 @@ def main(words: Sequence[str]) -> int:
     return int(any(row.bad or row.not_run for row in rows))
 
 
+def _replay(seed: int) -> int:
+    """Take the mixture of a seed again, show what it is, and shrink it if it fails; return the exit status."""
+    chosen = mixture.Mixture.of(seed)
+    campaign.say(chosen.line(seed=seed))
+    scratch = scratch_folder("db_setup-faults-", _SIZE)
+    guarding = guard(scratch)
+    with Stage(scratch / "replay", PGBIN) as stage:
+        trials = Trials(stage)
+        finding = mixture.take(trials, chosen, f"seed {seed}")
+        campaign.say(str(finding))
+        bad = bool(finding.wrong or finding.stuck)
+        if bad:
+            campaign.say(f"shrunk; a line for {mixture.KEPT.name}:")
+            campaign.say(mixture.shrink(trials, chosen).line(seed=seed, why=finding.wrong or "stuck"))
+    guarding.communicate()
+    return int(bad)
+
+
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     names = sorted(BY_PART)
     parser.add_argument("--seed", type=int, default=1, help="chooses points, kills and mixtures")
+    parser.add_argument("--mixture", type=int, metavar="SEED", help="take the mixture of a seed only, and shrink it if it fails")
     parser.add_argument("--only", action="append", choices=names, help="run this part only; may be repeated")
     parser.add_argument("--without", action="append", default=[], choices=names, help="leave a part out; may be repeated")
     parser.add_argument("--share", type=float, default=1.0, help="of the full sizes, such as 0.1")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from migrator.cli.local_server import LocalServer
 
-from tests.faults import parallel, strikes
+from tests.faults import mixture, parallel, strikes
 from tests.faults.scenarios import ALL, BY_NAME, Scenario
 from tests.faults.stage import Stage
 from tests.faults.trial import Fault, Finding, Trials
@@ -77,3 +77,15 @@ def test_runners_started_at_once(trials: Trials, number: int, seed: int) -> None
 def test_overlapping_deploys(trials: Trials, seed: int) -> None:
     """A deploy invoked three times makes one set of changes, and three answers that are true."""
     check(parallel.side_by_side(trials, BY_NAME["mixed"], 3, seed, "overlapping", overlap=True))
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_mixture(trials: Trials, seed: int) -> None:
+    """Files, faults and timing of a seed's choice: the same database, and true answers."""
+    check(mixture.take(trials, mixture.Mixture.of(seed), f"seed {seed}"))
+
+
+@pytest.mark.parametrize("number", range(len(mixture.kept())))
+def test_kept_mixture(trials: Trials, number: int) -> None:
+    """The same for mixtures that have failed once."""
+    check(mixture.take(trials, mixture.kept()[number], f"kept {number}"))
