@@ -7,10 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 
+from migrator.cli.local_server import find_binaries
+
 from tests.plugins.environment import PGBIN  # isort: skip - first: it clears the environment
 from tests.faults import campaign, mixture
 from tests.faults.parts import BY_PART, PARTS
 from tests.faults.planted.plants import plants
+from tests.faults.publication import publish
 from tests.faults.stage import Stage
 from tests.faults.trial import Trials
 from tests.plugins.postgres import guard, scratch_folder
@@ -28,13 +31,15 @@ def main(words: Sequence[str]) -> int:
     parts = [part for part in PARTS if part.name not in asked.without and part.name in (asked.only or BY_PART)]
     scratch = scratch_folder("db_setup-faults-", _SIZE)
     guarding = guard(scratch)
-    rows = []
+    rows: list[campaign.Row] = []
     with campaign.Pools(scratch, PGBIN) as pools:
         for row in campaign.run(parts, pools, asked.seed, asked.lanes, asked.share):
             rows.append(row)
             campaign.say("  ".join(filter(None, row.cells())))
     guarding.communicate()
     campaign.say(f"\n{campaign.table(rows)}\n\nseed {asked.seed}")
+    if asked.publish:
+        publish(rows, words, asked.seed, str(find_binaries({"PGBIN": PGBIN})).partition(" (")[0])
     return int(any(row.bad or row.not_run for row in rows))
 
 
@@ -71,6 +76,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     names = sorted(BY_PART)
     parser.add_argument("--seed", type=int, default=1, help="chooses points, kills and mixtures")
     parser.add_argument("--mixture", type=int, metavar="SEED", help="take the mixture of a seed only, and shrink it if it fails")
+    parser.add_argument("--publish", action="store_true", help="put the table into tests/faults/README.md")
     parser.add_argument("--planted", action="store_true", help="plant the faults that are kept; each has to be found")
     parser.add_argument("--plant", action="append", default=[], help="with --planted: this one only; may be repeated")
     parser.add_argument("--only", action="append", choices=names, help="run this part only; may be repeated")
