@@ -7,10 +7,10 @@ import re
 from tests.docs.documents import PROJECT, README
 
 PROMISES = {
-    "Once.": ("test_killed_runner", "test_cut_connection"),
+    "Once.": ("test_killed_or_cut",),
     "One at a time.": ("test_runners_started_at_once", "test_waiting_runner_reports_who_did_the_work"),
     "No half state to repair by hand.": (
-        "test_killed_runner", "test_resumes_at_the_failed_statement", "test_killed_step_is_examined",
+        "test_killed_or_cut", "test_resumes_at_the_failed_statement", "test_killed_step_is_examined",
     ),
     "No edited past.": ("test_edited_file", "test_missing_file", "test_line_ends_and_mark_are_no_edit"),
     "A stack rollback succeeds.": ("test_older_package_on_newer_database", "test_older_package_after_a_late_merge",
@@ -31,7 +31,7 @@ PROMISES = {
     "What is taken over is proven.": (
         "test_deploy_records_what_is_proven_and_applies_the_rest", "test_nothing_is_proven", "test_contradictory_evidence",
     ),
-    "A rehearsal leaves nothing.": ("test_killed_runner", "test_files_build_on_each_other_and_nothing_stays"),
+    "A rehearsal leaves nothing.": ("test_killed_or_cut", "test_files_build_on_each_other_and_nothing_stays"),
     "A failed check rolls its file back.": (
         "test_failed_check_takes_its_file_back", "test_error_in_a_check", "test_check_of_a_large_file", "test_check_of_a_stepwise_file",
     ),
@@ -39,7 +39,7 @@ PROMISES = {
         "test_missing_down_files_refuse_the_whole", "test_broken_down_migration_refuses_the_whole",
     ),
     "A rollback that was cut off goes on.": (
-        "test_killed_runner", "test_cut_connection", "test_cut_off_steps_are_not_done_twice",
+        "test_killed_or_cut", "test_cut_off_steps_are_not_done_twice",
         "test_stepwise_down_migration_resumes", "test_killed_after_anything", "test_answer_that_nobody_heard",
         "test_rollback_whose_answer_was_lost",
     ),

@@ -63,6 +63,20 @@ def test_lost_commit(proxy: Proxy, database: Database, folder: Folder) -> None:
     assert run(database.url, folder, ("migrate",))[1]["applied_migrations"] == ["003_c.sql"]
 
 
+# One of the two is the server's own, its statement_timeout.
+TWICE = """DO $$ BEGIN FOR i IN 1..2 LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;
+PERFORM pg_sleep(60); END $$;"""
+
+
+def test_swallowed_cancel(database: Database, folder: Folder) -> None:
+    """A statement that swallows the first cancel is cancelled again, and so what became of its file is known."""
+    folder.write("001_a.sql", TWICE)
+    status, body = run(database.url, folder, ("migrate",), TIMEOUT)
+    assert (status, body["code"], body["applied_migrations"]) == (1, "deadline_reached", []), body
+    assert "is not known" not in body["message"]
+    assert body["duration_ms"] < (TIMEOUT + BOUND) * 1000, body
+
+
 @pytest.fixture
 def frozen(server: LocalServer, scratch: Path) -> Iterator[LocalServer]:
     """Start a server of the test's own, which the test may freeze; thaw and remove it."""

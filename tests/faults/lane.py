@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 from tests.faults.stage import Stage
@@ -14,13 +15,18 @@ class Lane:
     """What a job needs; made when it is first asked for."""
 
     def __init__(self, folder: Path, pgbin: str = "") -> None:
-        self.folder = folder / f"lane{os.getpid()}"
-        self._pgbin = pgbin
+        self._folder = folder / f"lane{os.getpid()}"
+        self._numbers = count(1)
+        self.pgbin = pgbin
 
     @cached_property
     def trials(self) -> Trials:
         """The trials on the lane's stage."""
-        return Trials(Stage(self.folder, self._pgbin))
+        return Trials(Stage(self.place(), self.pgbin))
+
+    def place(self) -> Path:
+        """Return a folder for a stage."""
+        return self._folder / str(next(self._numbers))
 
     def close(self) -> None:
         """Remove the stage, if there is one."""

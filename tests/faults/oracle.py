@@ -20,7 +20,7 @@ _ROLES = """SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcr
     shobj_description(r.oid, 'pg_authid'), ARRAY(SELECT g.rolname::text FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
         WHERE m.member = r.oid ORDER BY 1), (SELECT rolpassword FROM pg_authid a WHERE a.oid = r.oid) LIKE 'SCRAM%'
     FROM pg_roles r WHERE r.rolname !~ '^pg_' ORDER BY 1"""
-_DATABASES = r"SELECT datname, datacl::text, pg_get_userbyid(datdba) FROM pg_database WHERE datname !~ '^((t|ready)\d+$|db_setup_scratch_)' OR datname = current_database()"
+_DATABASES = r"SELECT datname, datacl::text, pg_get_userbyid(datdba) FROM pg_database WHERE datname !~ '^((target|ready)\d+$|db_setup_scratch_)' OR datname = current_database()"
 _LEFT_BEHIND = """SELECT 'invalid index ' || indexrelid::regclass FROM pg_index WHERE NOT indisvalid
     UNION ALL SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts WHERE database = current_database()
     UNION ALL SELECT 'advisory lock of ' || pid FROM pg_locks WHERE locktype = 'advisory' AND database =
@@ -113,7 +113,8 @@ def lies(ended: Ended, target: Target, *, reachable: bool) -> list[str]:
     back = target.scenario.words[0] == "rollback"
     done = {name for name, _ in (target.before - now if back else now - target.before)}
     told = set(body.get("rolled_back_migrations" if back else "applied_migrations") or ())
-    if target.scenario.words[0] in {"migrate", "rollback"}:
+    interrupted = body["applied_migrations"] is None  # between the run and its answer: it says that this is not known
+    if target.scenario.words[0] in {"migrate", "rollback"} and not interrupted:
         if told - done:
             found.append(f"told, and not so: {sorted(told - done)}")
         found += [f"so, and not told: {name}: {message}" for name in sorted(done - told) if not _doubted(message, name)]

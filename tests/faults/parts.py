@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
-from tests.faults import parallel, strikes
+from tests.faults import failover, mixture, parallel, resources, strikes, suites, versions
 from tests.faults.lane import Lane
 from tests.faults.scenarios import ALL, BY_NAME, Scenario
-from tests.faults.trial import Fault, Finding
+from tests.faults.stage import Stage
+from tests.faults.trial import Fault, Finding, Trials
 
 EVERY = -1
 """The size of a sample that is no sample."""
@@ -87,6 +90,62 @@ def _overlapping() -> Part:
     return Part(name, take, each(25, _MIXED, BY_NAME["locks"]), jobs=5)
 
 
+def _mixtures() -> Part:
+    def take(lane: Lane, job: Job) -> Iterator[Finding]:
+        for seed in range(job.seed + job.share, job.seed + job.size, job.of):
+            chosen = mixture.Mixture.of(seed)
+            finding = mixture.take(lane.trials, chosen, f"seed {seed}")
+            if finding.wrong or finding.stuck:
+                shrunk = mixture.shrink(lane.trials, chosen)
+                finding = finding._replace(at=f"seed {seed}, shrunk to {shrunk.line()}")
+            yield finding
+
+    return Part(mixture.NAME, take, {"": 150}, jobs=15, waits=True)
+
+
+def _disk(*, wal: bool) -> Part:
+    def take(lane: Lane, job: Job) -> Iterator[Finding]:
+        yield from resources.on_small_disk(lane.place(), lane.pgbin, job.size, job.seed, wal=wal)
+
+    name = "WAL disk full" if wal else "data disk full"
+    return Part(name, take, {"": 12}, jobs=1, lacks=resources.lacks_disk)
+
+
+def _failover() -> Part:
+    def take(lane: Lane, job: Job) -> Iterator[Finding]:
+        yield from failover.fail_over(lane.place(), lane.pgbin, BY_NAME[job.scenario], job.size, job.seed)
+
+    return Part("failover", take, each(8, _NEW, _FILES, BY_NAME["indexes"]), jobs=1, lacks=failover.lacks)
+
+
+def _version(major: int) -> Part:
+    name = f"PostgreSQL {major}"
+
+    def take(lane: Lane, job: Job) -> Iterator[Finding]:
+        with Stage(lane.place(), versions.programs(major)) as stage:
+            trials = Trials(stage)
+            for fault in (strikes.KILL, strikes.CUT, strikes.RESTART):
+                for point in trials.points(BY_NAME[job.scenario], job.size, f"{fault.name} {job.seed}"):
+                    yield trials.take(BY_NAME[job.scenario], fault, point, name)
+
+    scenarios = each(2, _NEW, _MIXED, BY_NAME["session state"], BY_NAME["rollback by steps"], BY_NAME["deploy to tables"])
+    return Part(name, take, scenarios, jobs=1, lacks=partial(versions.lacks, major))
+
+
+def _suite(suite: suites.Suite) -> Part:
+    def take(lane: Lane, _: Job) -> Iterator[Finding]:
+        yield from suites.run(suite, min(2, os.cpu_count() or 1), lane.pgbin)
+
+    return Part(suite.name, take, {"": 1}, jobs=1, alone=True)
+
+
+def _missing(name: str, why: str) -> Part:
+    def take(_: Lane, __: Job) -> Iterator[Finding]:
+        yield from ()
+
+    return Part(name, take, {}, lacks=lambda: why)
+
+
 PARTS = (
     at_messages(strikes.KILL, each(16)),
     at_messages(strikes.CUT, each(20)),
@@ -97,5 +156,16 @@ PARTS = (
     _side_by_side(8),
     _side_by_side(32),
     _overlapping(),
+    at_messages(resources.SLOTS, each(2), waits=True),
+    at_messages(resources.LOCK_TABLE, each(2), waits=True),
+    _disk(wal=False),
+    _disk(wal=True),
+    _failover(),
+    *map(_version, versions.MAJORS),
+    _missing("silent death of the network", "the namespace it needs is not made yet"),
+    _missing("PgBouncer, session mode", "no fixture starts one yet"),
+    _missing("PgBouncer, transaction mode", "no fixture starts one yet"),
+    _mixtures(),
+    *map(_suite, suites.SUITES),
 )
 BY_PART = {part.name: part for part in PARTS}

@@ -73,6 +73,7 @@ _SESSION = {
     "003_role.sql": "SET ROLE pg_monitor;\nRESET ROLE;\nSET work_mem = '8MB';\nVACUUM a;\n"
     "INSERT INTO a VALUES (5, current_setting('work_mem'));",
     "004_clean.sql": "CREATE TEMP TABLE t AS SELECT 1;\nPREPARE p AS SELECT 1;\nINSERT INTO a VALUES (6);",
+    "005_again.sql": "CREATE TEMP TABLE t AS SELECT 2;\nPREPARE p AS SELECT 2;\nINSERT INTO a VALUES (7);",
 }
 _FUNCTIONS = {
     **APP,

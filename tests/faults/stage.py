@@ -44,10 +44,10 @@ class Target(NamedTuple):
     secrets: Secrets | None = None
 
     def applied(self) -> frozenset[tuple[str, str]]:
-        """Return the files that the history says were run and are applied, with their checksums."""
+        """Return the files that the history says were run and are applied, wholly or still in part, with their checksums."""
         if self.database.query("SELECT to_regclass('db_setup.history')") == [(None,)]:
             return frozenset()
-        ran = "state = 'applied' AND mode IN ('transaction', 'stepwise')"
+        ran = "state IN ('applied', 'reverting') AND mode IN ('transaction', 'stepwise')"
         return frozenset(self.database.query(f"SELECT name, checksum FROM db_setup.history WHERE {ran}"))
 
     def is_done(self) -> bool:
@@ -85,6 +85,11 @@ class Stage:
         """End all of it."""
         self._stack.close()
 
+    def use(self, server: LocalServer) -> None:
+        """Go on with another server, which has the same databases."""
+        self._stack.callback(server.remove)
+        self.server = server
+
     @cached_property
     def nest(self) -> Nest:
         """What starts runs."""
@@ -104,7 +109,7 @@ class Stage:
 
     def target(self, scenario: Scenario) -> Target:
         """Make a database as the scenario's run finds it."""
-        name = f"t{next(self._numbers)}"
+        name = f"target{next(self._numbers)}"
         if scenario.users:  # their roles bear the name of the database, so that it cannot be copied
             return self._with_users(scenario, name)
         template, before = self._template(scenario)
@@ -139,8 +144,8 @@ class Stage:
         ends = time.monotonic() + _RECOVERY
         while True:
             try:
-                return self.home.execute("SELECT 1")
-            except psycopg2.OperationalError:
+                return self.home.execute("SELECT count(*) FROM pg_stat_activity; LOCK TABLE pg_class IN ACCESS SHARE MODE")
+            except psycopg2.OperationalError:  # it is down, full, or has no memory for a lock
                 assert time.monotonic() < ends
                 time.sleep(0.02)
 
@@ -164,16 +169,17 @@ class Stage:
         return folder
 
     def _template(self, scenario: Scenario) -> tuple[str, frozenset[tuple[str, str]]]:
-        if scenario.name not in self._templates:
+        key = str((scenario.earlier or scenario.files, scenario.before))
+        if key not in self._templates:
             name = f"ready{len(self._templates)}"
             self.home.execute(f"CREATE DATABASE {name} TEMPLATE template0")
             earlier = self._files(f"{scenario.name} earlier", scenario.earlier or scenario.files)
             environ = {"MIGRATIONS_DIR": str(earlier), **scenario.environ}
             made = Target(Database(self.server, name), scenario, environ, frozenset())
             self._prepare(made)
-            self._templates[scenario.name] = name, made.applied()
+            self._templates[key] = name, made.applied()
             assert self.orphans_end(made)
-        return self._templates[scenario.name]
+        return self._templates[key]
 
     def _prepare(self, target: Target) -> None:
         for step in target.scenario.before:

@@ -20,7 +20,7 @@ _BRIEFLY = 0.7  # seconds for which a server stands still and goes on
 _GRACE = 10.0  # seconds after which a run that does not end is killed
 
 
-def _struck(
+def struck(
     stage: Stage, target: Target, point: Point, strike: Callable[[Runner], None], *, timeout: float = TIMEOUT, cuts: bool = True
 ) -> Struck:
     """Run by way of the proxy, and strike at the point."""
@@ -38,15 +38,15 @@ def _struck(
 
 
 def _kill(stage: Stage, target: Target, point: Point) -> Struck:
-    return _struck(stage, target, point, Runner.kill)
+    return struck(stage, target, point, Runner.kill)
 
 
 def _cut(stage: Stage, target: Target, point: Point) -> Struck:
-    return _struck(stage, target, point, lambda _: None)
+    return struck(stage, target, point, lambda _: None)
 
 
 def _fall_silent(stage: Stage, target: Target, point: Point) -> Struck:
-    return _struck(stage, target, point, lambda _: stage.proxy.fall_silent(), timeout=BRIEF)
+    return struck(stage, target, point, lambda _: stage.proxy.fall_silent(), timeout=BRIEF)
 
 
 def _freeze(stage: Stage, target: Target, point: Point) -> Struck:
@@ -63,17 +63,18 @@ def _freeze(stage: Stage, target: Target, point: Point) -> Struck:
             send_all(pids, signal.SIGCONT)
 
     try:
-        return _struck(stage, target, point, freeze, timeout=BRIEF, cuts=False)
+        return struck(stage, target, point, freeze, timeout=BRIEF, cuts=False)
     finally:
         send_all(stopped, signal.SIGCONT)
 
 
 def _restart(stage: Stage, target: Target, point: Point) -> Struck:
     """Restart the server: at once, in order, or because one of its processes was killed, as for want of memory."""
-    return _struck(stage, target, point, lambda _: _RESTARTS[point.message % len(_RESTARTS)](stage, target), cuts=False)
+    return struck(stage, target, point, lambda _: _RESTARTS[point.message % len(_RESTARTS)](stage, target), cuts=False)
 
 
-def _restart_by(number: signal.Signals, stage: Stage, _: Target) -> None:
+def restart_by(number: signal.Signals, stage: Stage, _: Target) -> None:
+    """Shut the server down by a signal, and start it again."""
     postmaster = process.server_process(stage.server.data)
     if postmaster is not None:
         send_all([postmaster], number)
@@ -81,16 +82,17 @@ def _restart_by(number: signal.Signals, stage: Stage, _: Target) -> None:
     stage.server.start()
 
 
-def _crash(_: Stage, target: Target) -> None:
+def crash(_: Stage, target: Target) -> None:
+    """Kill a process of the server that works for the run: all others are ended, too."""
     send_all(target.sessions()[:1], signal.SIGKILL)
 
 
 _RESTARTS: tuple[Callable[[Stage, Target], None], ...] = (
-    partial(_restart_by, signal.SIGQUIT), partial(_restart_by, signal.SIGINT), _crash,
+    partial(restart_by, signal.SIGQUIT), partial(restart_by, signal.SIGINT), crash,
 )  # fmt: skip
 
 KILL = Fault("kill -9 of the runner", _kill)
 CUT = Fault("connection cut", _cut)
-BLACK_HOLE = Fault("black hole", _fall_silent, BRIEF, reachable=False)
+BLACK_HOLE = Fault("black hole", _fall_silent, BRIEF, reachable=False, spares=False)  # a lock is kept until it is out
 FREEZE = Fault("server frozen", _freeze, BRIEF, reachable=False, spares=False)
 RESTART = Fault("server restarted", _restart, spares=False)
