@@ -55,7 +55,8 @@ class Progress(NamedTuple):
 
     def __str__(self) -> str:
         before = listed(self.applied)
-        unknown, steps = f"whether {self.failed} was committed is not known", [self._of_steps] * bool(self.steps)
+        unknown = f"whether {self.failed} was committed is not known"
+        steps = [self._of_steps] * (self.steps > 0 or self.in_doubt)
         if self.left:
             parts = [f"{before or 'nothing'} ({self.verb} in this run)", *[unknown] * self.unknown, *steps]
             left = [name for name in self.left if not (self.unknown and name == self.failed)]
@@ -63,12 +64,12 @@ class Progress(NamedTuple):
         head = f"{before} ({self.verb} before in this run); " if before else ""
         if self.unknown:
             return f"{head}{unknown}"
-        if not self.steps:
-            return f"{head}{'perhaps a part' if self.in_doubt else 'nothing'} of {self.failed}"
         return f"{head}{self._of_steps}"
 
     @property
     def _of_steps(self) -> str:
+        if not self.steps:
+            return f"{'perhaps a part' if self.in_doubt else 'nothing'} of {self.failed}"
         more = ", and perhaps a part of the next" * self.in_doubt
         return f"{self.steps} step{'s' * (self.steps > 1)} of {self.failed}, recorded{more}; a re-run {self.resumes}"
 

@@ -63,6 +63,31 @@ def test_lost_commit(proxy: Proxy, database: Database, folder: Folder) -> None:
     assert run(database.url, folder, ("migrate",))[1]["applied_migrations"] == ["003_c.sql"]
 
 
+def test_lost_record_of_the_end(
+    proxy: Proxy, database: Database, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a stepwise file whose last record has no answer it is not said that it is left: it may be applied."""
+    monkeypatch.setenv("LOCK_TIMEOUT", "30s")
+    folder.write("001_a.sql", "CREATE TABLE a (i int);")
+    run(database.url, folder, ("migrate",))
+    folder.write("002_b.sql", "CREATE TABLE b (i int); VACUUM b;")
+    folder.write("002_b.check.sql", "SELECT pg_sleep(1) IS NOT NULL;")
+    with ThreadPoolExecutor() as pool, contextlib.closing(database.connect()) as other, other.cursor() as cursor:
+        running = pool.submit(run, proxy.url(database.name), folder, ("migrate",), 6 * TIMEOUT)
+        wait_until(lambda: database.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"))
+        cursor.execute("BEGIN; SELECT FROM db_setup.history WHERE name = '002_b.sql' FOR UPDATE")
+        wait_until(lambda: database.query("SELECT 1 FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"))
+        pool.submit(proxy.fall_silent)
+        wait_until(proxy.is_silent)
+        cursor.execute("COMMIT")
+        status, body = running.result()
+        proxy.disarm()
+    assert (status, body["code"]) == (1, "deadline_reached"), body
+    assert "whether 002_b.sql was committed is not known; 2 steps of 002_b.sql, recorded; a re-run records its end" in body["message"]
+    assert "left" not in body["message"], body
+    assert applied(database) == {"001_a.sql", "002_b.sql"}
+
+
 # One of the two is the server's own, its statement_timeout.
 TWICE = """DO $$ BEGIN FOR i IN 1..2 LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;
 PERFORM pg_sleep(60); END $$;"""

@@ -80,6 +80,10 @@ class Proxy:
         self._silent.set()
         self._heard_again.wait()
 
+    def is_silent(self) -> bool:
+        """Return whether it is a black hole."""
+        return self._silent.is_set()
+
     def lead_to(self, server: LocalServer) -> None:
         """Connect new clients to another server."""
         self._target = str(server.socket_folder / _SOCKET)

@@ -273,14 +273,14 @@ class Runner:
 
     def _failed(self, error: DbSetupError, left: Sequence[Work]) -> DbSetupError:
         """Return the error of the whole run for one that a file has ended with: the only place that decides it."""
-        name = left[0].name
-        unknown = isinstance(error, ConnectionLost) and self._steps is None
+        name, lost = left[0].name, isinstance(error, ConnectionLost)
+        unknown = lost and (self._steps is None or self._steps.is_closing)
         progress, need = Progress(tuple(item.name for item in self.applied), name, unknown=unknown), None
         if steps := self._steps:
             progress = progress._replace(steps=steps.steps_done, resumes=steps.resumes, in_doubt=steps.in_doubt)
             need = None if isinstance(error, LostSession) else steps.need_of_rest()
         if (over := self._over(error)) is not None:
-            error = self._out_of_time(over, error, progress)
+            error = self._out_of_time(over, error, progress, doubtful=lost or progress.in_doubt)
             if progress.in_doubt:
                 error = error.replace(fix=StepUndecided.FIX)
             progress = progress._replace(left=tuple(item.name for item in left))
@@ -289,6 +289,8 @@ class Runner:
         if need is not None:
             progress = progress._replace(resumes=f"{progress.resumes}, and cannot pass line {need.statement.line}")
             error = error.replace(fix=f"{error.fix}; before you run it again, {need.way_out}")
+        if lost and self._steps is not None and not unknown:  # the answer to its COMMIT may be what was lost
+            progress = progress._replace(in_doubt=True)
         return error.after(progress)
 
     def _over(self, error: DbSetupError) -> DeadlineReached | RunInterrupted | None:
@@ -297,11 +299,11 @@ class Runner:
         return found if isinstance(found, DeadlineReached | RunInterrupted) else None
 
     def _out_of_time(
-        self, over: DeadlineReached | RunInterrupted, error: DbSetupError, progress: Progress
-    ) -> DbSetupError:  # fmt: skip
+        self, over: DeadlineReached | RunInterrupted, error: DbSetupError, progress: Progress, *, doubtful: bool
+    ) -> DbSetupError:
         if progress.failed != self._begun[0]:  # its time was over before it began
             return over
-        seconds, doubtful = time.monotonic() - self._begun[1], progress.in_doubt or progress.unknown
+        seconds = time.monotonic() - self._begun[1]
         attempt = Attempt(progress.failed, seconds, self._steps is not None, doubtful, self._run.earlier)
         return out_of_time(over, error, self._run.deadline, attempt)
 

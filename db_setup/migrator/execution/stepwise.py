@@ -88,6 +88,8 @@ class StepwiseRun:
         """What a re-run does first, for people."""
         self.in_doubt = False
         """Whether a part of the step at hand may be done."""
+        self.is_closing = False
+        """Whether all steps are recorded, and what may be lost is the answer to the record of the end."""
 
     def need_of_rest(self) -> Need | None:
         """Return what the steps that are left need of those that are done, and the session takes with it."""
@@ -123,11 +125,12 @@ class StepwiseRun:
         if self._script.check is not None:
             self.resumes = "asks the check again"
             self._ask(self._script.check)
+        self.is_closing, self.resumes = True, "records its end"
         self._record.close(self._connection)
 
     def _begin(self) -> None:
         """Find out how far the file is, in a new session, or in that of an attempt that has failed."""
-        again = self._is_open
+        again, self.is_closing = self._is_open, False
         self._open_session()
         self._digest, self._step, self._loads = hashlib.sha256(), 0, []
         self._done = self._record.progress(self._connection) if again else self._record.open(self._connection)
