@@ -157,8 +157,8 @@ def test_deadline(invoke: Invoke, folder: Folder, database: Database, text: str)
     folder.write("003_c.sql", "SELECT 1;")
     started = time.monotonic()
     with pytest.raises(DeadlineReached) as caught:
-        invoke(MIGRATION_TIMEOUT="1")
-    assert time.monotonic() - started < 8
+        invoke(MIGRATION_TIMEOUT="4")  # the first second of a busy machine may be over before a file is begun
+    assert time.monotonic() - started < 11
     message = str(caught.value)
     left = "left: 002_b.sql, 003_c.sql"
     if text == STUBBORN:  # the connection was cut while its COMMIT was on the way, too
