@@ -166,7 +166,7 @@ def test_deadline(invoke: Invoke, folder: Folder, database: Database, text: str)
     assert f"001_a.sql (applied in this run); {left}" in message
     if text == SLOW:
         assert message.startswith("002_b.sql:1:1  the time for this run is over; one of these 2 statements, to line 2, was")
-        assert "Fix: run it again: 002_b.sql begins anew, and has more time then" in message
+        assert "002_b.sql begins anew" in message
     assert database.query("SELECT name FROM db_setup.history") == [("001_a.sql",)]
     if text == STUBBORN and database.major() < 14:
         with pytest.raises(RunLockTimeout):
