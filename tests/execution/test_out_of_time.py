@@ -15,7 +15,7 @@ from tests.plugins.folders import Folder
 from tests.plugins.runs import Invoke, LambdaContext, Outside
 
 LONG = "SELECT pg_sleep(60)"
-TIME = {"MIGRATION_TIMEOUT": "2"}
+TIME = {"MIGRATION_TIMEOUT": "4"}
 
 
 def out_of_time(invoke: Invoke, event: dict[str, Any] | None = None, **environ: str) -> DeadlineReached:
@@ -28,7 +28,7 @@ def out_of_time(invoke: Invoke, event: dict[str, Any] | None = None, **environ: 
 def test_runs_that_end_in_one_statement(invoke: Invoke, folder: Folder, database: Database) -> None:
     """The second run in a file says which statement it is, the third how many have ended there; none says it carries on."""
     folder.write("001_x.sql", f"CREATE TABLE a (i int);\nINSERT INTO a SELECT 5 FROM ({LONG}, 'secret') s;")
-    first, second, third = (out_of_time(invoke, MIGRATION_TIMEOUT="6") for _ in range(3))
+    first, second, third = (out_of_time(invoke, MIGRATION_TIMEOUT="8") for _ in range(3))
     assert first.cause.startswith("001_x.sql:1:1  the time for this run is over; one of these 2 statements, to line 2, was")
     for error, runs in ((second, 1), (third, 2)):
         assert error.cause.startswith("001_x.sql:2:1  the time for this run is over; this statement was at work for ")
@@ -37,12 +37,12 @@ def test_runs_that_end_in_one_statement(invoke: Invoke, folder: Folder, database
         assert {**found, "duration_ms": 0} == {
             "file": "001_x.sql", "line": 2, "last_line": 2, "statements": 1, "duration_ms": 0, "runs": runs,
         }  # fmt: skip
-        assert 3000 < found["duration_ms"] < 6500
+        assert 5000 < found["duration_ms"] < 8500
         assert (body["file"], body["line"], body["column"]) == ("001_x.sql", 2, 1)
         assert "secret" not in str(body)
         assert "carries on" not in str(error)
         assert error.fix == (
-            "001_x.sql begins anew in each run, and 6 s were not enough: MIGRATION_TIMEOUT gives a run more time; or split "
+            "001_x.sql begins anew in each run, and 8 s were not enough: MIGRATION_TIMEOUT gives a run more time; or split "
             "the file: what is applied stays applied"
         )
     assert "the last 2 runs have all ended here" in third.what

@@ -478,4 +478,5 @@ class StepwiseRun:
         try:
             yield
         finally:
-            self._connection.run(f"SET lock_timeout = {earlier}")
+            with suppress(ConnectionLost):  # of which the error on its way up says more; or the next message meets it
+                self._connection.run(f"SET lock_timeout = {earlier}")
