@@ -453,7 +453,7 @@ def test_newer_file_makes_something_else(adopted: Adopted, folder: Folder, run: 
         "SET search_path = crm; CREATE TABLE IF NOT EXISTS customers (i int); SET search_path = public;",
         "CREATE TABLE IF NOT EXISTS b (i int); SELECT set_config('search_path', '', false);",
         "CREATE TEMP TABLE b (i int); CREATE TABLE IF NOT EXISTS b (i int);", "CREATE TABLE IF NOT EXISTS log_2024 (at date);",
-        "DO $$ BEGIN CREATE TABLE IF NOT EXISTS b (i int); END $$;",
+        "DO $$ BEGIN CREATE TABLE IF NOT EXISTS b (i int); END $$;", "CREATE TABLE IF NOT EXISTS crm.customers (i int);",
         "CREATE TABLE IF NOT EXISTS b (i int); VACUUM own.t;", "SET search_path = crm; CREATE TABLE IF NOT EXISTS customers (i int); VACUUM own.t;",
         "BEGIN; SET LOCAL search_path = crm; CREATE TABLE IF NOT EXISTS customers (i int); COMMIT; VACUUM own.t;",
     ],

@@ -60,17 +60,19 @@ def _faults(found: list[Mutant], count: int) -> Iterator[Mutant]:
 
 def try_all(chosen: list[tuple[str, Mutant]], selection: Selection, jobs: int, limit: float) -> Iterator[Tried]:
     """Yield what becomes of each mutant, ``jobs`` at a time, each tried with at most ``limit`` seconds of tests."""
-    waiting: queue.SimpleQueue[tuple[str, Mutant] | None] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[tuple[str, Mutant, dict[str, float]] | None] = queue.SimpleQueue()
     done: queue.SimpleQueue[Tried | BaseException] = queue.SimpleQueue()
-    for item in (*chosen, *[None] * jobs):
-        waiting.put(item)
+    for package, mutant in chosen:
+        waiting.put((package, mutant, selection.tests(mutant.path, mutant.line)))
+    for _ in range(jobs):
+        waiting.put(None)
     stopped = threading.Event()
 
     def work() -> None:
         try:
             with Workplace() as workplace:
                 while (item := waiting.get()) is not None and not stopped.is_set():
-                    done.put(_try(workplace, *item, selection, limit))
+                    done.put(_try(workplace, *item, limit))
         except BaseException as problem:  # noqa: BLE001 - raised again where the results are read
             done.put(problem)
 
@@ -91,8 +93,7 @@ def try_all(chosen: list[tuple[str, Mutant]], selection: Selection, jobs: int, l
             worker.join()
 
 
-def _try(workplace: Workplace, package: str, mutant: Mutant, selection: Selection, limit: float) -> Tried:
-    found = selection.tests(mutant.path, mutant.line)
+def _try(workplace: Workplace, package: str, mutant: Mutant, found: dict[str, float], limit: float) -> Tried:
     run = _within(found, limit)
     if not run:
         return Tried(package, mutant, SURVIVED, 0, 0, "no test runs this line")
