@@ -47,7 +47,7 @@ def test_file_that_never_ran_is_not_believed(invoke: Invoke, marked: Database) -
         with pytest.raises(ContradictoryEvidence, match=f"{re.escape(what)}\\n") as caught:
             invoke(event)
         assert "repair takes over all other names" in caught.value.fix
-    assert marked.query("SELECT to_regnamespace('db_setup')::text, to_regclass('d')::text") == [(None, None)]
+    assert marked.query("SELECT to_regclass('db_setup.history')::text, to_regclass('d')::text") == [(None, None)]
 
 
 def test_repair_takes_over_the_others(invoke: Invoke, marked: Database, folder: Folder) -> None:
