@@ -46,6 +46,7 @@ def judged(*statements: str) -> list[tuple[int, str, int]]:
         ("INSERT INTO b (i) SELECT i FROM c;", "INSERT ... SELECT"),
         ("insert into b select * from b;", "INSERT ... SELECT"),
         ("INSERT INTO b (SELECT i FROM c);", "INSERT ... SELECT"),
+        ("INSERT INTO b TABLE c;", "INSERT ... SELECT"),
         ("CREATE TABLE n AS SELECT * FROM b;", "CREATE TABLE AS"),
         ("CREATE TEMP TABLE n AS (SELECT * FROM b);", "CREATE TABLE AS"),
         ("SELECT * INTO n FROM b;", "SELECT INTO"),
@@ -362,3 +363,9 @@ def test_large_file(found: Found) -> None:
     """A file that is not kept in memory is read like any other."""
     text = f"{LOCK}\n{'SELECT 1;' * 20_000}\nDELETE FROM b;\n-- db_setup-ignore slow_after_lock\nDELETE FROM c;\n"
     assert [(item.line, "so may" in item.message) for item in found(text)] == [(3, False)]
+
+
+def test_files_that_would_run(folder: Folder) -> None:
+    """Where files may be old, and those are to be left alone, nothing is found in them."""
+    folder.write("001_a.sql", f"{LOCK}\nDELETE FROM b;")
+    assert [item.rule for item in find(folder, only_new=True) if item.rule == RULE] == []

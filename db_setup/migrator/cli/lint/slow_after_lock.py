@@ -111,11 +111,11 @@ class _Transaction:
         """Yield the statement, if it is slow and others wait meanwhile; note what it makes and locks."""
         clauses = Clauses(statement)
         own = locks_of(clauses)
-        longer = [held for held in self._held if held.adds_to(own)]
-        for work in work_of(clauses) if longer else ():
-            if not self._made.issuperset(work.tables):
-                yield Slow(statement, work, max(longer, key=lambda held: held.kept_from))
-                break
+        works = work_of(clauses) if self._held else ()
+        work = next((work for work in works if not self._made.issuperset(work.tables)), None)
+        longer = [held for held in self._held if held.adds_to(own)] if work else []
+        if work and longer:
+            yield Slow(statement, work, max(longer, key=lambda held: held.kept_from))
         self._note_locks(statement, clauses, own)
         self._note_made(statement, clauses)
 

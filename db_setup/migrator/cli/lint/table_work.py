@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from migrator.cli.lint.clauses import Clauses, after, begins_with
-from migrator.sql import Kind
+from migrator.sql import Kind, contains_any
 from migrator.sql.relation_names import NAME, last_name
 
 MANY = 10_000
@@ -79,7 +79,7 @@ def work_of(clauses: Clauses) -> Iterator[Work]:
         yield Work("COPY ... FROM", tuple(clauses.named(_COPIED)[:1]))
     elif verb == "select" and re.search(r"\binto\b", clauses.flat, re.IGNORECASE):
         yield from _of_query("SELECT INTO", clauses, clauses.tables()[1:])
-    elif verb in {"insert", "update", "delete", "merge", "with"}:
+    elif verb in {"update", "delete", "merge", "with"} or (verb == "insert" and _may_query(clauses)):
         yield from _of_writing(clauses)
 
 
@@ -126,6 +126,11 @@ def _of_writing(clauses: Clauses) -> Iterator[Work]:
         yield from _of_query("INSERT ... SELECT", clauses, sources)
     else:
         yield from _of_query(what, clauses, tables)
+
+
+def _may_query(clauses: Clauses) -> bool:
+    """Return whether an INSERT may have a query: of those that only have values, a file may have very many."""
+    return contains_any(clauses.statement.text, "select", "table")
 
 
 def _without_first(names: list[str], name: str) -> list[str]:
