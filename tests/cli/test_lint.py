@@ -297,6 +297,7 @@ def test_squawk(folder: Folder, git: Git) -> None:
     assert found == [
         ("002_new.sql", 2, 42, WARNING, "ban-drop-column"),
         ("002_new.sql", 6, 15, WARNING, "ban-drop-column"),
+        ("002_new.sql", 9, 1, WARNING, "slow_after_lock"),
         ("002_new.sql", 9, 1, WARNING, "require-concurrent-index-creation"),
     ]
     assert all(f.message for f in find(folder))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from migrator.cli.lint import squawk
 from migrator.cli.lint.finding import ERROR, INFO, WARNING, LintFinding, finding_of
 from migrator.cli.lint.git import Branch, read_branch
+from migrator.cli.lint.slow_after_lock import find_slow_after_lock
 from migrator.errors import DbSetupError, NotResumable, TextError, UnreadableFile
 from migrator.files import REPEATABLE, Migration, number_of, read_folder
 from migrator.files.foreign import foreign_name
@@ -48,7 +49,8 @@ def find(
     may_be_old = only_new and bool(branch.missing)
     old = {file.name for file in every if may_be_old or not _is_another(file, branch)}
     scripts, of_files = _read_all(every, {file.name for file in shown}, old)
-    found += of_files + squawk.run_squawk(scripts)
+    found += of_files + [item for script in scripts for item in find_slow_after_lock(script)]
+    found += squawk.run_squawk(scripts)
     if branch.missing:
         found.append(LintFinding("", 0, 0, INFO, "no_branch", f"not compared with a branch: {branch.missing}"))
     return sorted(dict.fromkeys(found), key=lambda item: (item.file, item.line, item.column))
