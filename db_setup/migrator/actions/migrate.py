@@ -167,7 +167,8 @@ class _Deploy:
                 remark = f"Done meanwhile by {run.history.last_run()}." if waited else ""
                 return self._describe(inspection)._replace(remark=remark)
             if inspection.history.exists and not nothing:
-                run.history.refuse_tampering()
+                with run.holding():  # else the end of another run could come between its queries
+                    run.history.refuse_tampering()
             if provisioner:
                 provisioner.check(connection, self._read_scripts(inspection))
             if not inspection.history.exists or inspection.imported:

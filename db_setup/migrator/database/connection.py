@@ -448,8 +448,11 @@ def _look_behind_pooler(connection: Connection, credentials: Credentials, label:
     from migrator.database.pooler import shares_sessions  # noqa: PLC0415 - for those who have one
 
     patience = Deadline(_TO_SHARE)
-    other = Connection(_open(credentials, patience, label), connection.lock_timeout, patience)
-    connection.shares_sessions = shares_sessions(connection, other, patience)
+
+    def open_another() -> Connection:
+        return Connection(_open(credentials, patience, label), connection.lock_timeout, patience)
+
+    connection.shares_sessions = shares_sessions(connection, open_another, patience)
     if not connection.shares_sessions:
         connection.run(f"{SAFE_PATH_SQL}; {connection.settings_sql()}")
 

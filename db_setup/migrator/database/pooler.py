@@ -7,39 +7,56 @@ transactions.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from migrator.errors import ConnectionLost, ServerError, UnsuitablePooler
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migrator.database.connection import Connection
     from migrator.database.deadline import Deadline
 
 PID = "SELECT pg_catalog.pg_backend_pid()"
-_ROUNDS = 3
+_MOST = 20  # sessions, as many as PgBouncer has for a user and a database by default
 
 
-def shares_sessions(connection: Connection, other: Connection, patience: Deadline) -> bool:
-    """Return whether a pooler is seen to hand the session of one connection to another one.
+def shares_sessions(connection: Connection, open_another: Callable[[], Connection], patience: Deadline) -> bool:
+    """Return whether a pooler may hand the session of a connection to others, as it does in transaction mode.
 
-    The other one opens a transaction: a pooler in transaction mode gives it the session that is free, which the first
-    one has used last, or the first one gets another session meanwhile. Where all sessions are taken, the other one
-    waits until its ``patience`` is over, and this one keeps its own: that is seen of session mode only. Raises
+    The session is marked by its last query, and others are opened, each in a transaction. In transaction mode the
+    marked one is free: one of the others gets it, or somebody else leaves another query in it. Where the pooler makes a
+    new session although nobody has touched the marked one, or all are taken until the ``patience`` is over, it was not
+    free: that is seen of session mode only. What is not seen within some sessions counts as transaction mode. Raises
     UnsuitablePooler where a transaction is refused.
     """
-    with closing(other):
-        for _ in range(_ROUNDS):
+    mark = f"/* {connection.token} */"
+    marked, since = connection.rows(f"SELECT pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp()::text {mark}")[0]
+    if marked != connection.pid:
+        return True
+    query = (
+        f"BEGIN; SELECT pid, backend_start OPERATOR(pg_catalog.>) '{since}'::pg_catalog.timestamptz, "
+        f"(SELECT pg_catalog.strpos(query, '{connection.token}') OPERATOR(pg_catalog.>) 0 "
+        f"FROM pg_catalog.pg_stat_get_activity({marked})) "
+        "FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())"
+    )
+    with ExitStack() as others:
+        for _ in range(_MOST):
+            other = others.enter_context(closing(open_another()))
             try:
-                theirs = other.rows(f"BEGIN; {PID}")[0][0]
+                theirs, is_new, is_marked = other.rows(query)[0]
             except (ConnectionLost, ServerError) as error:
                 if patience.remaining() > 0:
                     raise no_transactions() from error
-                return bool(connection.rows(PID)[0][0] != connection.pid)
-            if theirs == connection.pid or connection.rows(PID)[0][0] != connection.pid:
+                break
+            if theirs == marked or not is_marked:
                 return True
-            other.rollback()
-    return False
+            if is_new:
+                break
+        else:
+            return True
+        return bool(connection.rows(PID)[0][0] != marked)
 
 
 def no_transactions() -> UnsuitablePooler:
