@@ -13,7 +13,7 @@ from migrator.database.credentials import from_url
 from migrator.database.deadline import Deadline
 from migrator.errors import LostSession, MigrationFailed, RunLockLost, ServerError, StepUndecided
 from migrator.execution.session import own_parameters
-from migrator.history import AppliedMigration, ApplyRecord, History, Record
+from migrator.history import AppliedMigration, ApplyRecord, History, Record, RunLock
 
 from tests.plugins.crashes import Runs
 from tests.plugins.databases import Database, Dump, MakeDatabase
@@ -140,13 +140,13 @@ def test_killed_runs_meet_the_session_again(
 
 def test_temporary_tables_end_with_their_session(invoke: Invoke, folder: Folder, database: Database, outside: Outside) -> None:
     """A file that needs a temporary table of a run that failed is refused where it does, and goes on once it is made again."""
-    text = "CREATE TEMP TABLE kept AS SELECT 7 AS i;\nVACUUM;\nSELECT broken;\nCREATE TABLE u AS SELECT i FROM kept;\n"
+    text = "-- db_setup: not-resumable\nCREATE TEMP TABLE kept AS SELECT 7 AS i;\nVACUUM;\nSELECT broken;\nCREATE TABLE u AS SELECT i FROM kept;\n"
     folder.write("001_x.sql", text)
     outside("CREATE TABLE kept (i int); INSERT INTO kept VALUES (8)")
     with pytest.raises(MigrationFailed):
         invoke()
     folder.write("001_x.sql", text.replace("SELECT broken", "SELECT 1"))
-    with pytest.raises(LostSession, match=r'001_x\.sql:4:1  "kept", made by the steps that are done') as caught:
+    with pytest.raises(LostSession, match=r'001_x\.sql:5:1  "kept", made by the steps that are done') as caught:
         invoke()
     assert caught.value.code == "lost_session"
     again = "CREATE TEMP TABLE kept AS SELECT 9 AS i;\nCREATE TABLE u"
@@ -159,7 +159,7 @@ def test_temporary_tables_stay_while_a_step_waits(invoke: Invoke, folder: Folder
     """A step that is tried again meets the temporary tables, prepared statements and sequences of its session."""
     outside("CREATE TABLE hot (i serial)")
     folder.write(
-        "001_x.sql", "CREATE TEMP TABLE kept AS SELECT 7 AS i;\nSELECT nextval('hot_i_seq');\nVACUUM;\n"
+        "001_x.sql", "-- db_setup: not-resumable\nCREATE TEMP TABLE kept AS SELECT 7 AS i;\nSELECT nextval('hot_i_seq');\nVACUUM;\n"
         "BEGIN; PREPARE p AS INSERT INTO hot SELECT i + currval('hot_i_seq') FROM kept; EXECUTE p; LOCK TABLE hot; COMMIT;",
     )  # fmt: skip
     with closing(database.connect()) as other, other.cursor() as cursor:
@@ -180,16 +180,16 @@ def test_sequences_of_a_session_that_has_ended(
     invoke: Invoke, folder: Folder, database: Database, use: str, block: str
 ) -> None:
     """A step that asks what nextval() has returned in a run that failed is refused, says so, and can be written otherwise."""
-    text = "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY (START 1000)); CREATE TABLE u (i bigint);\n"
+    text = "-- db_setup: not-resumable\nCREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY (START 1000)); CREATE TABLE u (i bigint);\n"
     text += f"INSERT INTO t DEFAULT VALUES;\nVACUUM t;\n%s;\n{block.format('INSERT INTO u SELECT ' + use + ';')}"
     folder.write("001_x.sql", text % "SELECT broken")
     with pytest.raises(MigrationFailed):
         invoke()
     folder.write("001_x.sql", text % "SELECT 1")
     for _ in range(2):
-        with pytest.raises(LostSession, match=r"001_x\.sql:5:\d+  .*not yet defined.* \(55000\): the steps that are done") as caught:
+        with pytest.raises(LostSession, match=r"001_x\.sql:6:\d+  .*not yet defined.* \(55000\): the steps that are done") as caught:
             invoke()
-    assert "a re-run goes on at line 5\nFix: write the value in another way here" in str(caught.value)
+    assert "a re-run goes on at line 6\nFix: write the value in another way here" in str(caught.value)
     assert database.query("SELECT count(*) FROM u") == [(0,)]
     folder.write("001_x.sql", (text % "SELECT 1").replace(use, "max(id) FROM t"))
     assert invoke()["applied_migrations"] == ["001_x.sql"]
@@ -288,6 +288,7 @@ def test_history_that_is_locked(invoke: Invoke, folder: Folder, database: Databa
 def test_row_that_is_gone(database: Database) -> None:
     """A file whose row somebody removes while it runs is not recorded as applied: its record fails, as the fence does."""
     with closing(connect(from_url(database.url), 1, Deadline(None))) as connection:
+        RunLock(connection).acquire(Deadline(5), print)
         History(connection).create()
         record = ApplyRecord(AppliedMigration("001_a.sql", "001", "x", "applied"), "stepwise", 1, 1)
         record.open(connection)

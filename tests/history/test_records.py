@@ -9,7 +9,7 @@ from migrator.database.connection import connect
 from migrator.database.credentials import from_url
 from migrator.database.deadline import Deadline
 from migrator.errors import RunLockLost
-from migrator.history import AppliedMigration, ApplyRecord, History
+from migrator.history import AppliedMigration, ApplyRecord, History, RunLock
 from migrator.history.rollback_records import RollbackRecord
 from migrator.history.rows import Recorded
 
@@ -21,6 +21,7 @@ ROW = AppliedMigration("001_a.sql", "001", "x", "applied")
 def test_row_that_another_runner_has_finished(database: Database) -> None:
     """A row that says applied is not opened again; one that is at work goes on where it is, with the newer run and text."""
     with closing(connect(from_url(database.url), 1, Deadline(None))) as connection:
+        RunLock(connection).acquire(Deadline(5), print)
         History(connection).create()
         ApplyRecord(ROW, "stepwise", 1, 1).open(connection)
         connection.run("UPDATE db_setup.history SET steps = 3")

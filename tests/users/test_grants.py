@@ -309,8 +309,12 @@ def test_no_query_of_a_run_finds_a_trap(site: Site, deploy: Deploy, files: int) 
         )
     with closing(site.login("table_creator")) as holder, holder.cursor() as cursor:
         cursor.execute(f"SELECT pg_advisory_lock({RunLock.KEY})")
+        (warning,) = deploy({"action": "rotate"})["warnings"]
+        assert "has the advisory lock of earlier versions of db_setup, and is no runner" in warning
+    with closing(site.database.connect()) as runner, runner.cursor() as cursor:  # of an earlier version
+        cursor.execute(f"SELECT pg_advisory_lock({RunLock.KEY})")
         with pytest.raises(DbSetupError, match="another runner has the run lock"):
-            deploy({"action": "rotate"}, MIGRATION_TIMEOUT="1s")
+            deploy({"action": "rotate"}, MIGRATION_TIMEOUT="2s")
     for event in ({}, {"action": "status"}, {"action": "plan"}, {"action": "rotate"}):
         assert deploy(event)["success"]
 

@@ -374,7 +374,7 @@ def test_refused_before_anything_is_changed(
     assert caught.value.fix
     assert "canary" not in str(caught.value)
     assert (site.roles(), site.versions("user")) == before
-    assert site.database.query("SELECT to_regclass('a')::text, to_regnamespace('db_setup')::text") == [(None, None)]
+    assert site.database.query("SELECT to_regclass('a')::text, to_regclass('db_setup.history')::text") == [(None, None)]
 
 
 def test_denied_secret(site: Site, deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from migrator.errors import DbSetupError, NotResumable, TextError, UnreadableFil
 from migrator.files import REPEATABLE, Migration, number_of, read_folder
 from migrator.files.foreign import foreign_name
 from migrator.planning.numbering import TAKE_NEXT, describe_duplicate, duplicates, highest, is_late
-from migrator.scripts import Script, down_section, kept, read_script, with_companions
+from migrator.scripts import STEPWISE, Script, down_section, kept, read_script, with_companions
 from migrator.scripts.session_needs import refuse_needs_of
 
 _ON_THE_BRANCH = "applied files are history: put it back as it was, and write the change as a new file"
@@ -79,6 +79,8 @@ def _read_all(
 
 def _needs(script: Script, is_old: bool) -> Iterator[LintFinding]:
     """Find that a file which is run step by step could not be carried on, or says that it may not be."""
+    if script.mode != STEPWISE:
+        return
     with suppress(TextError, UnreadableFile):  # of its companions, which are looked at by themselves
         script = with_companions(script)
     try:
