@@ -7,11 +7,12 @@ import signal
 import subprocess
 import time
 from contextlib import closing
+from functools import partial
 
 import pytest
 from migrator.database import Connection, Deadline
 from migrator.errors import MigrationFailed, RunLockTimeout, UnsuitablePooler
-from migrator.history import RunLock
+from migrator.history import AppliedMigration, ApplyRecord, History, RunLock
 
 from tests.plugins.databases import Database
 from tests.plugins.folders import Folder
@@ -205,6 +206,41 @@ def test_runners_in_transaction_mode(database: Database, files: Folder, make_poo
     assert len(applied) == 7
     assert database.query("SELECT count(*) FROM a") == [(6,)]
     assert left_in(pool, database) == CLEAN
+
+
+@pytest.mark.parametrize("first_ends_last", [True, False])
+def test_history_of_runs_that_take_turns(database: Database, make_pool: MakePool, *, first_ends_last: bool) -> None:
+    """Of runs that have the lock by turns each row gets its own place, and no end of a run makes another's rows suspect."""
+    pool = make_pool("transaction")
+    runs = [Connection(pool.connect(database), 1.0, Deadline(60)) for _ in range(2)]
+    histories, numbers = [History(run) for run in runs], []
+    histories[0].create()
+    for run, history in zip(runs, histories, strict=True):
+        run.shares_sessions = run.is_pooled = True
+        numbers.append(history.begin_run("migrate", "test"))
+
+    def apply(which: int, name: str) -> None:
+        RunLock(runs[which]).acquire_for_transaction(Deadline(5), lambda _: None)
+        record = ApplyRecord(AppliedMigration(name, "1", "0", "applied"), "transaction", numbers[which], histories[which].next_position())
+        runs[which].run(f"{record.sql(runs[which])}; COMMIT")
+
+    def end(which: int) -> None:
+        RunLock(runs[which]).acquire_for_transaction(Deadline(5), lambda _: None)
+        histories[which].end_run(numbers[which], "succeeded", "", {"b": 7})
+        runs[which].run("COMMIT")
+
+    later = 0 if first_ends_last else 1
+    for step in (
+        partial(apply, 0, "a"), partial(apply, 1, "c"), partial(end, 1 - later), partial(apply, later, "b"), partial(end, later),
+    ):  # fmt: skip
+        step()
+        with closing(Connection(database.connect(), 1.0, Deadline(60))) as reader:
+            assert History(reader).tampered_rows() == []
+    assert database.query("SELECT position, name FROM db_setup.history ORDER BY 1") == [(1, "a"), (2, "c"), (3, "b")]
+    with closing(Connection(database.connect(), 1.0, Deadline(60))) as reader:
+        assert History(reader).check() == ([], True)
+    for run in runs:
+        run.close()
 
 
 def test_session_holder_keeps_transactions_out(database: Database, files: Folder, invoke: Invoke, make_pool: MakePool) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from tests.faults import failover, mixture, parallel, resources, strikes, suites, versions
+from tests.faults import failover, mixture, parallel, pooler, resources, strikes, suites, versions
 from tests.faults.lane import Lane
 from tests.faults.scenarios import ALL, BY_NAME, Scenario
 from tests.faults.stage import Stage
 from tests.faults.trial import Fault, Finding, Trials
+from tests.plugins import pgbouncer
 
 EVERY = -1
 """The size of a sample that is no sample."""
@@ -136,14 +137,21 @@ def _suite(suite: suites.Suite) -> Part:
     def take(lane: Lane, _: Job) -> Iterator[Finding]:
         yield from suites.run(suite, min(2, os.cpu_count() or 1), lane.pgbin)
 
-    return Part(suite.name, take, {"": 1}, jobs=1, alone=True)
+    return Part(suite.name, take, {"": 1}, jobs=1, lacks=suite.lacks, alone=True)
 
 
-def _missing(name: str, why: str) -> Part:
-    def take(_: Lane, __: Job) -> Iterator[Finding]:
-        yield from ()
+def _pooled(mode: str, sizes: dict[str, int]) -> Part:
+    name = f"PgBouncer, {mode} mode"
 
-    return Part(name, take, {}, lacks=lambda: why)
+    def take(lane: Lane, job: Job) -> Iterator[Finding]:
+        scenario, stage = BY_NAME[job.scenario], lane.trials.stage
+        with pooler.between(stage, mode):
+            trials = Trials(stage)  # whose runs have other messages than those without a pool
+            for fault in (strikes.KILL, strikes.CUT):
+                for point in trials.points(scenario, job.size, f"{fault.name} {job.seed}"):
+                    yield trials.take(scenario, fault, point, name)
+
+    return Part(name, take, sizes, jobs=1, lacks=pgbouncer.lacks)
 
 
 PARTS = (
@@ -162,9 +170,8 @@ PARTS = (
     _disk(wal=True),
     _failover(),
     *map(_version, versions.MAJORS),
-    _missing("silent death of the network", "the namespace it needs is not made yet"),
-    _missing("PgBouncer, session mode", "no fixture starts one yet"),
-    _missing("PgBouncer, transaction mode", "no fixture starts one yet"),
+    _pooled("session", each(12, _FILES, _NEW, _MIXED, BY_NAME["blocks"])),
+    _pooled("transaction", each(24, _FILES, BY_NAME["repeatable"])),
     _mixtures(),
     *map(_suite, suites.SUITES),
 )

@@ -7,25 +7,32 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults.trial import Finding
+from tests.plugins import namespaces, pgbouncer
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _ALL = {"FAULT_POINTS": "9999"}
 
 
 class Suite(NamedTuple):
-    """Tests, by pytest's words, and the environment that makes them take all of their points."""
+    """Tests, by pytest's words, and the environment that makes them take all of their points.
+
+    ``lacks`` says what they need and is not there.
+    """
 
     name: str
     words: tuple[str, ...]
     environ: dict[str, str]
+    lacks: Callable[[], str] = lambda: ""
 
 
 SUITES = (
+    Suite("silent death of the network", ("tests/database/test_silent_network.py",), {}, namespaces.lacks),
+    Suite("behind PgBouncer", ("tests/database/test_poolers.py",), {}, pgbouncer.lacks),
     Suite(
         "hostile files",
         ("tests/execution/test_history_untouched.py", "tests/execution/test_fence.py", "tests/execution/test_sessions.py"),
@@ -49,4 +56,5 @@ def run(suite: Suite, lanes: int, pgbin: str) -> Iterator[Finding]:
         yield Finding(suite.name, "", " ".join(suite.words), (done.stdout + done.stderr,))
     for case in cases:
         wrong = tuple(str(bad.get("message")) for bad in (*case.iter("failure"), *case.iter("error")))
-        yield Finding(suite.name, "", f"{case.get('classname')}::{case.get('name')}", wrong, seconds=float(case.get("time") or 0))
+        at, seconds = f"{case.get('classname')}::{case.get('name')}", float(case.get("time") or 0)
+        yield Finding(suite.name, "", at, wrong, seconds=seconds, reached=case.find("skipped") is None)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from migrator.cli.local_server import LocalServer
 
-from tests.faults import mixture, parallel, resources, strikes
+from tests.faults import mixture, parallel, pooler, resources, strikes
 from tests.faults.scenarios import ALL, BY_NAME, Scenario
 from tests.faults.stage import Stage
 from tests.faults.trial import Finding, Trials
+from tests.plugins import pgbouncer
 
 MORE = {
     "files": (strikes.FREEZE,),
@@ -64,6 +65,17 @@ def test_runners_started_at_once(trials: Trials, number: int, seed: int) -> None
 def test_overlapping_deploys(trials: Trials) -> None:
     """A deploy invoked three times makes one set of changes, and three answers that are true."""
     check(parallel.side_by_side(trials, BY_NAME["mixed"], 3, 1, "overlapping", overlap=True))
+
+
+@pytest.mark.skipif(pgbouncer.lacks() != "", reason=pgbouncer.lacks())
+@pytest.mark.parametrize(("mode", "name"), [("session", "blocks"), ("transaction", "files")])
+def test_behind_a_pooler(trials: Trials, mode: str, name: str) -> None:
+    """A run behind PgBouncer that is killed or cut off has the same end and as true an answer as any other."""
+    with pooler.between(trials.stage, mode):
+        pooled = Trials(trials.stage)
+        for fault in (strikes.KILL, strikes.CUT):
+            for point in pooled.points(BY_NAME[name], 1, fault.name):
+                check(pooled.take(BY_NAME[name], fault, point))
 
 
 @pytest.mark.parametrize("seed", [3, 5])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ class Network:
 
     def __enter__(self) -> Self:
         try:
-            self._make()
+            self.make()
             self._start_server()
         except BaseException:
             self.close()
@@ -113,7 +114,8 @@ class Network:
         for holder in reversed(self._holders.values()):
             holder.communicate()
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Make the namespaces and the links between them; raises NamespacesMissing."""
         if sys.platform != "linux":
             raise NamespacesMissing("network namespaces are Linux's")
         self._hold("router", ["unshare", *([] if self._is_root else ["--user", "--map-root-user"]), "--net", "cat"])
@@ -156,6 +158,19 @@ class Network:
         with (self.server.data / "pg_hba.conf").open("a") as file:
             file.write(f"host all all {_CLIENTS}.0/24 trust\n")
         Database(self.server, "postgres").query("SELECT pg_reload_conf()")
+
+
+def lacks() -> str:
+    """Return why namespaces cannot be had here, empty where they can."""
+    with tempfile.TemporaryDirectory() as folder:
+        network = Network(Path(folder))
+        try:
+            network.make()
+        except NamespacesMissing as missing:
+            return str(missing)
+        finally:
+            network.close()
+    return ""
 
 
 @pytest.fixture

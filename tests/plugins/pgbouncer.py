@@ -20,7 +20,7 @@ from tests.plugins.waiting import wait_until
 
 FETCHED = Path(__file__).resolve().parents[2] / ".venv" / "pgbouncer"
 _USUAL = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin")
-_PORT = 6432  # of a socket in a folder of its own
+_PORT = 5432  # of a socket in a folder of its own, as a server has it
 _SETTINGS = """[databases]
 * = host={host} port={port}
 [pgbouncer]
@@ -39,7 +39,7 @@ class Pool:
 
     def __init__(self, server: LocalServer, program: Path, folder: Path, mode: str, settings: dict[str, object]) -> None:
         self._account = server_account()
-        self._folder = folder
+        self.socket_folder = folder
         folder.chmod(0o755)
         more = "\n".join(f"{name} = {value}" for name, value in settings.items())
         parameters = server.parameters
@@ -67,7 +67,7 @@ class Pool:
 
     def url(self, database: Database) -> str:
         """Return the address of a database by way of this pool."""
-        return f"postgresql://{self._user}@/{database.name}?host={quote(str(self._folder))}&port={_PORT}"
+        return f"postgresql://{self._user}@/{database.name}?host={quote(str(self.socket_folder))}&port={_PORT}"
 
     def connect(self, database: Database) -> psycopg2.extensions.connection:
         """Return a new connection by way of this pool in autocommit mode, for the caller to close."""
@@ -83,7 +83,7 @@ class Pool:
     def _answers(self) -> bool:
         if self._process.poll() is not None:
             raise AssertionError(self._process.communicate()[1])
-        return (self._folder / f".s.PGSQL.{_PORT}").exists()
+        return (self.socket_folder / f".s.PGSQL.{_PORT}").exists()
 
 
 def _environment(program: Path) -> dict[str, str]:
@@ -98,8 +98,21 @@ def find_program() -> Path | None:
     return Path(found) if found else fetched if fetched.exists() else None
 
 
+def lacks() -> str:
+    """Return why no pool can be made here, empty where one can."""
+    if find_program():
+        return ""
+    return f"no pgbouncer on PATH, in {', '.join(_USUAL)} or in {FETCHED}: install it, or let make test fetch it"
+
+
+def runnable_program(scratch: Path) -> Path:
+    """Return the program, or a copy of it with its libraries, that the account of the servers can run."""
+    program, account = find_program(), server_account()
+    assert program is not None, lacks()
+    return _for_account(program, account, scratch)
+
+
 def _for_account(program: Path, account: Account | None, scratch: Path) -> Path:
-    """Return a program that the account can run: this one, or a copy with its libraries."""
     if account is None or can_run(account, program) or program.parents[2] != FETCHED:
         return program
     copy = scratch / "pgbouncer"
@@ -115,10 +128,9 @@ def pytest_report_header() -> str:
 @pytest.fixture
 def make_pool(server: LocalServer, scratch: Path) -> Iterator[MakePool]:
     """Make pools in front of the session's server: by mode, and further settings."""
-    program = find_program()
-    if program is None:
-        pytest.skip(f"no pgbouncer on PATH, in {', '.join(_USUAL)} or in {FETCHED}: install it, or let make test fetch it")
-    program = _for_account(program, server_account(), scratch)
+    if why := lacks():
+        pytest.skip(why)
+    program = runnable_program(scratch)
     made: list[Pool] = []
 
     def make(mode: str, **settings: object) -> Pool:

@@ -84,9 +84,9 @@ class Proxy:
         """Return whether it is a black hole."""
         return self._silent.is_set()
 
-    def lead_to(self, server: LocalServer) -> None:
-        """Connect new clients to another server."""
-        self._target = str(server.socket_folder / _SOCKET)
+    def lead_to(self, folder: Path) -> None:
+        """Connect new clients to what listens in another folder."""
+        self._target = str(folder / _SOCKET)
 
     def disarm(self) -> None:
         """Pass everything on from now, counting anew; connections that went silent are cut."""

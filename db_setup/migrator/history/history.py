@@ -254,7 +254,8 @@ class History:
         """Return the statement that moves the sequences to the last numbers, where they can be moved."""
         return (
             f"SELECT pg_catalog.setval(sequence, last) FROM {_SEQUENCES} JOIN (VALUES "
-            f"('runs', (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs)), ('history', {self._position})) AS n (of, last) "
+            f"('runs', (SELECT pg_catalog.max(id) FROM {SCHEMA}.runs)), ('history', (SELECT GREATEST({self._position}, "
+            f"pg_catalog.max(position)) FROM {SCHEMA}.history))) AS n (of, last) "
             "ON n.of OPERATOR(pg_catalog.=) s.of JOIN pg_catalog.pg_sequence p ON p.seqrelid "
             "OPERATOR(pg_catalog.=) sequence::pg_catalog.oid WHERE last OPERATOR(pg_catalog.>=) seqmin AND last "
             "OPERATOR(pg_catalog.<=) seqmax AND pg_catalog.has_sequence_privilege(sequence, 'UPDATE')"
@@ -281,6 +282,11 @@ class History:
             f"message = {literal(message)}{'' if head is None else f', history_head = {literal(head)}'} "
             f"WHERE id OPERATOR(pg_catalog.=) {run_id}"
         )
+        if head is not None and self._connection.shares_sessions:  # a later run may have ended before this one
+            sql += (
+                f"; UPDATE {SCHEMA}.runs SET history_head = {literal(head)} WHERE id OPERATOR(pg_catalog.>) {run_id} "
+                "AND outcome OPERATOR(pg_catalog.<>) 'running' AND action OPERATOR(pg_catalog.<>) 'rotate'"
+            )
         if changed:
             columns = [_array(column) for column in zip(*changed, strict=True)]
             names, ms, chains, previous = map(literal, columns)

@@ -180,8 +180,17 @@ class ApplyRecord(Record):
         )
 
     def sql(self, connection: Connection) -> str:
-        """Return the statement that adds the row."""
-        return self._insert(connection, "applied", self._mode, "; ")
+        """Return the statements that add the row.
+
+        Where no session is ours, runs take turns: the history that a later one has sealed is open again with the row.
+        """
+        insert = self._insert(connection, "applied", self._mode, "; ")
+        if not connection.shares_sessions:
+            return insert
+        return (
+            f"UPDATE {SCHEMA}.runs SET history_head = NULL WHERE id OPERATOR(pg_catalog.>) {self._run_id} "
+            f"AND history_head IS NOT NULL; {insert}"
+        )
 
     def prepared_sql(self, connection: Connection) -> str:
         """Return what adds the row by the prepared statement, unless there was a row of that name before."""
@@ -215,6 +224,7 @@ class ApplyRecord(Record):
     def _insert(self, connection: Connection, state: str, mode: str, removed: str) -> str:
         """Return the INSERT; ``removed`` ends the DELETE that goes before it for a repeatable file."""
         name, number, checksum = self.name, self._row.number, self._row.checksum
+        position = NEXT_POSITION if connection.shares_sessions else self._position  # others may have written meanwhile
         again = ""
         if name.startswith(REPEATABLE):
             literal = connection.literal(name)
@@ -222,7 +232,7 @@ class ApplyRecord(Record):
         return (
             f"{again}INSERT INTO {SCHEMA}.history AS h "
             "(position, name, number, checksum, state, mode, run_id, package_version, down_sql, earlier_checksums) "
-            f"OVERRIDING SYSTEM VALUE VALUES ({self._position}, {connection.literals(name, number, checksum)}, "
+            f"OVERRIDING SYSTEM VALUE VALUES ({position}, {connection.literals(name, number, checksum)}, "
             f"CASE WHEN {connection.holds_run_lock} THEN '{state}' END, "
             f"'{mode}', {self._run_id}, '{VERSION}', {connection.literal(self._down)}, "
             f"{connection.literal(self._row.earlier) if self._row.earlier else 'NULL'})"
