@@ -149,8 +149,8 @@ class World:
             cursor.execute(sql)
 
     def contents(self) -> list[object]:
-        """Return every row of every table."""
-        tables = self.query(_TABLES)
+        """Return every row of every table, but for the one that says who had the run lock last."""
+        tables = [table for table in self.query(_TABLES) if table[1] != "run_lock"]
         return [(schema, name, self.query(f'SELECT t::text FROM {schema}."{name}" t ORDER BY 1')) for schema, name in tables]
 
     def read_rows(self) -> dict[int, Row]:
