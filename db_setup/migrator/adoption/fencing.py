@@ -9,7 +9,7 @@ from migrator.adoption.fingerprint import Name
 from migrator.database import Connection
 from migrator.execution import read_foreign
 from migrator.files import Migration, parse_number
-from migrator.history import Fence, ForeignObject
+from migrator.history import SCHEMA, Fence, ForeignObject
 from migrator.planning import Pending
 from migrator.sql import read_text, without_comments
 
@@ -40,8 +40,8 @@ def fence_around(
 
 
 def _is_somebody_s(found: ForeignObject) -> bool:
-    """Return whether an object is that of another application, rather than something that every server has."""
-    return found.catalog not in _NOBODY_S
+    """Return whether an object is another application's: not db_setup's own, nor something that every server has."""
+    return found.catalog not in _NOBODY_S and f" {SCHEMA}." not in found.identity
 
 
 def roles_made(items: Iterable[Pending]) -> Iterator[str]:

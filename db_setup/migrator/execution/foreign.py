@@ -122,12 +122,12 @@ def read_foreign(connection: Connection, made: Collection[Name]) -> list[Foreign
     """Return what is in the live database and bears no name that a file makes, in the order of their kinds and names.
 
     ``made`` is what read_names returns, of all files together, and the roles that they create. A sequence counts as the
-    table that owns it. Members of extensions are left out: they count through their extension. So are db_setup's own
-    objects, and the roles of the server itself and of Amazon RDS. Databases, tablespaces, memberships and settings of
-    roles need not be listed: the fence watches all of them.
+    table that owns it. Members of extensions are left out: they count through their extension. So are the roles of the
+    server itself and of Amazon RDS. Databases, tablespaces, memberships and settings of roles need not be listed: the
+    fence watches all of them.
     """
     names = set(made) - _ALWAYS_FOREIGN
-    return [found.object for found in _objects(connection) if found.name not in names and not _is_ours(found.name)]
+    return [found.object for found in _objects(connection) if found.name not in names]
 
 
 def located(connection: Connection, fence: Fence) -> tuple[ForeignObject, ...]:
