@@ -54,8 +54,7 @@ class Progress(NamedTuple):
         return "applied" if self.back is None else "rolled back"
 
     def __str__(self) -> str:
-        before = listed(self.applied)
-        unknown = f"whether {self.failed} was committed is not known"
+        before, unknown = listed(self.applied), f"whether {self.failed} was committed is not known"
         steps = [self._of_steps] * (self.steps > 0 or self.in_doubt)
         if self.left:
             parts = [f"{before or 'nothing'} ({self.verb} in this run)", *[unknown] * self.unknown, *steps]
