@@ -189,7 +189,8 @@ class LostObjects:
         if drops and all(key in missing for key in drops):
             self._step |= dict.fromkeys(drops, True)
             return False
-        again = {item.key: item.stays for item in makes(statement, code) if not item.if_missing}
+        made = list(makes(statement, code))
+        again = {item.key: item.stays for item in made if not item.if_missing}
         again |= dict.fromkeys(prepared(code), True)
         found = list(mentions(statement, code))
         for key in missing:
@@ -197,7 +198,7 @@ class LostObjects:
                 self._step[key] = again[key]
             elif (offset := use_of(statement, code, found, key)) is not None:
                 raise _error(key, statement, offset, file_name)
-        if kept := next((item for item in makes(statement, code) if item.key in missing and item.if_missing), None):
+        if kept := next((item for item in made if item.key in missing and item.if_missing), None):
             raise _error(kept.key, statement, first_code(statement.text), file_name)
         return True
 

@@ -95,14 +95,7 @@ COMMENT ON COLUMN {_TABLE}.pooled IS
 
         Returns whether it had to be waited for. Raises RunLockTimeout, which names the holder.
         """
-        pause, waited = _FIRST_PAUSE, False
-        while (holder := self._in_the_way()) is not None:
-            if not waited:
-                waiting(holder)
-            waited = True
-            if not deadline.pause(pause):
-                raise _timeout(holder)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        waited = _poll(self._in_the_way, deadline, waiting)
         self._connection.holds_run_lock = self.held_sql(self._connection, others_hold_key=bool(self.strangers))
         return waited
 
@@ -164,16 +157,7 @@ COMMENT ON COLUMN {_TABLE}.pooled IS
 
     def acquire_for_transaction(self, deadline: Deadline, waiting: Callable[[str], None]) -> bool:
         """Begin a transaction that has the run lock to its end, where no session is ours; else as ``acquire``."""
-        pause, waited = _FIRST_PAUSE, False
-        while (holder := self._in_the_way_of_transaction()) is not None:
-            self._connection.rollback()
-            if not waited:
-                waiting(holder)
-            waited = True
-            if not deadline.pause(pause):
-                raise _timeout(holder)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
-        return waited
+        return _poll(self._in_the_way_of_transaction, deadline, waiting)
 
     def _in_the_way_of_transaction(self) -> str | None:
         """Return who has the lock, for people; None once this transaction has it."""
@@ -190,7 +174,9 @@ COMMENT ON COLUMN {_TABLE}.pooled IS
                 raise
             return _UNKNOWN
         runners = [row for row in connection.rows(self._holders()) if row[-1]]
-        return self._holder() or ", ".join(_told(row[:3]) for row in runners) or _UNKNOWN
+        holder = self._holder() or ", ".join(_told(row[:3]) for row in runners) or _UNKNOWN
+        connection.rollback()
+        return holder
 
     @classmethod
     def release_sql(cls, connection: Connection) -> str:
@@ -319,6 +305,19 @@ LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_re
 WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 2
 AND l.classid OPERATOR(pg_catalog.=) {class_id}::pg_catalog.oid
 AND l.objid OPERATOR(pg_catalog.=) {object_id}::pg_catalog.oid AND l.database OPERATOR(pg_catalog.=) {_HERE}"""
+
+
+def _poll(in_the_way: Callable[[], str | None], deadline: Deadline, waiting: Callable[[str], None]) -> bool:
+    """Ask who is in the way until nobody is, within the deadline; return whether that had to be waited for."""
+    pause, waited = _FIRST_PAUSE, False
+    while (holder := in_the_way()) is not None:
+        if not waited:
+            waiting(holder)
+        waited = True
+        if not deadline.pause(pause):
+            raise _timeout(holder)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+    return waited
 
 
 def _timeout(holder: str) -> RunLockTimeout:
