@@ -533,6 +533,16 @@ def test_fence_without_anybody(invoke: Invoke, folder: Folder, database: Databas
     assert invoke()["applied_migrations"] == ["002_p.sql"]
 
 
+def test_fence_of_a_name_like_ours(invoke: Invoke, folder: Folder, database: Database) -> None:
+    """A table of another application stays its own, whatever its name says."""
+    folder.write("001_a.sql", A)
+    folder.write("002_p.sql", "REVOKE ALL ON SCHEMA public FROM PUBLIC; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;")
+    database.execute(f'{A} CREATE SCHEMA spare; CREATE TABLE spare."x db_setup.y" (i int)')
+    with pytest.raises(DbSetupError) as caught:
+        invoke()
+    assert caught.value.code == "changes_foreign_object"
+
+
 def test_fence_knows_long_signatures(invoke: Invoke, folder: Folder, database: Database) -> None:
     """A function of the files' whose signature is longer than a name is theirs, to replace and to drop."""
     signature = f"f({', '.join(['character varying'] * 5)})"

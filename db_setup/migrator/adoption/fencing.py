@@ -17,6 +17,7 @@ _NEW_ROLE = re.compile(r'\bcreate\s+(?:role|user|group)\s+("(?:[^"]|"")+"|[^\s;(
 _NOBODY_S = frozenset({"pg_authid", "pg_default_acl", "pg_extension", "pg_namespace"})
 """Catalogs of what every server has, and of schemas, which are nothing without something in them."""
 _PUBLIC = "schema public"
+_OURS = re.compile(rf"[a-z ]+ {SCHEMA}\.")  # its schema, not a name in quotes that has these words
 
 
 def fence_around(
@@ -41,7 +42,7 @@ def fence_around(
 
 def _is_somebody_s(found: ForeignObject) -> bool:
     """Return whether an object is another application's: not db_setup's own, nor something that every server has."""
-    return found.catalog not in _NOBODY_S and f" {SCHEMA}." not in found.identity
+    return found.catalog not in _NOBODY_S and _OURS.match(found.identity) is None
 
 
 def roles_made(items: Iterable[Pending]) -> Iterator[str]:
