@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from migrator.cli.local_server import LocalServer
 from migrator.errors import MigrationFailed, StepUndecided
-from migrator.execution.outside import evidence_of, is_concurrent
+from migrator.execution.outside import evidence_of
 from migrator.sql import split
 
 from tests.plugins.crashes import Runs
@@ -156,7 +156,7 @@ def test_application_queues_behind_no_statement(invoke: Invoke, folder: Folder, 
 def test_only_what_says_concurrently_waits_without_end(statement: str, wanted: bool) -> None:
     """CONCURRENTLY counts as a word of the statement, not in a name or a comment, nor where it is switched off."""
     (found,) = split(statement)
-    assert is_concurrent(found) is wanted
+    assert found.is_concurrent is wanted
 
 
 KILLED: dict[str, tuple[list[str], str]] = {

@@ -159,7 +159,7 @@ class _ScriptRun(StepwiseRun):
         """Write a step outside any transaction, announced before and recorded after, as a run does it."""
         self._tape.write(f"SELECT {self.note_sql(statement)} AS db_setup_note \\gset\n")
         self._record.begin_step(self._tape, self._step, Verbatim(":'db_setup_note'"))
-        waits = self.is_concurrent(statement)
+        waits = statement.is_concurrent
         self._tape.write(_NO_LOCK_TIMEOUT * waits)
         self._tape.write(f"{terminated(statement.text)}\n")
         self._tape.write(_LOCK_TIMEOUT_AGAIN * waits)

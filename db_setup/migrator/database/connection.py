@@ -31,16 +31,17 @@ if TYPE_CHECKING:
     import socket
 
 OLDEST_SERVER = 120000
-SAFE_PATH_SQL = "SET search_path = pg_catalog, pg_temp"
+_SAFE_PATH = "pg_catalog, pg_temp"
+SAFE_PATH_SQL = f"SET search_path = {_SAFE_PATH}"
 """Until a file's own session begins: else an operator that somebody has made in public could be found first, and its
 function would run with the rights of the user who applies the migrations."""
 _GUARD = {
-    0: (
-        "tcp_keepalives_idle = 5", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 5",
-        "tcp_user_timeout = 30000", "idle_in_transaction_session_timeout = 0",
-    ),
-    140000: ("client_connection_check_interval = 500", "idle_session_timeout = 0"),
-    170000: ("transaction_timeout = 0",),
+    0: {
+        "tcp_keepalives_idle": 5, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 5,
+        "tcp_user_timeout": 30_000, "idle_in_transaction_session_timeout": 0,
+    },
+    140000: {"client_connection_check_interval": 500, "idle_session_timeout": 0},
+    170000: {"transaction_timeout": 0},
 }  # fmt: skip
 """Settings by the first version that has them. The session of a killed runner ends at once, and that of one that is
 gone without a word, such as a Lambda whose network was taken away, within a minute: all of these are needed, since
@@ -205,10 +206,10 @@ class Connection:
         """
         return "; ".join(f"{self.setting} {name} = {value}" for name, value in self._settings())
 
-    def _settings(self) -> list[tuple[str, str]]:
+    def _settings(self) -> list[tuple[str, int]]:
         wait, left = max(1, int(self.lock_timeout * 1000)), self._deadline.remaining_ms()
-        guard = (text for since, texts in _GUARD.items() if self.server_version >= since for text in texts)
-        return [("lock_timeout", str(wait)), ("statement_timeout", str(left)), *(_pair(text) for text in guard)]
+        guard = (pair for since, pairs in _GUARD.items() if self.server_version >= since for pair in pairs.items())
+        return [("lock_timeout", wait), ("statement_timeout", left), *guard]
 
     def first_settings_sql(self) -> str:
         """Return what makes the settings in the first message, while it is not known who else will get the session.
@@ -216,7 +217,7 @@ class Connection:
         Behind a pooler, which tells another process number than the server, they end with the message.
         """
         pooled = f"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) {self.pid}"
-        pairs = (_pair(SAFE_PATH_SQL.removeprefix("SET ")), *self._settings())
+        pairs = (("search_path", _SAFE_PATH), *self._settings())
         return "SELECT " + ", ".join(
             f"pg_catalog.set_config('{name}', '{value}', {pooled})" for name, value in pairs
         )
@@ -455,11 +456,6 @@ def _look_behind_pooler(connection: Connection, credentials: Credentials, label:
     connection.shares_sessions = shares_sessions(connection, open_another, patience)
     if not connection.shares_sessions:
         connection.run(f"{SAFE_PATH_SQL}; {connection.settings_sql()}")
-
-
-def _pair(setting: str) -> tuple[str, str]:
-    name, _, value = setting.partition(" = ")
-    return name, value
 
 
 def _text(error: Exception) -> str:

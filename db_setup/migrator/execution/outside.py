@@ -38,8 +38,6 @@ _CATALOGS = {
     "tablespace": ("pg_tablespace", "spcname", "spcowner"),
     "subscription": ("pg_subscription", "subname", "subowner"),
 }
-_NAMED = re.compile(r'"(?:[^"]|"")*"')
-_CONCURRENTLY = re.compile(r"\bconcurrently\b(?!\s*(?:=\s*)?'?(?:off|false|0|no)\b)", re.IGNORECASE | re.ASCII)
 _OWN_TRANSACTION = (
     "SELECT pg_catalog.split_part(virtualtransaction, '/', 2)::pg_catalog.int8 FROM pg_catalog.pg_locks "
     "WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND locktype OPERATOR(pg_catalog.=) 'virtualxid' "
@@ -185,11 +183,6 @@ class _Detachment(Evidence):
 _PENDING = (  # PostgreSQL 12 and 13 have no such column, and no such statement
     "coalesce((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'inhdetachpending')::pg_catalog.bool, false)"
 )
-
-
-def is_concurrent(statement: Statement) -> bool:
-    """Return whether a statement is to be done CONCURRENTLY, so that nobody queues behind it while it waits."""
-    return _CONCURRENTLY.search(_NAMED.sub("", without_comments(statement.text))) is not None
 
 
 def evidence_of(statement: Statement) -> Evidence | None:

@@ -23,14 +23,7 @@ from psycopg2 import errorcodes
 from migrator.database import TRANSIENT, Connection
 from migrator.errors import ChangedSteps, ConnectionLost, LostSession, ServerError
 from migrator.execution import indexes
-from migrator.execution.outside import (
-    REPEATABLE,
-    Evidence,
-    evidence_of,
-    is_concurrent,
-    transactions_begun,
-    two_phase_steps,
-)
+from migrator.execution.outside import REPEATABLE, Evidence, evidence_of, transactions_begun, two_phase_steps
 from migrator.execution.session import LostObjects, Remembered, SessionJournal, may_end_with_transaction
 from migrator.execution.transaction import ROLLBACK, Transaction, run_statement
 from migrator.formatting import cut, mask_passwords
@@ -53,8 +46,6 @@ _SETTINGS = "the run ended as this step was committed, so what it has left in th
 
 class StepwiseRun:
     """The run of one stepwise file, from where its record says it is; ``apply`` again goes on in the same session."""
-
-    is_concurrent = staticmethod(is_concurrent)
 
     def __init__(
         self, connection: Connection, script: Script, record: Record, progress: Callable[[Statement], None],
@@ -411,7 +402,7 @@ class StepwiseRun:
 
     def _run_examined(self, statement: Statement, evidence: Evidence, begun: bool) -> None:
         note = self._announced(self.note_sql(statement), begun)
-        with self._without_lock_timeout() if self.is_concurrent(statement) else nullcontext():
+        with self._without_lock_timeout() if statement.is_concurrent else nullcontext():
             was_done = evidence.was_done(self._connection, note) if begun else False
             if was_done is None:
                 self._ask_person(statement, _UNPROVEN)

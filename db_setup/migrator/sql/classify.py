@@ -87,7 +87,8 @@ def _inside() -> re.Pattern[str]:
 
 
 @functools.cache
-def _concurrently_option() -> re.Pattern[str]:
+def concurrently() -> re.Pattern[str]:
+    """Return the pattern of the word, or of the option that is not switched off."""
     return re.compile(r"\bconcurrently\b(?!\s*(?:=\s*)?'?(?:off|false|0|no)\b)", re.IGNORECASE | re.ASCII)
 
 
@@ -237,4 +238,4 @@ def _reindexes_outside(tokens: list[str], text: str) -> bool:
         return True
     start = first_code(text) + len("reindex")
     start += first_code(text[start:])
-    return text[start] == "(" and bool(_concurrently_option().search(text[start : text.find(")", start)]))
+    return text[start] == "(" and bool(concurrently().search(text[start : text.find(")", start)]))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from migrator.formatting import Location
-from migrator.sql.classify import Kind, classify, contains_any
+from migrator.sql.classify import Kind, classify, concurrently, contains_any, without_comments
 from migrator.sql.lexer import Lexer
 
 __all__ = ["CopyData", "Kind", "Statement", "sets_reading", "split", "split_chunks"]
@@ -22,6 +22,7 @@ OnComments = Callable[[str, int, int, Callable[[int], Location]], None]
 """What is told the text in memory, where in it comments begin and end, and how an offset becomes a place."""
 _MUCH = 1 << 20  # characters of a statement
 _READING = ("standard_conforming_strings", "backslash_quote", "client_encoding")
+_NAMED = re.compile(r'"(?:[^"]|"")*"')
 _OFF = frozenset(("off", "of", "false", "f", "no", "n", "0"))
 
 
@@ -158,6 +159,11 @@ class Statement(NamedTuple):
     words: tuple[str, ...] = ()
     data: CopyData | None = None
     standard_strings: bool = True
+
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether it is to be done CONCURRENTLY, so that nobody queues behind it while it waits."""
+        return concurrently().search(_NAMED.sub("", without_comments(self.text))) is not None
 
 
 def sets_reading(statement: Statement) -> bool:
